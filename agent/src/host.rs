@@ -1,0 +1,86 @@
+//! The seam between deciding and doing: observe the instances of a node, ensure one, remove one.
+//!
+//! `apply` walks a plan over this trait and nothing else, so that the walk runs in tests and in the simulator
+//! without Docker. The real host is Docker Engine for reading and Docker Compose for changing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gitops::name::{Digest, ServiceName};
+use gitops::plan::{Ensure, Remove};
+use gitops::status::{Container, HostInfo};
+
+/// What the machine looks like now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The containers that carry this node's label, by their service label. One entry per service, sorted by
+    /// Compose service and name.
+    pub instances: BTreeMap<ServiceName, Vec<Container>>,
+}
+
+/// Why the host did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine does not answer.
+    #[error("cannot use Docker at {address}")]
+    Engine {
+        /// The socket.
+        address: Arc<str>,
+        /// What the client says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Compose ran and failed.
+    #[error("docker compose {verb} failed with {status}: {output}")]
+    Compose {
+        /// `up`, `stop`, `down`.
+        verb: &'static str,
+        /// Exit code or signal, in words.
+        status: String,
+        /// The end of what it printed, at most ten lines, in one string.
+        output: String,
+    },
+    /// The project belongs to someone else: another node on the same engine, or a person.
+    #[error("{0}")]
+    Foreign(String),
+    /// A file could not be put in place.
+    #[error("cannot write {path} of the instance")]
+    File {
+        /// Relative to the instance's folder.
+        path: Arc<str>,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Content that the plan names is not in the agent's store.
+    #[error("the content {0} is not here yet")]
+    Content(Digest),
+}
+
+/// Where blobs that were fetched before the plan was accepted lie, by digest.
+pub trait Blobs: Send + Sync {
+    /// The file with the content, if it was fetched.
+    fn path(&self, digest: Digest) -> Option<Box<Path>>;
+}
+
+/// A machine that runs instances.
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// One cheap look: a single list call, never `docker compose`.
+    async fn observe(&self) -> Result<Observation, HostError>;
+
+    /// What the machine is and has. Slower, and asked rarely. Never fails: a problem is part of the answer.
+    async fn info(&self) -> HostInfo;
+
+    /// Makes the instance as the step says: files, then Compose. Returns when Compose returns; whether the
+    /// containers become healthy is observed afterwards. `observed` is what runs of it now. `reason` is logged.
+    async fn ensure(&self, step: &Ensure, observed: &[Container], reason: &str) -> Result<(), HostError>;
+
+    /// Removes the containers and networks of the instance. Volumes stay. `reason` is logged.
+    async fn remove(&self, step: &Remove, reason: &str) -> Result<(), HostError>;
+
+    /// The last lines that a container wrote, at most `lines`, bounded in bytes.
+    async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String>;
+}

@@ -1,0 +1,5 @@
+//! `gitops-agent`: pulls the plan of one node, makes it true, and says so.
+
+mod host;
+
+fn main() {}

@@ -1,0 +1,32 @@
+//! Git in, plans out, one pure function between.
+//!
+//! Modules stand in reading order; each imports only those above it, which `tests/architecture.rs` checks.
+
+// The core: no file, process, network, clock, environment or randomness; no `async fn`; ordered maps only.
+pub mod name;
+pub mod diagnostic;
+pub mod tree;
+pub mod yaml;
+pub mod definition;
+pub mod compose;
+pub mod catalog;
+pub mod govern;
+pub mod desired;
+pub mod plan;
+pub mod status;
+pub mod diff;
+pub mod planner;
+pub mod fleet;
+pub mod check;
+pub mod reconcile;
+pub mod render;
+
+// The shell: touches the world and decides nothing.
+pub mod clock;
+pub mod git;
+pub mod source;
+pub mod store;
+pub mod api;
+pub mod config;
+pub mod daemon;
+pub mod cli;

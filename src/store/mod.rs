@@ -1,0 +1,195 @@
+//! The facts that must last: plans, statuses, tokens, events, and the content that plans name.
+//!
+//! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
+//! trait, so that SQLite is one implementation and not the shape of the product.
+//!
+//! Guarantees: a call that returned `Ok` survives `kill -9` and power loss (the commit was synced). A publication
+//! is one transaction: all its plans, blobs, events and the deployed revision, or none of them. Plans are written
+//! by compare-and-swap on their parent, so two daemons over one database cannot both succeed one plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::plan::NodePlan;
+use crate::status::{NodeStatus, Reported};
+
+/// Everything a daemon needs to start, or to start over after a conflict.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The newest plan of each node.
+    pub plans: BTreeMap<NodeName, Arc<NodePlan>>,
+    /// The latest status of each node and when it was heard.
+    pub reported: Reported,
+    /// The revision whose definitions were last published whole.
+    pub deployed: Option<Revision>,
+    /// Number of the newest event; 0 if there is none.
+    pub last_event: u64,
+}
+
+/// What one pass wants to last.
+#[derive(Clone, Debug, Default)]
+pub struct Publication {
+    /// New plans. Each must name the stored plan of its node as its parent.
+    pub plans: Vec<Arc<NodePlan>>,
+    /// Content that the plans name and the store may not have yet, by its digest.
+    pub blobs: BTreeMap<Digest, Arc<[u8]>>,
+    /// The revision that the pass applied, if it differs from the stored one.
+    pub deployed: Option<Revision>,
+    /// What happened, to be numbered.
+    pub events: Vec<NewEvent>,
+}
+
+/// How a publication ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// Durable. Its events got their numbers.
+    Done(Vec<Event>),
+    /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
+    Conflict(NodeName),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// By the daemon's clock.
+    pub at: Timestamp,
+    /// Stable, dotted, past tense: `plan.published`.
+    pub kind: Arc<str>,
+    /// The commit that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// The node that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
+    /// The service that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises by one; never re-used.
+    pub id: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: NewEvent,
+}
+
+/// A status as it arrives.
+#[derive(Clone, Debug)]
+pub struct StatusReport {
+    /// Who reports.
+    pub node: NodeName,
+    /// The full state, or none for a heartbeat.
+    pub status: Option<Arc<NodeStatus>>,
+    /// When the daemon heard it.
+    pub heard_at: Timestamp,
+}
+
+/// Who a bearer token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// A person or a script with the whole operator API.
+    Operator,
+    /// The agent of one node.
+    Node(NodeName),
+}
+
+/// A token as it is stored: only the digest of the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredToken {
+    /// SHA-256 of the secret, which has 256 random bits: nothing slower is needed, and a look-up stays cheap.
+    pub digest: Digest,
+    /// Who it speaks for.
+    pub identity: Identity,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// How much history is kept. The newest plan and status of a node are always kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Plans of one node.
+    pub plans_per_node: u32,
+    /// Events in all.
+    pub events: u64,
+    /// Age in days after which either goes.
+    pub days: u32,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed or refused.
+    #[error("the database failed while {doing}")]
+    Database {
+        /// What was being done, as a participle: `reading the plans`.
+        doing: &'static str,
+        /// What the driver says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row holds what this program cannot read.
+    #[error("the database holds a {what} that this version cannot read")]
+    Unreadable {
+        /// `plan`, `status`, ….
+        what: &'static str,
+        /// What the parser says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer version of the program has used the database.
+    #[error("the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup")]
+    TooNew {
+        /// In the database.
+        found: i64,
+        /// In this program.
+        known: i64,
+    },
+}
+
+/// Where the facts are.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// The newest state of everything, in a constant number of queries.
+    async fn load(&self) -> Result<Snapshot, StoreError>;
+
+    /// Writes the outcome of a pass, whole or not at all.
+    async fn publish(&self, publication: Publication) -> Result<Published, StoreError>;
+
+    /// Records what nodes said. Durable when it returns; a report that is older than the stored one changes nothing.
+    async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError>;
+
+    /// Appends events outside a publication.
+    async fn append_events(&self, events: Vec<NewEvent>) -> Result<Vec<Event>, StoreError>;
+
+    /// Up to `limit` events with a number greater than `after`, oldest first.
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// Content by digest.
+    async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;
+
+    /// The plan of `node` with this digest, or its newest where none is named.
+    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError>;
+
+    /// All tokens.
+    async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
+
+    /// Adds a token.
+    async fn add_token(&self, token: StoredToken) -> Result<(), StoreError>;
+
+    /// Removes all tokens of an identity and says how many there were.
+    async fn revoke_tokens(&self, identity: &Identity) -> Result<u64, StoreError>;
+
+    /// Deletes history beyond `keep`, and blobs that no kept plan names.
+    async fn prune(&self, keep: Retention, now: Timestamp) -> Result<(), StoreError>;
+}
