@@ -63,11 +63,24 @@ fn config(
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     let mut config: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    // We drop profiles once they have been obeyed.
+    // We drop profiles once they have been obeyed, and extensions, which mean nothing to Compose.
     for service in config["services"].as_object_mut().into_iter().flat_map(|services| services.values_mut()) {
         service.as_object_mut().unwrap().remove("profiles");
     }
+    config.as_object_mut().unwrap().retain(|key, _| !key.starts_with("x-"));
+    drop_empty(&mut config);
     Ok(config)
+}
+
+/// `volume: {}` and `networks: {front: null}` say no more than their absence and `{}`.
+fn drop_empty(value: &mut serde_json::Value) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.values_mut().for_each(drop_empty);
+        fields
+            .retain(|key, field| key != "volume" || field.as_object().is_none_or(|field| !field.is_empty()));
+        fields.values_mut().filter(|field| field.is_null()).for_each(|field| *field = serde_json::json!({}));
+    }
+    value.as_array_mut().into_iter().flatten().for_each(drop_empty);
 }
 
 #[derive(Default)]

@@ -6,7 +6,7 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::merge::keep_last_of_each;
+use super::merge::{is_reset, keep_last_of_each};
 use super::paths::{self, Target};
 use super::places::Report;
 use super::short;
@@ -137,7 +137,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     ) {
         match untagged(value) {
             Value::Mapping(fields) => {
-                for (key, field) in fields.iter_mut() {
+                for (key, field) in fields.iter_mut().filter(|(_, field)| !is_reset(field)) {
                     let key = key.as_str().unwrap_or_default();
                     each(self, key, untagged(field), &trail.to(key));
                 }
@@ -155,7 +155,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     ) {
         match value {
             Value::Sequence(items) => {
-                for (number, item) in items.iter_mut().enumerate() {
+                for (number, item) in items.iter_mut().enumerate().filter(|(_, item)| !is_reset(item)) {
                     each(self, untagged(item), &trail.to(number));
                 }
             }
