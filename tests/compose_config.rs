@@ -166,7 +166,7 @@ fn check(folder: &Path, name: &str) -> Result<(), String> {
         return Ok(());
     }
     let pretty = |value| serde_json::to_string_pretty(value).unwrap();
-    let diff = similar::TextDiff::from_lines(&pretty(&original), &pretty(&again)).unified_diff().to_string();
+    let diff = similar::TextDiff::from_lines(pretty(&original), pretty(&again)).unified_diff().to_string();
     Err(diff)
 }
 

@@ -101,12 +101,9 @@ pub(super) fn volumes(model: &Mapping, project: &str) -> Vec<Arc<str>> {
     let declared = model.get("volumes").and_then(Value::as_mapping).into_iter().flatten();
     let mut names: Vec<Arc<str>> = declared
         .filter(|(_, volume)| volume.get("external") != Some(&Value::Bool(true)))
-        .filter_map(|(key, volume)| {
-            let own = volume.get("name").and_then(Value::as_str);
-            Some(
-                own.map_or_else(|| format!("{project}_{}", key.as_str().unwrap_or_default()), str::to_owned)
-                    .into(),
-            )
+        .map(|(key, volume)| match volume.get("name").and_then(Value::as_str) {
+            Some(own) => own.into(),
+            None => format!("{project}_{}", key.as_str().unwrap_or_default()).into(),
         })
         .collect();
     names.sort();

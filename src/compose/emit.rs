@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
-use super::normal::number_text;
+use super::scalar::number_text;
 use crate::plan::Model;
 
 /// JSON without blanks, keys sorted: one text for one value.

@@ -200,7 +200,7 @@ fn identity_of(field: &str) -> Option<Identity> {
         "configs" => |item| mounted_at(item, ""),
         "secrets" => |item| mounted_at(item, "/run/secrets"),
         "ports" => |item| {
-            let part = |name| item.get(name).map(crate::compose::normal::text_of).unwrap_or_default();
+            let part = |name| item.get(name).map(super::scalar::text_of).unwrap_or_default();
             item.get("target")?;
             Some(["host_ip", "published", "target", "protocol"].map(part).join("|"))
         },

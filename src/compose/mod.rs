@@ -15,6 +15,7 @@
 
 mod digest;
 mod emit;
+mod extends;
 mod files;
 mod interpolate;
 mod merge;
@@ -24,6 +25,8 @@ mod paths;
 mod places;
 mod read;
 mod resolve;
+mod resource;
+mod scalar;
 mod short;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -63,7 +63,7 @@ impl Pass<'_, '_, '_> {
                 things.values_mut().filter_map(Value::as_mapping_mut).for_each(drop_nulls);
                 for (name, thing) in things.iter_mut() {
                     if let (Some(name), Value::Mapping(thing)) = (name.as_str(), thing) {
-                        self.from_variable(section, name, thing, &mut finished.made);
+                        self.take_variable(section, name, thing, &mut finished.made);
                     }
                 }
             }
@@ -192,7 +192,7 @@ impl Pass<'_, '_, '_> {
 
     /// A config or secret whose content is a variable's value: on the node there is no such variable, so the value
     /// travels. Configs have a field for it; a secret becomes a file.
-    fn from_variable(&mut self, section: &str, name: &str, thing: &mut Mapping, made: &mut Made) {
+    fn take_variable(&mut self, section: &str, name: &str, thing: &mut Mapping, made: &mut Made) {
         if !matches!(section, "configs" | "secrets") {
             return;
         }

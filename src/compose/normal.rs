@@ -9,6 +9,7 @@ use serde_yaml::{Mapping, Value};
 use super::merge::{is_reset, keep_last_of_each};
 use super::paths::{self, Target};
 use super::places::Report;
+use super::scalar::{number, octal, text_of};
 use super::short;
 use crate::yaml::Trail;
 
@@ -81,29 +82,11 @@ fn fields_of(value: &mut Value) -> Option<&mut Mapping> {
 }
 
 /// What a tag is about: `!override` stands in front of a value that is like any other.
-fn untagged(mut value: &mut Value) -> &mut Value {
+pub(super) fn untagged(mut value: &mut Value) -> &mut Value {
     while let Value::Tagged(tagged) = value {
         value = &mut tagged.value;
     }
     value
-}
-
-/// A scalar as text, as Compose prints it.
-pub(super) fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Number(number) => number_text(number),
-        _ => String::new(),
-    }
-}
-
-/// `1.0` is `1` in Compose, which prints the shortest text that reads back.
-pub(super) fn number_text(number: &serde_yaml::Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() && float.is_finite() => float.to_string(),
-        _ => number.to_string(),
-    }
 }
 
 impl<'a, 'r, 't> Normal<'a, 'r, 't> {
@@ -129,7 +112,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     }
 
     /// Walks a mapping; what is no mapping is reported.
-    fn each_field(
+    pub(super) fn each_field(
         &mut self,
         value: &mut Value,
         trail: &Trail<'_>,
@@ -196,11 +179,9 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                 }
             }),
             "deploy" => self.each_field(value, trail, Self::deploy_field),
-            "extends" => {
-                if value.is_string() {
-                    let service = std::mem::take(value);
-                    *value = Value::Mapping(short::mapping([("service", service)]));
-                }
+            "extends" if value.is_string() => {
+                let service = std::mem::take(value);
+                *value = Value::Mapping(short::mapping([("service", service)]));
             }
             _ if TEXTS.contains(&key) => self.text(value, trail),
             _ if NUMBERS.contains(&key) => number(value),
@@ -247,7 +228,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     }
 
     /// Number or text, as text.
-    fn text(&mut self, value: &mut Value, trail: &Trail<'_>) {
+    pub(super) fn text(&mut self, value: &mut Value, trail: &Trail<'_>) {
         match value {
             Value::Number(_) | Value::Bool(_) => *value = Value::String(text_of(value)),
             Value::String(_) | Value::Null => {}
@@ -256,7 +237,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     }
 
     /// `yes` and its kin are accepted where only a truth can stand, as Compose does.
-    fn truth(&mut self, value: &mut Value, trail: &Trail<'_>) {
+    pub(super) fn truth(&mut self, value: &mut Value, trail: &Trail<'_>) {
         match value {
             Value::Bool(_) | Value::Null => {}
             Value::String(text) => match text.to_ascii_lowercase().as_str() {
@@ -277,12 +258,12 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     }
 
     /// A mapping to texts.
-    fn texts(&mut self, value: &mut Value, trail: &Trail<'_>) {
+    pub(super) fn texts(&mut self, value: &mut Value, trail: &Trail<'_>) {
         self.each_field(value, trail, |normal, _, value, trail| normal.text(value, trail));
     }
 
     /// A mapping, or a list of `KEY=value`; `bare` is what a key without `=` means.
-    fn pairs(&mut self, value: &mut Value, trail: &Trail<'_>, bare: Value) {
+    pub(super) fn pairs(&mut self, value: &mut Value, trail: &Trail<'_>, bare: Value) {
         let Value::Sequence(items) = value else { return self.texts(value, trail) };
         let mut fields = Mapping::with_capacity(items.len());
         for (number, item) in items.iter_mut().enumerate() {
@@ -506,60 +487,8 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
         }
     }
 
-    fn network(&mut self, value: &mut Value, trail: &Trail<'_>) {
-        self.resource(value, trail, |normal, key, value, trail| match key {
-            "internal" | "attachable" | "enable_ipv4" | "enable_ipv6" => normal.truth(value, trail),
-            _ => {}
-        });
-    }
-
-    fn volume(&mut self, value: &mut Value, trail: &Trail<'_>) {
-        self.resource(value, trail, |_, _, _, _| {});
-        // A volume of the local driver may be a folder of the host in disguise.
-        let options = value.get("driver_opts");
-        let bind = |options: &&Value| {
-            options.get("o").and_then(Value::as_str).is_some_and(|o| o.split(',').any(|flag| flag == "bind"))
-        };
-        if options.filter(bind).is_some() {
-            if let Some(device) = value.get_mut("driver_opts").and_then(|options| options.get_mut("device")) {
-                self.path(device, &trail.to("driver_opts").to("device"));
-            }
-        }
-    }
-
-    /// A config or a secret.
-    fn source(&mut self, value: &mut Value, trail: &Trail<'_>) {
-        self.resource(value, trail, |normal, key, value, trail| {
-            if key == "file" {
-                normal.path(value, trail);
-            }
-        });
-    }
-
-    /// What networks, volumes, configs and secrets have in common.
-    fn resource(
-        &mut self,
-        value: &mut Value,
-        trail: &Trail<'_>,
-        mut each: impl FnMut(&mut Self, &str, &mut Value, &Trail<'_>),
-    ) {
-        if value.is_null() {
-            *value = Value::Mapping(Mapping::new());
-        }
-        self.each_field(value, trail, |normal, key, value, trail| match key {
-            "labels" => normal.pairs(value, trail, Value::String(String::new())),
-            "driver_opts" => normal.texts(value, trail),
-            "name" => normal.text(value, trail),
-            "external" if !value.is_mapping() => normal.truth(value, trail),
-            _ => each(normal, key, value, trail),
-        });
-        if let Value::Mapping(fields) = untagged(value) {
-            external(fields);
-        }
-    }
-
     /// Makes a path one from the service's folder: `./conf/nginx.conf`.
-    fn path(&mut self, value: &mut Value, trail: &Trail<'_>) {
+    pub(super) fn path(&mut self, value: &mut Value, trail: &Trail<'_>) {
         let Value::String(text) = value else { return self.wrong(trail, "a path") };
         match paths::target(self.base, text) {
             Ok(Target::Host) => {}
@@ -568,43 +497,5 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                 self.report.error_with_help(trail, fault.code(), fault.message(text), fault.help());
             }
         }
-    }
-}
-
-/// `external: {name: x}` is the old form of `external: true` with `name: x`; `external: false` says nothing.
-fn external(fields: &mut Mapping) {
-    let name = match fields.get_mut("external") {
-        Some(Value::Bool(false) | Value::Null) => {
-            fields.shift_remove("external");
-            return;
-        }
-        Some(Value::Mapping(old)) => old.shift_remove("name"),
-        _ => return,
-    };
-    fields.insert("external".into(), Value::Bool(true));
-    if let Some(name) = name {
-        fields.entry("name".into()).or_insert(name);
-    }
-}
-
-/// `"3"` as 3; what is no number stays, for Compose to judge: some of these fields also take durations.
-fn number(value: &mut Value) {
-    let Value::String(text) = value else { return };
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
-    if let Ok(whole) = text.parse::<i64>() {
-        *value = Value::Number(whole.into());
-    } else if let (true, Ok(fraction)) = (plain, text.parse::<f64>()) {
-        *value = Value::Number(fraction.into());
-    }
-}
-
-/// `0440` is octal in Compose, with quotes and without; YAML 1.2 reads it as text.
-fn octal(value: &mut Value) {
-    let Value::String(text) = value else { return };
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    let is_octal = text.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let radix = if is_octal { 8 } else { 10 };
-    if let Ok(mode) = u32::from_str_radix(digits, radix) {
-        *value = Value::Number(mode.into());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::extends::Pool;
 use super::interpolate::{Fault, Scope};
 use super::normal::{Normal, drop_extensions};
 use super::paths::{self, Target};
@@ -17,7 +18,7 @@ use crate::tree::Tree;
 use crate::yaml::{MAX_NODES, Trail, closest};
 
 /// How deep files may include files, and services extend services.
-const MAX_CHAIN: usize = 20;
+pub(super) const MAX_CHAIN: usize = 20;
 /// How many documents one service may be made of.
 const MAX_DOCUMENTS: usize = 200;
 
@@ -33,16 +34,7 @@ pub(super) struct Pass<'s, 't, 'v> {
     pub(super) origins: Vec<Origin>,
     documents: usize,
     grown: usize,
-    pools: BTreeMap<String, Option<Rc<Pool>>>,
-}
-
-/// The services of a file that others extend.
-struct Pool {
-    /// Tells files apart.
-    id: String,
-    base: String,
-    origins: Vec<Origin>,
-    services: Mapping,
+    pub(super) pools: BTreeMap<String, Option<Rc<Pool>>>,
 }
 
 impl<'s, 't, 'v> Pass<'s, 't, 'v> {
@@ -107,7 +99,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
     }
 
     /// A document with its variables replaced and what means nothing left out.
-    fn prepared(&mut self, layer: &Layer) -> Option<Mapping> {
+    pub(super) fn prepared(&mut self, layer: &Layer) -> Option<Mapping> {
         self.documents += 1;
         if self.documents > MAX_DOCUMENTS {
             let message = format!("the service is made of more than {MAX_DOCUMENTS} documents");
@@ -146,7 +138,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         }
     }
 
-    fn normalise(&mut self, layer: &Layer, document: &mut Mapping) {
+    pub(super) fn normalise(&mut self, layer: &Layer, document: &mut Mapping) {
         let report = Report { origin: &layer.origin, places: &self.places, found: &mut self.found };
         let mut normal = Normal { base: &layer.base, report, grown: 0 };
         normal.document(document);
@@ -154,13 +146,13 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.grow(&layer.origin, grown);
     }
 
-    fn merge(&mut self, model: &mut Mapping, document: Mapping, origin: &Origin) {
+    pub(super) fn merge(&mut self, model: &mut Mapping, document: Mapping, origin: &Origin) {
         let mut clashes = Vec::new();
         merge::documents(model, document, &mut clashes);
         self.clashes(clashes, origin);
     }
 
-    fn clashes(&mut self, clashes: Vec<merge::Clash>, origin: &Origin) {
+    pub(super) fn clashes(&mut self, clashes: Vec<merge::Clash>, origin: &Origin) {
         for clash in clashes {
             let steps: Vec<&str> = clash.split('.').collect();
             let place = self.places.of_field(std::slice::from_ref(origin), &steps);
@@ -173,7 +165,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
     }
 
     /// Whether there is room for so many more values.
-    fn grow(&mut self, origin: &Origin, values: usize) -> bool {
+    pub(super) fn grow(&mut self, origin: &Origin, values: usize) -> bool {
         let fits = self.grown <= MAX_NODES;
         self.grown += values;
         if fits && self.grown > MAX_NODES {
@@ -183,11 +175,17 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.grown <= MAX_NODES
     }
 
-    fn error(&mut self, origin: &Origin, trail: &Trail<'_>, code: &'static str, message: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        origin: &Origin,
+        trail: &Trail<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) {
         Report { origin, places: &self.places, found: &mut self.found }.error(trail, code, message);
     }
 
-    fn error_with_help(
+    pub(super) fn error_with_help(
         &mut self,
         origin: &Origin,
         trail: &Trail<'_>,
@@ -198,8 +196,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         Report { origin, places: &self.places, found: &mut self.found }
             .error_with_help(trail, code, message, help);
     }
-
-    // ---- include ----
 
     fn includes(&mut self, layer: &Layer, include: Value, chain: &mut Vec<String>, model: &mut Mapping) {
         let top = Trail::ROOT.to("include");
@@ -265,7 +261,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
     }
 
     /// The path, from the service's folder, of a Compose file that another one names.
-    fn compose_file(&mut self, layer: &Layer, trail: &Trail<'_>, path: &str) -> Option<String> {
+    pub(super) fn compose_file(&mut self, layer: &Layer, trail: &Trail<'_>, path: &str) -> Option<String> {
         match paths::file_target(&layer.base, path) {
             Ok(file) => Some(file),
             Err(fault) => {
@@ -307,7 +303,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
     }
 
     /// The documents of a file that `layer` names at `trail`.
-    fn read_file(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Documents> {
+    pub(super) fn read_file(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Documents> {
         self.inputs.insert(self.source.full(file).into());
         if let Some(documents) = self.source.parsed.get(file) {
             return Some(documents.clone());
@@ -323,135 +319,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
                 None
             }
         }
-    }
-
-    // ---- extends ----
-
-    fn extend_services(&mut self, layer: &Layer, model: &mut Mapping) {
-        let Some(Value::Mapping(services)) = model.get_mut("services") else { return };
-        if !services.values().any(|service| service.get("extends").is_some()) {
-            return;
-        }
-        let pool = Rc::new(Pool {
-            id: format!("{}#{}", layer.origin.path, layer.origin.document),
-            base: layer.base.clone(),
-            origins: vec![layer.origin.clone()],
-            services: std::mem::take(services),
-        });
-        let mut resolved = Mapping::with_capacity(pool.services.len());
-        for (name, service) in &pool.services {
-            let service = match service.get("extends") {
-                Some(_) => self.extended(&pool, name.as_str().unwrap_or_default(), &mut Vec::new()),
-                None => Some(service.clone()),
-            };
-            if let Some(service) = service {
-                resolved.insert(name.clone(), service);
-            }
-        }
-        *services = resolved;
-    }
-
-    /// A service over all those that it extends. `chain` holds those that lead here.
-    fn extended(&mut self, pool: &Rc<Pool>, name: &str, chain: &mut Vec<(String, String)>) -> Option<Value> {
-        let mut service = pool.services.get(name)?.clone();
-        if !self.grow(&pool.origins[0], nodes(&service)) {
-            return None;
-        }
-        let Some(extends) = service.as_mapping_mut().and_then(|fields| fields.shift_remove("extends")) else {
-            return Some(service);
-        };
-        let services = Trail::ROOT.to("services");
-        let field = services.to(name);
-        let trail = field.to("extends");
-        let layer = pool.layer();
-        let Some(target) = extends.get("service").and_then(Value::as_str) else {
-            self.error(&layer.origin, &trail, "wrong-type", "`extends` names a service, or has a `service`");
-            return None;
-        };
-        chain.push((pool.id.clone(), name.to_owned()));
-        let base_pool = match extends.get("file").and_then(Value::as_str) {
-            None => pool.clone(),
-            Some(path) => {
-                let file = self.compose_file(&layer, &trail, path)?;
-                self.pool(&layer, &trail, &file)?
-            }
-        };
-        let again = chain.contains(&(base_pool.id.clone(), target.to_owned()));
-        if again || chain.len() >= MAX_CHAIN {
-            let way =
-                chain.iter().map(|(_, name)| name.as_str()).chain([target]).collect::<Vec<_>>().join(" → ");
-            let message = format!("services extend each other: {way}");
-            self.error_with_help(&layer.origin, &trail, "extends-cycle", message, "take one `extends` out");
-            return None;
-        }
-        if !base_pool.services.contains_key(target) {
-            let message =
-                format!("there is no service `{target}` to extend in {}", base_pool.origins[0].path);
-            let names = base_pool.services.keys().filter_map(Value::as_str);
-            let help = match closest(target, names) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "name a service of that file".to_owned(),
-            };
-            self.error_with_help(&layer.origin, &trail, "unknown-service", message, help);
-            return None;
-        }
-        let root = chain[0].1.clone();
-        let mut merged = self.extended(&base_pool, target, chain)?;
-        chain.pop();
-        for origin in &base_pool.origins {
-            let service = Some((target.into(), root.as_str().into()));
-            self.origins.push(Origin { service, ..origin.clone() });
-        }
-        let mut clashes = Vec::new();
-        merge::services(&mut merged, service, &mut clashes);
-        let prefixed = clashes.into_iter().map(|clash| format!("services.{name}.{clash}")).collect();
-        self.clashes(prefixed, &layer.origin);
-        Some(merged)
-    }
-
-    /// The services of another file, for `extends`.
-    fn pool(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Rc<Pool>> {
-        if let Some(known) = self.pools.get(file) {
-            return known.clone();
-        }
-        let pool = self.read_file(layer, trail, file).map(|documents| {
-            let base = paths::parent(file);
-            let mut model = Mapping::new();
-            let mut origins = Vec::new();
-            for document in documents.iter() {
-                let layer = self.source.layer(file, base, document);
-                let Some(mut document) = self.prepared(&layer) else { continue };
-                self.normalise(&layer, &mut document);
-                self.merge(&mut model, document, &layer.origin);
-                origins.push(layer.origin);
-            }
-            if origins.is_empty() {
-                origins.push(self.source.layer(file, base, &(0, Arc::new(Value::Null))).origin);
-            }
-            let services = match model.shift_remove("services") {
-                Some(Value::Mapping(services)) => services,
-                _ => Mapping::new(),
-            };
-            Rc::new(Pool { id: file.to_owned(), base: base.to_owned(), origins, services })
-        });
-        self.pools.insert(file.to_owned(), pool.clone());
-        pool
-    }
-}
-
-impl Pool {
-    /// The file as something that names other files.
-    fn layer(&self) -> Layer {
-        Layer { origin: self.origins[0].clone(), base: self.base.clone(), value: Arc::new(Value::Null) }
-    }
-}
-
-fn nodes(value: &Value) -> usize {
-    1 + match value {
-        Value::Sequence(items) => items.iter().map(nodes).sum(),
-        Value::Mapping(fields) => fields.values().map(nodes).sum(),
-        Value::Tagged(tagged) => nodes(&tagged.value),
-        _ => 0,
     }
 }
 

@@ -1,0 +1,120 @@
+//! What people get wrong, and what they are told.
+
+use super::*;
+
+#[test]
+fn mistakes_are_said_with_their_place() {
+    let check = |text: &str, expected: &[&str]| {
+        let found = match render(text) {
+            Ok(rendered) => format!("no mistakes in {}", rendered.model.as_str()),
+            Err(found) => found,
+        };
+        for part in expected {
+            assert!(found.contains(part), "{text}\nwants {part}\n{found}");
+        }
+        assert_eq!(found.lines().count(), expected.len(), "{text}\n{found}");
+    };
+    let base = "services:\n  app:\n    image: i\n";
+    let with = |rest: &str| format!("{base}{}", indented(rest, 4));
+    check("[]", &["compose.yaml:1:1+2 wrong-type: a Compose file must be a mapping"]);
+    check("services: {}", &["compose.yaml:1:11+2 no-services"]);
+    check("services: []", &["compose.yaml:1:11+2 wrong-type: `services` must be a mapping"]);
+    check("name: x", &["no-services"]);
+    check("", &["no-services"]);
+    check("services: {app: }", &["wrong-type: `services.app` must be a mapping"]);
+    check("services: {app: {command: x}}", &["missing-image: the service `app` has no image"]);
+    check("services: {'a b': {image: x}}", &["invalid-value: `a b` cannot be the name of a Compose service"]);
+    check(
+        "name: Web\nservices: {app: {image: i}}",
+        &["1:7+3 invalid-value: `Web` cannot be the name of a project"],
+    );
+    check(
+        "services:\n  app:\n    image: \"x:${TAGG}\"\n    command: [\"${\", $NO]\n",
+        &[
+            "compose.yaml:3:15+7 unknown-variable: there is no variable `TAGG` |  |  | did you mean `TAG`?",
+            "compose.yaml:4:16+2 variable-syntax",
+            "compose.yaml:4:21+3 unknown-variable: there is no variable `NO`",
+        ],
+    );
+    check(&with("environment: [NOPE]"), &["4:19+4 unknown-variable: there is no variable `NOPE` to take"]);
+    check(
+        &with("command: \"${X:?say what}\""),
+        &["4:15+3 unknown-variable: the variable `X` must be set | say what"],
+    );
+    check(
+        &with("build: ."),
+        &["4:12+1 build-unsupported: `app` would be built on the node |  |  | build the image in CI"],
+    );
+    check(&with("env_file: [conf/a.env]"), &["file-not-found: there is no `conf/a.env` in services/web"]);
+    check(&with("volumes: [./data:/data]"), &["file-not-found: there is no `data`"]);
+    check(&with("volumes: ['../x:/x']"), &["4:15+9 path-outside: `../x` leaves the folder of the service"]);
+    check(
+        &with("volumes: ['~/x:/x', 'aa:b:cc:d']"),
+        &["path-outside: `~/x` means the home folder", "invalid-value: `aa:b:cc:d` is not a volume"],
+    );
+    check(
+        &with("volumes: [db:/x]\nnetworks: [front]\nsecrets: [key]\nconfigs: [c]"),
+        &[
+            "4:15+5 unknown-reference: `app` uses the volume `db`",
+            "5:16+5 unknown-reference: `app` uses the network `front`",
+            "6:15+3 unknown-reference: `app` uses the secret `key`",
+            "7:15+1 unknown-reference: `app` uses the config `c`",
+        ],
+    );
+    check(
+        &with("depends_on: [appp]"),
+        &["4:18+4 unknown-service: `app` depends on `appp`, which is not there |  |  | did you mean `app`?"],
+    );
+    check(&with("depends_on: [app]"), &["dependency-cycle: services depend on each other: app → app"]);
+    check(
+        "services:\n  a: {image: i, depends_on: [b]}\n  b: {image: i, depends_on: [c]}\n  c: {image: i, depends_on: [b]}\n",
+        &["dependency-cycle: services depend on each other: "],
+    );
+    check(
+        &with("init: maybe\nenvironment: 3\nports: {}"),
+        &[
+            "4:11+5 wrong-type: `services.app.init` must be `true` or `false`",
+            "5:18+1 wrong-type: `services.app.environment` must be a mapping",
+            "6:12+2 wrong-type: `services.app.ports` must be a list",
+        ],
+    );
+    check(
+        "include: ['https://x/y.yaml', ../z.yaml, gone.yaml]\nservices: {app: {image: i}}",
+        &[
+            "1:11+18 remote-include: `https://x/y.yaml` is not a file of this repository",
+            "1:31+9 path-outside: `../z.yaml` leaves the folder",
+            "1:42+9 file-not-found: there is no `gone.yaml`",
+        ],
+    );
+    check(&with("extends: nobody"), &["4:14+6 unknown-service: there is no service `nobody` to extend"]);
+    check(
+        "services:\n  a: {image: i, extends: b}\n  b: {image: i, extends: {service: a}}\n",
+        &[
+            "extends-cycle: services extend each other: a → b → a",
+            "extends-cycle: services extend each other: b → a → b",
+        ],
+    );
+    check(
+        "== compose.yaml\ninclude: [a.yaml]\n== a.yaml\ninclude: [compose.yaml]\n",
+        &[
+            "a.yaml:1:11+12 include-cycle: files include each other: services/web/compose.yaml → services/web/a.yaml → services/web/compose.yaml",
+        ],
+    );
+    check(
+        "== compose.yaml\nservices: {a: {image: '${DB}'}}\n== .env\nDB=x\n",
+        &["`.env` has it, but is not read"],
+    );
+    check("== compose.yaml\na: 1\na: 2\n", &["compose.yaml:2:1+1 duplicate-key"]);
+    check("== other.yaml\n", &["compose.yaml:0:0+0 no-compose-file: services/web has no Compose file"]);
+    check(
+        &with("secrets: [{source: s}]\nports: [x]")
+            .replace("services:", "secrets: {s: {environment: NO}}\nservices:"),
+        &["1:28+2 unknown-variable"],
+    );
+}
+
+#[test]
+fn a_missing_bind_mount_points_to_named_volumes() {
+    let found = render("services: {a: {image: i, volumes: ['./data:/data']}}").unwrap_err();
+    assert!(found.contains("for data that a service writes, use a named volume"), "{found}");
+}
