@@ -10,6 +10,8 @@
 mod chain;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod fixture;
 pub mod memory;
 pub mod sqlite;
 pub mod token;
