@@ -32,7 +32,9 @@ pub(super) fn conflict(
         let last = head.map_or(Generation(0), |head| head.generation);
         if plan.generation <= last || plan.generation > LAST {
             let NodePlan { node, generation, .. } = &**plan;
-            return Err(StoreError::Refused(format!("generation {generation} of `{node}` does not follow {last}")));
+            return Err(StoreError::Refused(format!(
+                "generation {generation} of `{node}` does not follow {last}"
+            )));
         }
     }
     Ok(None)

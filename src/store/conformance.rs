@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::fixture::{at, event, first_plan, heartbeat, next_plan, node, plan, publication, publish, report, status};
+use super::fixture::{
+    at, event, first_plan, heartbeat, next_plan, node, plan, publication, publish, report, status,
+};
 use super::memory::MemoryStore;
 use super::{
     Event, Identity, Publication, Published, Retention, Snapshot, Store, StoreError, StoredToken, sqlite,
@@ -85,7 +87,10 @@ async fn ids(store: &Shared) -> Vec<u64> {
 }
 
 fn with_events(messages: &[&str]) -> Publication {
-    Publication { events: messages.iter().map(|message| event(0, message)).collect(), ..Publication::default() }
+    Publication {
+        events: messages.iter().map(|message| event(0, message)).collect(),
+        ..Publication::default()
+    }
 }
 
 async fn a_new_store_is_empty(store: Shared) {
@@ -230,11 +235,15 @@ async fn a_publication_without_a_revision_leaves_the_deployed_one(store: Shared)
 }
 
 async fn text_of_every_kind_comes_back_as_it_was(store: Shared) {
-    for text in ["", "\0", "\"\\\n\u{7f}", "é\u{1f680}\u{202e}", "'; DROP TABLE plans; --", "{\"a\":[1e400]}"] {
+    for text in ["", "\0", "\"\\\n\u{7f}", "é\u{1f680}\u{202e}", "'; DROP TABLE plans; --", "{\"a\":[1e400]}"]
+    {
         let said = store.append_events(vec![event(0, text)]).await.unwrap();
         assert_eq!(store.events(said[0].id - 1, 10).await.unwrap(), said);
         store.record_statuses(vec![report("edge-1", 0, text)]).await.unwrap();
-        assert_eq!(*store.load().await.unwrap().reported.nodes[&node("edge-1")].status, status("edge-1", text));
+        assert_eq!(
+            *store.load().await.unwrap().reported.nodes[&node("edge-1")].status,
+            status("edge-1", text)
+        );
     }
 }
 
@@ -332,7 +341,8 @@ async fn many_callers_who_report_at_once_are_all_heard(store: Shared) {
 
 async fn tokens_are_added_and_revoked_by_identity(store: Shared) {
     let edge = |n| Identity::Node(node(&format!("edge-{n}")));
-    let token = |secret: &str, identity| StoredToken { digest: Digest::of(secret), identity, created_at: at(0) };
+    let token =
+        |secret: &str, identity| StoredToken { digest: Digest::of(secret), identity, created_at: at(0) };
     let mut tokens =
         vec![token("a", Identity::Operator), token("b", edge(1)), token("c", edge(1)), token("d", edge(2))];
     for token in &tokens {
@@ -357,7 +367,8 @@ async fn history(store: &Shared, name: &str, count: usize) -> Vec<Arc<NodePlan>>
     for day in 0..count {
         let own = format!("{name}-{day}");
         let contents = [own.as_str(), "common"];
-        let plan = plans.last().map_or_else(|| first_plan(name, &contents), |last| next_plan(last, &contents));
+        let plan =
+            plans.last().map_or_else(|| first_plan(name, &contents), |last| next_plan(last, &contents));
         let events = vec![event(day as i64 * DAY, &own)];
         publish(&**store, Publication { events, ..publication(&[&plan], &contents) }).await;
         plans.push(plan);

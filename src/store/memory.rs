@@ -153,7 +153,11 @@ impl Store for MemoryStore {
         Ok(self.facts().blobs.get(&digest).cloned())
     }
 
-    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError> {
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError> {
         let facts = self.facts();
         let Some(digest) = digest else { return Ok(facts.newest(node).cloned()) };
         let mut plans = facts.plans.get(node).into_iter().flatten();

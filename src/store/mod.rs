@@ -172,7 +172,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version of the program has used the database.
-    #[error("the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup")]
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup"
+    )]
     TooNew {
         /// In the database.
         found: i64,
@@ -206,7 +208,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;
 
     /// The plan of `node` with this digest, or its newest where none is named.
-    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError>;
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError>;
 
     /// All tokens.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;

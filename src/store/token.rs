@@ -99,8 +99,11 @@ mod tests {
     fn only_the_stored_secret_is_known_and_only_as_what_it_was_stored_for() {
         let secrets: Vec<Secret> = (0..3).map(|_| Secret::generate(&Identity::Operator).unwrap()).collect();
         let identities = [Identity::Operator, node("edge-1"), node("edge-2")];
-        let tokens: Vec<StoredToken> =
-            secrets.iter().zip(&identities).map(|(secret, identity)| stored(secret, identity.clone())).collect();
+        let tokens: Vec<StoredToken> = secrets
+            .iter()
+            .zip(&identities)
+            .map(|(secret, identity)| stored(secret, identity.clone()))
+            .collect();
 
         for (secret, identity) in secrets.iter().zip(&identities) {
             assert_eq!(identify(secret, &tokens), Some(identity));

@@ -60,8 +60,12 @@ fn advice(error: &sqlx::Error) -> Option<&'static str> {
             "another process has kept the database locked for 5 seconds: end it, or wait until it is done \
              (a backup must use `sqlite3 … .backup`, which does not lock)"
         }
-        8 => "the database cannot be written: check who owns the file and its folder, and how the disk is mounted",
-        10 => "the disk failed to read or write the database: check the disk, then restore a backup where needed",
+        8 => {
+            "the database cannot be written: check who owns the file and its folder, and how the disk is mounted"
+        }
+        10 => {
+            "the disk failed to read or write the database: check the disk, then restore a backup where needed"
+        }
         11 => "the database file is damaged: restore a backup",
         13 => "the disk is full: free some space on it; nothing of this write was kept",
         14 => "the database cannot be opened: check that its folder exists and can be written",

@@ -100,7 +100,11 @@ impl Store for SqliteStore {
         read::blob(&self.readers, digest).await
     }
 
-    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError> {
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError> {
         read::plan(&self.readers, node, digest).await
     }
 

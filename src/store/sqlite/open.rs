@@ -42,10 +42,15 @@ struct CannotOpen {
 /// The file cannot be made, read or written, is no database of this program, or is of a newer version of it.
 pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     create(path)?;
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY);
+    open_with(SqliteConnectOptions::new().filename(path).busy_timeout(BUSY)).await
+}
+
+/// Opens the file that is there.
+pub(super) async fn open_with(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
     let mut writer = Writer::new(options.clone().journal_mode(SqliteJournalMode::Wal).foreign_keys(true));
     migrate(writer.connection(Sync::Full).await?).await?;
-    let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+    let readers =
+        SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
     let (sender, queue) = mpsc::channel(QUEUE);
     tokio::spawn(writer.run(queue));
     Ok(SqliteStore { readers, writer: sender })

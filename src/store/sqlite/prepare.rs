@@ -80,7 +80,8 @@ impl PreparedPublication {
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
             let (node, generation, digest) = (plan.node.clone(), plan.generation, plan.digest);
-            let json = serde_json::to_vec(&**plan).map_err(|error| failed("writing a plan as JSON", error))?;
+            let json =
+                serde_json::to_vec(&**plan).map_err(|error| failed("writing a plan as JSON", error))?;
             plans.push(&json, |document| PlanRow { place, node, generation, digest, document });
             for blob in chain::blobs_named(plan) {
                 named.push(&[], |_| NamedRow { place, blob });
@@ -103,7 +104,8 @@ pub(super) struct PreparedReport {
 
 impl PreparedReport {
     pub(super) fn new(report: &StatusReport) -> Self {
-        let json = |status| serde_json::to_vec(status).expect("a status has no map with keys that are not strings");
+        let json =
+            |status| serde_json::to_vec(status).expect("a status has no map with keys that are not strings");
         let StatusReport { node, status, heard_at } = report;
         Self { node: node.clone(), heard_at: nanoseconds(*heard_at), json: status.as_deref().map(json) }
     }

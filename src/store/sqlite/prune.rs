@@ -73,7 +73,8 @@ pub(super) async fn victims(
     keep: Retention,
     now: Timestamp,
 ) -> Result<Vec<i64>, StoreError> {
-    let query = sqlx::query_scalar(history.victims()).bind(history.kept(keep)).bind(nanoseconds(keep.cutoff(now)));
+    let query =
+        sqlx::query_scalar(history.victims()).bind(history.kept(keep)).bind(nanoseconds(keep.cutoff(now)));
     query.fetch_all(readers).await.doing("looking for old history")
 }
 

@@ -44,7 +44,10 @@ async fn reported(connection: &mut SqliteConnection) -> Result<Reported, StoreEr
     while let Some(row) = rows.try_next().await.doing("reading the statuses")? {
         let status: NodeStatus = json("status", row.get_unchecked(2))?;
         let heard_at = timestamp(row.get_unchecked(1));
-        reported.nodes.insert(parse("status", row.get_unchecked(0))?, ReportedNode { status: Arc::new(status), heard_at });
+        reported.nodes.insert(
+            parse("status", row.get_unchecked(0))?,
+            ReportedNode { status: Arc::new(status), heard_at },
+        );
     }
     Ok(reported)
 }
@@ -56,7 +59,8 @@ async fn deployed(connection: &mut SqliteConnection) -> Result<Option<Revision>,
 }
 
 async fn last_event(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let last: i64 = sqlx::query_scalar(LAST_EVENT).fetch_one(connection).await.doing("reading the last event")?;
+    let last: i64 =
+        sqlx::query_scalar(LAST_EVENT).fetch_one(connection).await.doing("reading the last event")?;
     Ok(last.unsigned_abs())
 }
 
@@ -96,7 +100,8 @@ pub(super) async fn plan(
 /// All tokens, by digest.
 pub(super) async fn tokens(readers: &SqlitePool) -> Result<Vec<StoredToken>, StoreError> {
     let query = sqlx::query_as("SELECT digest, node, created_at FROM tokens ORDER BY digest");
-    let rows: Vec<(String, Option<String>, i64)> = query.fetch_all(readers).await.doing("reading the tokens")?;
+    let rows: Vec<(String, Option<String>, i64)> =
+        query.fetch_all(readers).await.doing("reading the tokens")?;
     let token = |(digest, node, created_at): (String, Option<String>, i64)| {
         let identity = match node {
             None => Identity::Operator,

@@ -8,7 +8,9 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 
 use super::super::chain;
 use super::error::{self, Doing as _};
-use super::prepare::{BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds};
+use super::prepare::{
+    BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds,
+};
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
 use crate::name::{Generation, NodeName, Revision};
@@ -176,7 +178,10 @@ pub(super) async fn record(
 }
 
 /// Adds a token, or replaces the one with its digest.
-pub(super) async fn add_token(connection: &mut SqliteConnection, token: &StoredToken) -> Result<(), StoreError> {
+pub(super) async fn add_token(
+    connection: &mut SqliteConnection,
+    token: &StoredToken,
+) -> Result<(), StoreError> {
     let statement = "INSERT OR REPLACE INTO tokens (digest, node, created_at) VALUES (?1, ?2, ?3)";
     let StoredToken { digest, identity, created_at } = token;
     let query = sqlx::query(statement).bind(digest.to_string()).bind(node_of(identity));

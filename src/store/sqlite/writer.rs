@@ -111,10 +111,16 @@ impl Writer {
                 reply(answer, self.with(Sync::Full, async |db| write::add_token(db, &token).await).await);
             }
             Command::RevokeTokens(identity, answer) => {
-                reply(answer, self.with(Sync::Full, async |db| write::revoke_tokens(db, &identity).await).await);
+                reply(
+                    answer,
+                    self.with(Sync::Full, async |db| write::revoke_tokens(db, &identity).await).await,
+                );
             }
             Command::Delete(history, victims, answer) => {
-                reply(answer, self.with(Sync::Full, async |db| prune::delete(db, history, &victims).await).await);
+                reply(
+                    answer,
+                    self.with(Sync::Full, async |db| prune::delete(db, history, &victims).await).await,
+                );
             }
             Command::Record(..) | Command::Close(_) => unreachable!("`run` sorts these out"),
         }
