@@ -199,6 +199,11 @@ impl Digest {
         Self(Sha256::digest(bytes.as_ref()).into())
     }
 
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first twelve digits: enough for people and labels on screen, never used as a key.
     pub fn short(&self) -> String {
         hex(&self.0[..6])
