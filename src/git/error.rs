@@ -12,7 +12,9 @@ use crate::name::Revision;
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// The mirror's folder cannot be made, written or replaced.
-    #[error("cannot use the mirror {path}: check that the state folder can be written and its disk is not full")]
+    #[error(
+        "cannot use the mirror {path}: check that the state folder can be written and its disk is not full"
+    )]
     MirrorFolder {
         /// The mirror.
         path: PathBuf,
@@ -74,7 +76,10 @@ pub enum GitError {
         detail: String,
     },
     /// The host does not answer, its name is unknown or its certificate is not trusted.
-    #[error("cannot reach {url}{}: check the address, the network and, for https, the certificate", said(detail))]
+    #[error(
+        "cannot reach {url}{}: check the address, the network and, for https, the certificate",
+        said(detail)
+    )]
     Unreachable {
         /// The address.
         url: String,
@@ -82,7 +87,9 @@ pub enum GitError {
         detail: String,
     },
     /// A program that a fetch needs is not installed.
-    #[error("`{program}` is not installed, and {url} cannot be read without it: install the package `{package}`")]
+    #[error(
+        "`{program}` is not installed, and {url} cannot be read without it: install the package `{package}`"
+    )]
     ProgramMissing {
         /// The program.
         program: String,
@@ -102,7 +109,9 @@ pub enum GitError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A token for an address that would carry it in the clear.
-    #[error("a token is only sent by https, and {url} is not: use the https:// address, or take the token out")]
+    #[error(
+        "a token is only sent by https, and {url} is not: use the https:// address, or take the token out"
+    )]
     TokenInClear {
         /// The address.
         url: String,
@@ -189,7 +198,9 @@ fn said(detail: &str) -> String {
 fn access_help(url: &str) -> &'static str {
     match url {
         _ if url.starts_with("ssh://") => "add the SSH key to the account, and check the key file setting",
-        _ if url.starts_with("http") => "give a token that may read the repository, and check that it has not expired",
+        _ if url.starts_with("http") => {
+            "give a token that may read the repository, and check that it has not expired"
+        }
         _ => "give the account that runs this read access to the repository",
     }
 }
@@ -224,8 +235,11 @@ pub(super) fn fetch_failure(url: &str, words: &str, source: gix::Error) -> GitEr
     {
         return GitError::Denied { url, detail };
     }
-    let network = ["Could not resolve hostname", "Connection refused", "Connection timed out", "No route to host"];
-    if has(&network) || has(&["Connection closed by", "error sending request", "Network is unreachable", "timed out"]) {
+    let network =
+        ["Could not resolve hostname", "Connection refused", "Connection timed out", "No route to host"];
+    if has(&network)
+        || has(&["Connection closed by", "error sending request", "Network is unreachable", "timed out"])
+    {
         let detail = if detail.is_empty() { last_line(&chain) } else { detail };
         return GitError::Unreachable { url, detail };
     }
@@ -268,7 +282,10 @@ mod tests {
     fn what_programs_say_is_sorted_by_what_to_do_about_it() {
         for (words, expected) in [
             ("fatal: detected dubious ownership in repository at '/srv/x'", "unsafe"),
-            ("No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.", "host key"),
+            (
+                "No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.",
+                "host key",
+            ),
             ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @", "host key"),
             ("fatal: '/srv/x' does not appear to be a git repository", "no repository"),
             ("ERROR: Repository not found.", "no repository"),

@@ -86,7 +86,9 @@ impl Mirror {
         if gix::validate::reference::name(format!("refs/heads/{}", config.branch).as_str().into()).is_err() {
             return Err(GitError::BranchName { branch: config.branch });
         }
-        if config.access.token.is_some() && matches!(&config.url, RemoteUrl::Http(url) if url.scheme() != "https") {
+        if config.access.token.is_some()
+            && matches!(&config.url, RemoteUrl::Http(url) if url.scheme() != "https")
+        {
             return Err(GitError::TokenInClear { url: config.url.to_string() });
         }
         let path = config.state_dir.join("mirror.git");
@@ -149,7 +151,8 @@ impl Mirror {
     ///
     /// Where the mirror is damaged.
     pub fn is_ancestor(&self, ancestor: &Revision, descendant: &Revision) -> Result<bool, GitError> {
-        self.with(|repo| objects::is_ancestor(repo, ancestor, descendant)).map_err(|source| self.damage(source))
+        self.with(|repo| objects::is_ancestor(repo, ancestor, descendant))
+            .map_err(|source| self.damage(source))
     }
 
     /// What a commit says of itself.
@@ -225,7 +228,10 @@ impl Mirror {
             // Otherwise the credential programs of the account are run, and they may ask a person.
             connection.set_credentials(|_| Ok(None));
             if let Some(token) = &self.config.access.token {
-                connection.transport_mut().set_identity(transport::account(token)).map_err(gix::Error::from_error)?;
+                connection
+                    .transport_mut()
+                    .set_identity(transport::account(token))
+                    .map_err(gix::Error::from_error)?;
             }
             self.receive_branch(repo, connection, cancel)
         };
@@ -269,7 +275,8 @@ impl Mirror {
         if map.object_hash != repo.object_hash() {
             return Ok(Received::OtherHash(map.object_hash));
         }
-        let Some(tip) = map.mappings.iter().find_map(|mapping| mapping.remote.as_id()).map(ToOwned::to_owned) else {
+        let Some(tip) = map.mappings.iter().find_map(|mapping| mapping.remote.as_id()).map(ToOwned::to_owned)
+        else {
             return Ok(Received::NoBranch);
         };
         prepared.receive(Discard, cancel)?;
@@ -285,7 +292,8 @@ impl Mirror {
     fn compact(&self, newest: &Revision, cancel: &AtomicBool) {
         let due = self.with(|repo| {
             let kept = reference(repo, KEPT).map(objects::revision);
-            let fetchable = kept.is_none_or(|kept| objects::is_ancestor(repo, &kept, newest).unwrap_or(false));
+            let fetchable =
+                kept.is_none_or(|kept| objects::is_ancestor(repo, &kept, newest).unwrap_or(false));
             (fetchable && packs(&self.path) >= self.max_packs).then(|| repo.object_hash())
         });
         if let Some(hash) = due
@@ -341,9 +349,10 @@ fn existing(path: &Path, url: &RemoteUrl) -> Option<gix::ThreadSafeRepository> {
     let repo = objects::open_isolated(path).ok()?;
     let local = repo.to_thread_local();
     let readable = |name| match local.try_find_reference(name) {
-        Ok(Some(reference)) => {
-            reference.target().try_id().is_some_and(|id| local.find_commit(id).and_then(|it| it.tree()).is_ok())
-        }
+        Ok(Some(reference)) => reference
+            .target()
+            .try_id()
+            .is_some_and(|id| local.find_commit(id).and_then(|it| it.tree()).is_ok()),
         Ok(None) => true,
         Err(_) => false,
     };
@@ -413,3 +422,6 @@ fn remove_folder(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,12 +13,14 @@
 //! | `worktree` | the same `Tree` from files on disk |
 //! | `transport` | the programs and the HTTPS client that a fetch goes through |
 //! | `mirror` | the bare mirror under the state folder |
+//! | `refs` | the branches of a repository on this machine, for those who watch them |
 //! | `repository` | the repository around a folder, for the command line |
 
 mod error;
 mod mirror;
 mod objects;
 mod read;
+mod refs;
 mod repository;
 mod transport;
 mod url;
@@ -31,6 +33,7 @@ pub use error::GitError;
 pub use mirror::{Mirror, MirrorConfig};
 pub use objects::CommitInfo;
 pub use read::{Scope, TreeCache};
+pub use refs::{branch_tip, refs_folder};
 pub use repository::Repository;
 pub use transport::{Access, SshOptions, Token};
 pub use url::{RemoteUrl, SshAddress, UrlError};

@@ -52,7 +52,11 @@ pub(super) fn revision(id: impl AsRef<gix::oid>) -> Revision {
 
 /// Whether `ancestor` is `descendant` or in its history. A commit that is not in the database is in no history,
 /// since a history is always fetched whole.
-pub(super) fn is_ancestor(repo: &gix::Repository, ancestor: &Revision, descendant: &Revision) -> gix::Result<bool> {
+pub(super) fn is_ancestor(
+    repo: &gix::Repository,
+    ancestor: &Revision,
+    descendant: &Revision,
+) -> gix::Result<bool> {
     let (one, two) = (object_id(ancestor), object_id(descendant));
     if one == two || !repo.has_object(one) {
         return Ok(one == two);

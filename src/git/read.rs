@@ -153,8 +153,9 @@ impl Budget {
     pub(super) fn admit(&mut self, size: u64) -> bool {
         self.files += 1;
         let bytes = self.bytes.saturating_add(size);
-        let admitted =
-            size <= self.limits.file_bytes && bytes <= self.limits.total_bytes && self.files <= self.limits.files;
+        let admitted = size <= self.limits.file_bytes
+            && bytes <= self.limits.total_bytes
+            && self.files <= self.limits.files;
         if admitted {
             self.bytes = bytes;
         }
@@ -183,7 +184,8 @@ impl Reader<'_> {
         }
         let mut tree = self.repo.find_commit(id)?.tree()?;
         for name in scope.segments() {
-            let entry = tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
+            let entry =
+                tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
             let id = entry.object_id();
             tree = self.repo.find_tree(id)?;
         }
@@ -216,7 +218,8 @@ impl Reader<'_> {
             }
             let wanted = depth > 0 || is_root(entry.filename, entry.mode.is_tree());
             if wanted {
-                let node = self.node(&entry, path, depth, known.find(entry.filename, entry.mode.is_tree()))?;
+                let node =
+                    self.node(&entry, path, depth, known.find(entry.filename, entry.mode.is_tree()))?;
                 folder.add(entry.filename, node, self.budget.limits.file_bytes);
             }
         }

@@ -102,7 +102,9 @@ impl Repository {
     ///
     /// Where the repository is bare or a file cannot be read.
     pub fn work_tree_definitions(&self, folder: &str, limits: Limits) -> Result<Tree, GitError> {
-        let root = self.work_tree().ok_or_else(|| GitError::NotInRepository { path: self.repo.path().to_owned() })?;
+        let root = self
+            .work_tree()
+            .ok_or_else(|| GitError::NotInRepository { path: self.repo.path().to_owned() })?;
         worktree::tree(&root.join(folder), limits)
     }
 }

@@ -130,7 +130,10 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`, and gives what it writes and reads.
-    pub(super) fn start(mut command: Command, url: &RemoteUrl) -> Result<(Self, ChildStdout, ChildStdin), GitError> {
+    pub(super) fn start(
+        mut command: Command,
+        url: &RemoteUrl,
+    ) -> Result<(Self, ChildStdout, ChildStdin), GitError> {
         let mut child = command.spawn().map_err(|error| missing(&command, url, error))?;
         let stdout = child.stdout.take().expect("piped by `command`");
         let stdin = child.stdin.take().expect("piped by `command`");
@@ -146,7 +149,8 @@ impl Process {
             let child = Arc::clone(&self.child);
             scope.spawn(move || {
                 // Only dropping `done` disconnects; nothing is ever sent.
-                while is_done.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                while is_done.recv_timeout(Duration::from_millis(50)) == Err(mpsc::RecvTimeoutError::Timeout)
+                {
                     if cancel.load(Ordering::Relaxed) {
                         return kill(&child);
                     }
@@ -216,8 +220,10 @@ pub(super) fn https_options(access: &Access, timeout: Duration) -> Result<http::
             None => client,
         })
     };
-    let backend =
-        http::reqwest::Options { configure_client: Some(Box::new(configure_client)), configure_request: None };
+    let backend = http::reqwest::Options {
+        configure_client: Some(Box::new(configure_client)),
+        configure_request: None,
+    };
     Ok(http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..http::Options::default() })
 }
 
@@ -257,7 +263,8 @@ mod tests {
     fn ssh_never_asks_and_takes_the_host_as_a_host() {
         let arguments = arguments("ssh://git@example.org:2222/srv/it's.git", &SshOptions::default());
         assert!(arguments.contains(&"BatchMode=yes".to_owned()), "{arguments:?}");
-        let tail: Vec<_> = arguments.iter().map(String::as_str).skip_while(|&argument| argument != "-p").collect();
+        let tail: Vec<_> =
+            arguments.iter().map(String::as_str).skip_while(|&argument| argument != "-p").collect();
         assert_eq!(tail, ["-p", "2222", "--", "git@example.org", r"git-upload-pack '/srv/it'\''s.git'"]);
     }
 
@@ -269,7 +276,9 @@ mod tests {
             ..SshOptions::default()
         };
         let arguments = arguments("host:estate", &options);
-        for wanted in ["IdentitiesOnly=yes", "/etc/gitops/key", "UserKnownHostsFile=\"/etc/gitops/known hosts\""] {
+        for wanted in
+            ["IdentitiesOnly=yes", "/etc/gitops/key", "UserKnownHostsFile=\"/etc/gitops/known hosts\""]
+        {
             assert!(arguments.iter().any(|argument| argument == wanted), "{wanted} in {arguments:?}");
         }
     }

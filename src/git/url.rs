@@ -39,19 +39,27 @@ pub enum UrlError {
     #[error("the repository's address is empty: give a path, file://, ssh:// or https:// address")]
     Empty,
     /// Would be taken for an option.
-    #[error("the repository's address, its host, user or path starts with `-`: write `./-name` for such a path")]
+    #[error(
+        "the repository's address, its host, user or path starts with `-`: write `./-name` for such a path"
+    )]
     Dash,
     /// Control characters or more than [`RemoteUrl::MAX_LEN`] bytes.
-    #[error("the repository's address holds control characters or is over 4,096 bytes: check how it was written")]
+    #[error(
+        "the repository's address holds control characters or is over 4,096 bytes: check how it was written"
+    )]
     Unprintable,
     /// A transport that is not offered.
     #[error("this kind of address is not supported: use a path, file://, ssh:// or https://")]
     Scheme,
     /// Plain HTTP to another machine.
-    #[error("http:// is only allowed to this machine, since anyone on the way could change a commit: use https://")]
+    #[error(
+        "http:// is only allowed to this machine, since anyone on the way could change a commit: use https://"
+    )]
     PlainHttp,
     /// A password or token in the address.
-    #[error("the repository's address holds credentials: take them out and give them by the token or SSH key settings")]
+    #[error(
+        "the repository's address holds credentials: take them out and give them by the token or SSH key settings"
+    )]
     Credentials,
     /// A host that no machine can have.
     #[error("the host of the repository's address is missing or not a host name")]
@@ -137,7 +145,8 @@ fn ssh_url(rest: &str) -> Result<RemoteUrl, UrlError> {
         }
         None => (authority, None),
     };
-    let port = port.map(|port| port.parse().ok().filter(|&port| port != 0).ok_or(UrlError::Port)).transpose()?;
+    let port =
+        port.map(|port| port.parse().ok().filter(|&port| port != 0).ok_or(UrlError::Port)).transpose()?;
     // `ssh://host/~user/x` is how Git writes a path that starts at a home folder.
     if path.starts_with('~') { ssh(host, port, path) } else { ssh(host, port, &format!("/{path}")) }
 }
@@ -159,7 +168,9 @@ fn ssh(host: &str, port: Option<u16>, path: &str) -> Result<RemoteUrl, UrlError>
         if user.contains(':') {
             return Err(UrlError::Credentials);
         }
-        if user.is_empty() || !user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte)) {
+        if user.is_empty()
+            || !user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+        {
             return Err(UrlError::User);
         }
     }
@@ -221,7 +232,11 @@ impl fmt::Display for SshAddress {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        if self.host.contains(':') { write!(f, "[{}]", self.host)? } else { f.write_str(&self.host)? }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?
+        } else {
+            f.write_str(&self.host)?
+        }
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }

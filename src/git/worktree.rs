@@ -70,7 +70,8 @@ fn walk(root: &Path, limits: Limits) -> Result<FoundByPath, GitError> {
             break;
         }
     }
-    let submodules = std::mem::take(&mut *submodules.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let submodules =
+        std::mem::take(&mut *submodules.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     found.extend(submodules.into_iter().map(|path| (relative(root, &path), Found::submodule(path))));
     Ok(found)
 }
@@ -114,7 +115,9 @@ impl Found {
         let kind = match metadata.file_type() {
             kind if kind.is_symlink() => EntryKind::Link,
             // Git looks at the owner's bit alone.
-            kind if kind.is_file() => EntryKind::File { executable: metadata.permissions().mode() & 0o100 != 0 },
+            kind if kind.is_file() => {
+                EntryKind::File { executable: metadata.permissions().mode() & 0o100 != 0 }
+            }
             _ => return None,
         };
         Some(Self { path, kind, size: metadata.len() })
