@@ -70,9 +70,10 @@ pub enum Published {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NewEvent {
     /// By the daemon's clock.
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Stable, dotted, past tense: `plan.published`.
     pub kind: Arc<str>,
@@ -90,7 +91,7 @@ pub struct NewEvent {
 }
 
 /// A stored event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// Rises by one; never re-used.
     pub id: u64,
