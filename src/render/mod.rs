@@ -6,6 +6,7 @@
 
 pub mod diagnostics;
 pub mod diff;
+pub mod events;
 pub mod json;
 pub mod plan;
 pub mod status;

@@ -71,6 +71,30 @@ pub fn nodes(nodes: &[NodeView], now: Timestamp) -> String {
     table(["NODE", "STATE", "PLAN", "ACCEPTED", "HEARD", "INSTANCES"], nodes.iter().map(row).collect())
 }
 
+/// What the agents say of their machines, as a table.
+pub fn hosts(nodes: &[NodeView]) -> String {
+    let row = |node: &NodeView| {
+        let host = node.host.as_ref()?;
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { inert(text) };
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        Some([
+            node.node.as_str().into(),
+            or_dash(&host.name).into(),
+            or_dash(node.agent.as_deref().unwrap_or_default()).into(),
+            or_dash(&host.docker).into(),
+            or_dash(&host.compose).into(),
+            host.cpus.to_string().into(),
+            gib(host.memory_bytes).into(),
+            format!("{} ({} GiB free)", gib(host.disk_bytes), host.disk_free_gib).into(),
+        ])
+    };
+    let rows: Vec<[Cell; 8]> = nodes.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows))
+}
+
 fn is_done(instance: &InstanceView) -> bool {
     matches!(instance.state, InstanceState::Healthy | InstanceState::Stopped)
 }
