@@ -83,7 +83,7 @@ fn check_scenario(path: &Path) -> Result<(), String> {
 /// `--- command` lines with the lines below each.
 fn commands(script: &str) -> Vec<(String, String)> {
     let mut commands: Vec<(String, String)> = Vec::new();
-    for line in script.lines() {
+    for line in script.strip_suffix('\n').unwrap_or(script).split('\n') {
         match line.strip_prefix("--- ") {
             Some(command) => commands.push((command.to_owned(), String::new())),
             None => {
