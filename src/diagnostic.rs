@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// How much a finding weighs. Only an error keeps a commit from being applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The commit is not applied.
@@ -22,7 +22,7 @@ pub enum Severity {
 }
 
 /// A place in a file of the definitions repository.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Place {
     /// Path from the root of the repository, with `/`.
     pub path: Arc<str>,
@@ -49,7 +49,7 @@ impl Place {
 
 /// One finding about the definitions.
 #[must_use = "a diagnostic that is not collected is a mistake that the user never hears of"]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Diagnostic {
     /// Stable, kebab-case, fit for scripts: `unknown-field`.
     pub code: Arc<str>,

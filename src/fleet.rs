@@ -15,7 +15,7 @@ use crate::plan::{NodePlan, RunState, Step};
 use crate::status::{ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome};
 
 /// The whole picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FleetStatus {
     /// Where definitions come from, and what came last.
     pub source: SourceStatus,
@@ -26,7 +26,7 @@ pub struct FleetStatus {
 }
 
 /// How the definitions repository stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SourceStatus {
     /// Where it is, without credentials.
     pub url: Arc<str>,
@@ -39,13 +39,14 @@ pub struct SourceStatus {
     /// The newest revision that was seen. Differs from `deployed` where it is held or invalid.
     pub newest: Option<Revision>,
     /// When the repository last answered.
+    #[schemars(with = "Option<String>")]
     pub checked_at: Option<Timestamp>,
     /// What is the matter, where something is, and what to do about it.
     pub message: Option<String>,
 }
 
 /// The state of the source in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceState {
     /// The newest revision is deployed.
@@ -59,13 +60,14 @@ pub enum SourceState {
 }
 
 /// How one node stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodeView {
     /// Its name.
     pub node: NodeName,
     /// In one word.
     pub state: NodeState,
     /// When its agent was last heard.
+    #[schemars(with = "Option<String>")]
     pub heard_at: Option<Timestamp>,
     /// Its newest plan.
     pub plan: Option<PlanId>,
@@ -82,7 +84,7 @@ pub struct NodeView {
 }
 
 /// The state of a node in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// Heard within three heartbeats, and everything is as its newest plan says.
@@ -100,7 +102,7 @@ pub enum NodeState {
 }
 
 /// How one instance stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InstanceView {
     /// The service.
     pub service: ServiceName,
@@ -117,7 +119,7 @@ pub struct InstanceView {
 }
 
 /// The state of an instance in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// As the plan says, and healthy.

@@ -21,7 +21,7 @@ use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 pub const SCHEMA: u32 = 1;
 
 /// The plan of one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodePlan {
     /// [`SCHEMA`] of whoever wrote it.
     pub schema: u32,
@@ -68,7 +68,7 @@ impl NodePlan {
 
 /// What should be true of one service on the node. Tagged from outside (`{"ensure": {…}}`), because the model is
 /// kept as it was written and serde cannot carry that through an inner tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// The instance exists exactly so.
@@ -118,7 +118,7 @@ impl Step {
 }
 
 /// An instance, fully specified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Ensure {
     /// The service that it is an instance of.
     pub service: ServiceName,
@@ -146,7 +146,7 @@ pub struct Ensure {
 }
 
 /// An instance that must go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Remove {
     /// The service that it was an instance of.
     pub service: ServiceName,
@@ -187,7 +187,7 @@ pub enum OnFileChange {
 }
 
 /// A file that travels to the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileRef {
     /// Of its content: the name under which the blob is fetched.
     pub digest: Digest,
@@ -199,7 +199,7 @@ pub struct FileRef {
 }
 
 /// What one Compose service of an instance should look like in Docker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ContainerSpec {
     /// Of everything that its container is made from, less the content of files: label `gitops.config`.
     pub config: ContainerDigest,
@@ -216,7 +216,7 @@ pub struct ContainerSpec {
 
 /// A digest together with the version of the rule that made it, written `1:sha256:…`. Digests of different rules
 /// cannot be compared, so a container that carries one of another rule is adopted instead of recreated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerDigest {
     /// Version of the rule.
@@ -255,7 +255,7 @@ impl TryFrom<String> for ContainerDigest {
 }
 
 /// Why a step is as it is: one field and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// What was changed, as a path: `services.app.image`, `files/nginx.conf`, `placement`.
     pub field: Arc<str>,
@@ -289,6 +289,16 @@ impl Model {
     /// The model as a value.
     pub fn value(&self) -> serde_json::Value {
         serde_json::from_str(&self.0).expect("a model holds JSON: it was parsed or made as such")
+    }
+}
+
+impl schemars::JsonSchema for Model {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Model".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object", "description": "A rendered Compose model" })
     }
 }
 

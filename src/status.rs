@@ -18,7 +18,7 @@ use crate::plan::{ContainerDigest, NodePlan, Step};
 pub const SCHEMA: u32 = 1;
 
 /// The full reported state of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodeStatus {
     /// [`SCHEMA`] of whoever wrote it.
     pub schema: u32,
@@ -62,7 +62,7 @@ impl NodeStatus {
 }
 
 /// The agent process that reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AgentInfo {
     /// Made at the first start and kept in the agent's state folder: two agents that claim one node differ in it.
     pub id: Arc<str>,
@@ -71,7 +71,7 @@ pub struct AgentInfo {
 }
 
 /// What the machine is and has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct HostInfo {
     /// Host name.
@@ -96,7 +96,7 @@ pub struct HostInfo {
 }
 
 /// Names a plan exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanId {
     /// Its generation.
     pub generation: Generation,
@@ -112,7 +112,7 @@ impl PlanId {
 }
 
 /// A plan that was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Refusal {
     /// The plan.
     pub plan: PlanId,
@@ -123,7 +123,7 @@ pub struct Refusal {
 }
 
 /// How one step stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepResult {
     /// The instance digest that it is about; none for a removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +136,7 @@ pub struct StepResult {
 }
 
 /// Where a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StepOutcome {
     /// As the step wants it, and healthy.
@@ -150,7 +150,7 @@ pub enum StepOutcome {
 }
 
 /// One container as Docker reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Container {
     /// The Compose service.
     pub service: Arc<str>,
@@ -179,11 +179,12 @@ pub struct Container {
     pub exit_code: Option<i64>,
     /// When it was last started, as Docker writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
 }
 
 /// Docker's container states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "Docker's own words")]
 pub enum ContainerState {
@@ -197,7 +198,7 @@ pub enum ContainerState {
 }
 
 /// What a container's health check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It has none.

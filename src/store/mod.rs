@@ -7,11 +7,20 @@
 //! is one transaction: all its plans, blobs, events and the deployed revision, or none of them. Plans are written
 //! by compare-and-swap on their parent, so two daemons over one database cannot both succeed one plan.
 
+mod chain;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixture;
+pub mod memory;
+pub mod sqlite;
+pub mod token;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{Digest, NodeName, Revision, ServiceName};
@@ -19,7 +28,7 @@ use crate::plan::NodePlan;
 use crate::status::{NodeStatus, Reported};
 
 /// Everything a daemon needs to start, or to start over after a conflict.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The newest plan of each node.
     pub plans: BTreeMap<NodeName, Arc<NodePlan>>,
@@ -44,6 +53,13 @@ pub struct Publication {
     pub events: Vec<NewEvent>,
 }
 
+impl Publication {
+    /// When it was made: the time of its newest event. Plans that are published without one have no age.
+    pub fn at(&self) -> Option<Timestamp> {
+        self.events.iter().map(|event| event.at).max()
+    }
+}
+
 /// How a publication ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -54,9 +70,10 @@ pub enum Published {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NewEvent {
     /// By the daemon's clock.
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// Stable, dotted, past tense: `plan.published`.
     pub kind: Arc<str>,
@@ -74,7 +91,7 @@ pub struct NewEvent {
 }
 
 /// A stored event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// Rises by one; never re-used.
     pub id: u64,
@@ -126,6 +143,14 @@ pub struct Retention {
     pub days: u32,
 }
 
+impl Retention {
+    /// What is older goes.
+    pub fn cutoff(&self, now: Timestamp) -> Timestamp {
+        let age = SignedDuration::from_hours(24 * i64::from(self.days));
+        now.checked_sub(age).unwrap_or(Timestamp::MIN)
+    }
+}
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -148,13 +173,18 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version of the program has used the database.
-    #[error("the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup")]
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup"
+    )]
     TooNew {
         /// In the database.
         found: i64,
         /// In this program.
         known: i64,
     },
+    /// What was to be written breaks a rule of the store. A mistake in the program: trying again does not help.
+    #[error("the store refuses to write this: {0}")]
+    Refused(String),
 }
 
 /// Where the facts are.
@@ -179,7 +209,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;
 
     /// The plan of `node` with this digest, or its newest where none is named.
-    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError>;
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError>;
 
     /// All tokens.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
