@@ -6,8 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{
-    Deserialize as _, DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    Deserialize as _, DeserializeSeed, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde_yaml::value::{Tag, TaggedValue};
 use serde_yaml::{Mapping, Value};
@@ -23,7 +22,7 @@ pub(super) fn documents(text: &Text<'_>) -> Result<Vec<Document>, Vec<Diagnostic
     let growth = Growth::default();
     let mut documents = Vec::new();
     for (number, deserializer) in serde_yaml::Deserializer::from_str(text.text).enumerate() {
-        let value = Node { growth: &growth, depth: 0 }
+        let value = Node { growth: &growth, depth: 1 }
             .deserialize(deserializer)
             .map_err(|error| vec![mistake(text, &growth, &error)])?;
         if !value.is_null() {
@@ -228,10 +227,19 @@ fn mistake(text: &Text<'_>, growth: &Growth, error: &serde_yaml::Error) -> Diagn
         Some(Breach::Nodes) => too_many(place),
         None if message.starts_with("recursion limit") => too_deep(place),
         None if message.starts_with("repetition limit") => too_many(place),
+        // Only keys are asked for as text.
+        None if message.starts_with("invalid type: ") => {
+            Diagnostic::error("yaml-syntax", place, "a key of a mapping must be text")
+        }
         None => {
             let tab = place.text.as_deref().is_some_and(|line| indent(line).contains('\t'));
-            let diagnostic = Diagnostic::error("yaml-syntax", place, format!("this is not valid YAML: {message}"));
-            if tab { diagnostic.help("indent with spaces: YAML does not allow tabs there") } else { diagnostic }
+            let diagnostic =
+                Diagnostic::error("yaml-syntax", place, format!("this is not valid YAML: {message}"));
+            if tab {
+                diagnostic.help("indent with spaces: YAML does not allow tabs there")
+            } else {
+                diagnostic
+            }
         }
     }
 }
@@ -262,23 +270,35 @@ fn too_deep(place: Place) -> Diagnostic {
 }
 
 fn too_many(place: Place) -> Diagnostic {
-    Diagnostic::error("yaml-too-large", place, "the file holds too many values once its aliases are written out")
-        .note(format!("at most {MAX_NODES} mappings, lists, keys and scalars are read"))
-        .help("use fewer aliases (`*name`), or split the file")
+    Diagnostic::error(
+        "yaml-too-large",
+        place,
+        "the file holds too many values once its aliases are written out",
+    )
+    .note(format!("at most {MAX_NODES} mappings, lists, keys and scalars are read"))
+    .help("use fewer aliases (`*name`), or split the file")
 }
 
 fn duplicate_keys(text: &Text<'_>) -> Vec<Diagnostic> {
     let diagnose = |(key, first, again): (String, super::index::Spot, super::index::Spot)| {
         let key: String = key.chars().take(80).collect();
-        Diagnostic::error("duplicate-key", again.place(text), format!("the key `{key}` stands here a second time"))
-            .note(format!("first in line {}", first.line))
-            .help("keep one of the two")
+        Diagnostic::error(
+            "duplicate-key",
+            again.place(text),
+            format!("the key `{key}` stands here a second time"),
+        )
+        .note(format!("first in line {}", first.line))
+        .help("keep one of the two")
     };
     let found: Vec<_> = text.index().duplicates().into_iter().map(diagnose).collect();
     if found.is_empty() {
         // The two parsers disagree about this file: better a place that is vague than a mistake that is lost.
         let place = text.place(0, &[] as &[Step<'_>]);
-        return vec![Diagnostic::error("duplicate-key", place, "a key stands twice in one mapping of this file")];
+        return vec![Diagnostic::error(
+            "duplicate-key",
+            place,
+            "a key stands twice in one mapping of this file",
+        )];
     }
     found
 }

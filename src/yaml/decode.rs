@@ -17,7 +17,10 @@ use crate::diagnostic::Diagnostic;
 const MAX_MISTAKES: usize = 50;
 
 /// Reads `document` as a `T`.
-pub(super) fn decode<T: DeserializeOwned>(text: &Text<'_>, document: &Document) -> Result<T, Vec<Diagnostic>> {
+pub(super) fn decode<T: DeserializeOwned>(
+    text: &Text<'_>,
+    document: &Document,
+) -> Result<T, Vec<Diagnostic>> {
     match T::deserialize(&document.value) {
         Ok(form) => Ok(form),
         Err(_) => Err(mistakes::<T>(text, document)),
@@ -27,9 +30,13 @@ pub(super) fn decode<T: DeserializeOwned>(text: &Text<'_>, document: &Document) 
 fn mistakes<T: DeserializeOwned>(text: &Text<'_>, document: &Document) -> Vec<Diagnostic> {
     let mut patient = Patient { value: document.value.clone(), removed: BTreeMap::new() };
     let mut found = Vec::new();
+    let mut wrong = BTreeSet::new();
     let mut next = read::<T>(&patient.value);
     while let Some(mistake) = next {
-        found.push(mistake.diagnostic(text, document.number, &patient));
+        // A field that is missing because it was left out for being wrong is no mistake of the author.
+        if wrong.insert(patient.original(&mistake.path)) {
+            found.push(mistake.diagnostic(text, document.number, &patient));
+        }
         if found.len() == MAX_MISTAKES {
             break;
         }
@@ -220,7 +227,9 @@ impl Patient {
         for part in path {
             let part = match part {
                 Part::Key(_) => part.clone(),
-                Part::Item(item) => Part::Item(self.removed.get(&original).map_or(*item, |gone| shifted(gone, *item))),
+                Part::Item(item) => {
+                    Part::Item(self.removed.get(&original).map_or(*item, |gone| shifted(gone, *item)))
+                }
             };
             original.push(part);
         }
@@ -257,7 +266,8 @@ impl Mistake {
             // The items behind the one that went have moved up: the same place with the same words is no progress.
             return self == other;
         }
-        self.path.starts_with(&other.path) || (self.path.is_empty() && matches!(self.kind, Kind::Invalid { .. }))
+        self.path.starts_with(&other.path)
+            || (self.path.is_empty() && matches!(self.kind, Kind::Invalid { .. }))
     }
 }
 

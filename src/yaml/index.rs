@@ -112,7 +112,9 @@ impl Index {
                     continue;
                 }
                 Event::StreamEnd => break,
-                Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => continue,
+                Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {
+                    continue;
+                }
             };
             let collection = matches!(kind, Kind::Items(_) | Kind::Fields(_));
             let node = index.nodes.len();

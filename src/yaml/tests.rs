@@ -13,7 +13,8 @@ fn path() -> Arc<str> {
 fn show(diagnostics: &[Diagnostic]) -> String {
     let line = |d: &Diagnostic| {
         let place = format!("{}:{}+{}", d.place.line, d.place.column, d.place.width);
-        let rest = [d.label.clone().unwrap_or_default(), d.notes.join(" / "), d.help.clone().unwrap_or_default()];
+        let rest =
+            [d.label.clone().unwrap_or_default(), d.notes.join(" / "), d.help.clone().unwrap_or_default()];
         format!("{place} {}: {} | {}\n", d.code, d.message, rest.join(" | "))
     };
     diagnostics.iter().map(line).collect()
@@ -166,19 +167,52 @@ fn a_form_is_read_with_all_its_mistakes() {
         assert_eq!(found.lines().count(), expected.len(), "{source}\n{found}");
     };
     check("service: web\nvariables: {PORT: 8080, ON: true, A: text}", &["ok"]);
-    check("service: web\nserivce: x\nplaces: 1", &["2:1+7 unknown-field: there is no field `serivce` here", "3:1+6 unknown-field: there is no field `places` here"]);
+    check(
+        "service: web\nserivce: x\nplaces: 1",
+        &[
+            "2:1+7 unknown-field: there is no field `serivce` here",
+            "3:1+6 unknown-field: there is no field `places` here",
+        ],
+    );
     check("plaec: {}\nservice: web", &["did you mean `place`?"]);
     check("{}", &["1:1+2 missing-field: the field `service` is missing"]);
-    check("state: on\nhealth: {}", &["missing-field: the field `service` is missing", "1:8+2 invalid-value: `state` cannot be `on`", "missing-field: the field `health.within` is missing"]);
+    check(
+        "state: on\nhealth: {}",
+        &[
+            "missing-field: the field `service` is missing",
+            "1:8+2 invalid-value: `state` cannot be `on`",
+            "missing-field: the field `health.within` is missing",
+        ],
+    );
     check("service: ~", &["1:10+1 wrong-type: `service` must be text | this is nothing"]);
-    check("service: web\ndescription:\n", &["2:1+11 wrong-type: `description` must be text | this is nothing"]);
+    check(
+        "service: web\ndescription:\n",
+        &["2:1+11 wrong-type: `description` must be text | this is nothing"],
+    );
     check("service: Web_1", &["1:10+5 invalid-value: `Web_1` is not a valid service name"]);
     check(
         "service: web\nplace:\n  nodes: [a, B_, c, D_, {}, f]\nstate: [x]",
-        &["3:14+2 invalid-value: `B_`", "3:21+2 invalid-value: `D_`", "3:25+2 wrong-type: `place.nodes[4]` must be text", "4:8+3 "],
+        &[
+            "3:14+2 invalid-value: `B_`",
+            "3:21+2 invalid-value: `D_`",
+            "3:25+2 wrong-type: `place.nodes[4]` must be text",
+            "4:8+3 ",
+        ],
     );
-    check("service: web\nhealth: {within: soon, extra: 1}", &["2:18+4 wrong-type: `health.within` must be a whole number, 0 or more | this is the text \"soon\"", "2:24+5 unknown-field"]);
-    check("service: web\nvariables: {V: 1.10, N: }", &["2:16+4 wrong-type: `variables.V` must be text: put the number in quotes", "wrong-type: `variables.N` must be text"]);
+    check(
+        "service: web\nhealth: {within: soon, extra: 1}",
+        &[
+            "2:18+4 wrong-type: `health.within` must be a whole number, 0 or more | this is the text \"soon\"",
+            "2:24+5 unknown-field",
+        ],
+    );
+    check(
+        "service: web\nvariables: {V: 1.10, N: }",
+        &[
+            "2:16+4 wrong-type: `variables.V` must be text: put the number in quotes",
+            "wrong-type: `variables.N` must be text",
+        ],
+    );
     check("[1, 2]", &["1:1+6 wrong-type: the document must be a mapping | this is a list"]);
 }
 
