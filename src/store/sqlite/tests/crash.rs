@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
-use super::super::super::fixture::{event, first_plan, next_plan, node, publication, publish, report};
+use super::super::super::fixture::{
+    at, event, first_plan, heartbeat, next_plan, node, publication, publish, report,
+};
 use super::super::super::{Publication, Store};
 use super::super::open;
 use crate::name::Digest;
@@ -52,8 +54,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// A plan for each node in one publication, a status, and the number of the generation on stdout when both are
-/// acknowledged; over and over.
+/// A plan for each node in one publication, a status, a heartbeat, and the number of the generation on stdout when all
+/// are acknowledged; over and over.
 async fn publish_for_ever(path: &Path) {
     let store = open(path).await.unwrap();
     let mut plans = store.load().await.unwrap().plans;
@@ -65,7 +67,8 @@ async fn publish_for_ever(path: &Path) {
         });
         let events = vec![event(0, &words)];
         publish(&store, Publication { events, ..publication(&next.each_ref(), &[&own]) }).await;
-        store.record_statuses(vec![report(NODES[0], 0, &words)]).await.unwrap();
+        store.record_statuses(vec![report(NODES[0], generation as i64, &words)]).await.unwrap();
+        store.record_statuses(vec![heartbeat(NODES[0], generation as i64 + 1)]).await.unwrap();
         plans = next.into_iter().map(|plan| (plan.node.clone(), plan)).collect();
         // Not `println!`, which the test runner may hold back.
         writeln!(std::io::stdout(), "acknowledged {generation}").unwrap();
