@@ -101,9 +101,10 @@ async fn check(path: &Path, survived: u64, acknowledged: u64) -> u64 {
     let newest = snapshot.plans[NODES[0]].generation.0;
     assert!((acknowledged..=acknowledged + 1).contains(&newest), "{newest} after {acknowledged}");
     assert_eq!(snapshot.last_event, newest);
-    let words: u64 =
-        snapshot.reported.nodes[NODES[0]].status.host.problem.as_deref().unwrap().parse().unwrap();
+    let reported = &snapshot.reported.nodes[NODES[0]];
+    let words: u64 = reported.status.host.problem.as_deref().unwrap().parse().unwrap();
     assert!((acknowledged..=newest).contains(&words));
+    assert!(reported.heard_at >= at(acknowledged as i64 + 1), "a heartbeat survives, too");
 
     for name in NODES {
         let mut plan = snapshot.plans[name].clone();
