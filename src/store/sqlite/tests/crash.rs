@@ -77,7 +77,7 @@ async fn publish_for_ever(path: &Path) {
 
 /// Enough that a commit is many pages.
 fn content(generation: u64) -> String {
-    format!("{generation} ").repeat(20_000)
+    format!("{generation} ").repeat(8_000)
 }
 
 /// The last generation that the child acknowledged. It is killed some microseconds after a random acknowledgement.
