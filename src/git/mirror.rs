@@ -427,4 +427,6 @@ fn remove_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
+mod remote_tests;
+#[cfg(test)]
 mod tests;
