@@ -109,7 +109,8 @@ impl Mirror {
     ///
     /// Where the repository cannot be reached or read, or `cancel` is set meanwhile.
     pub fn fetch(&self, cancel: &AtomicBool) -> Result<Option<Revision>, GitError> {
-        if self.damaged.load(Ordering::Relaxed) {
+        let is_there = self.path.join(SOURCE_FILE).is_file();
+        if self.damaged.load(Ordering::Relaxed) || !is_there {
             return self.renew(HashKind::Sha1, cancel);
         }
         match self.with(|repo| self.receive(repo, cancel))? {
