@@ -135,34 +135,63 @@ fn environment_files(model: &Value) -> BTreeSet<String> {
 
 /// The calls of Compose that make the instance so, in order; none where it is.
 ///
-/// `same` says that what Compose reads is what it last applied with success.
+/// `same` says that what Compose reads is what it last applied with success. Then only what is wrong is called by
+/// name, and where it merely does not run, by the one command that starts it without starting what it depends on:
+/// a job that had ended well must not run again because its neighbour was killed.
 pub(super) fn calls(step: &Ensure, labels: &Labels, rows: &[Row], same: bool) -> Vec<Verb> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| !row.one_off).collect();
-    let orphans = rows.iter().any(|row| !step.containers.contains_key(&row.container.service));
-    let wrong = wrong(step, labels, &rows);
+    let containers: Vec<&Container> =
+        rows.iter().filter(|row| !row.one_off).map(|row| &row.container).collect();
+    let orphans = containers.iter().any(|container| !step.containers.contains_key(&container.service));
+    let wrong: Vec<_> = step
+        .containers
+        .iter()
+        .map(|(name, spec)| {
+            let own =
+                containers.iter().copied().filter(|container| container.service == *name).collect::<Vec<_>>();
+            (name.clone(), condition(&own, spec, step.state, labels.get(name)))
+        })
+        .filter(|(_, condition)| *condition != Condition::Right)
+        .collect();
+    let all = wrong.len() == step.containers.len();
+    let down = wrong.iter().all(|(_, condition)| *condition == Condition::Down);
+    let names = || wrong.iter().map(|(name, _)| name.clone()).collect();
     match step.state {
         _ if same && !orphans && wrong.is_empty() => Vec::new(),
         RunState::Stopped => vec![Verb::Create, Verb::Stop],
-        RunState::Running if same && !orphans && wrong.len() < step.containers.len() => {
-            vec![Verb::Heal(wrong)]
-        }
-        RunState::Running => vec![Verb::Up],
+        RunState::Running if !same || orphans || all => vec![Verb::Up],
+        RunState::Running if down => vec![Verb::Restart(names())],
+        RunState::Running => vec![Verb::UpOnly(names())],
     }
 }
 
-/// The Compose services whose containers are too few, too many, or not as they should be.
-fn wrong(step: &Ensure, labels: &Labels, rows: &[&Row]) -> Vec<Arc<str>> {
-    let is_wrong = |(name, spec): &(&Arc<str>, &ContainerSpec)| {
-        let mut containers =
-            rows.iter().map(|row| &row.container).filter(|container| container.service == **name);
-        let count = containers.clone().count();
-        let right = |container: &Container| {
-            stands(container, spec, step.state)
-                && labels.get(*name).is_some_and(|labels| carries(container, labels))
-        };
-        count != spec.replicas as usize || !containers.all(right)
-    };
-    step.containers.iter().filter(is_wrong).map(|(name, _)| name.clone()).collect()
+/// How the containers of one Compose service stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// All are there, made from what they should be, in a state that they may be left in.
+    Right,
+    /// All are there and made from what they should be, and none of them runs.
+    Down,
+    /// Anything else.
+    Wrong,
+}
+
+fn condition(
+    containers: &[&Container],
+    spec: &ContainerSpec,
+    state: RunState,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Condition {
+    let down =
+        |state| matches!(state, ContainerState::Exited | ContainerState::Created | ContainerState::Paused);
+    let made = containers.len() == spec.replicas as usize
+        && containers.iter().all(|container| labels.is_some_and(|labels| carries(container, labels)));
+    if made && containers.iter().all(|container| stands(container, spec, state)) {
+        Condition::Right
+    } else if made && containers.iter().all(|container| down(container.state)) {
+        Condition::Down
+    } else {
+        Condition::Wrong
+    }
 }
 
 /// Whether a container is in a state that it may be left in. One that Docker restarts again and again is: starting
