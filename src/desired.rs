@@ -1,1 +1,277 @@
-//! desired
+//! The catalog made concrete: every instance of every service, rendered, with its digest, in dependency order for
+//! each node.
+//!
+//! A service is rendered once for each distinct set of values that its files use, and the instances that come out
+//! equal are shared: a thousand nodes with the same variables hold one instance a thousand times. What did not
+//! change since the last catalog is taken over without a look at its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, ServiceEntry};
+use crate::compose::{self, Rendered};
+use crate::definition::{Located, Node};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::Ensure;
+use crate::tree::Tree;
+
+/// One service on one node (or on several that give it the same values), fully specified.
+#[derive(Debug)]
+pub struct Instance {
+    /// What a plan will say, without reasons.
+    pub ensure: Ensure,
+    /// The definition that it comes from.
+    pub entry: Arc<ServiceEntry>,
+    /// The render that it comes from.
+    pub rendered: Arc<Rendered>,
+}
+
+/// A service and its instances.
+#[derive(Clone, Debug)]
+pub struct ServiceInstances {
+    /// The definition.
+    pub entry: Arc<ServiceEntry>,
+    /// By node.
+    pub instances: BTreeMap<NodeName, Arc<Instance>>,
+}
+
+/// Everything that should be, at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// By service.
+    pub services: BTreeMap<ServiceName, Arc<ServiceInstances>>,
+    /// By node, in dependency order. Every defined node is in it.
+    pub nodes: BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>,
+    tree: Arc<Tree>,
+}
+
+type Values = BTreeMap<Arc<str>, Arc<str>>;
+
+impl Desired {
+    /// Renders a catalog. `previous` must come from the catalog that this one was loaded after.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be rendered: missing variables and files, mostly; and instances that would share a project.
+    pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> Result<Self, Vec<Diagnostic>> {
+        let same_nodes = previous.filter(|(before, _)| before.same_ground(catalog)).map(|(_, desired)| desired);
+        let mut found = Vec::new();
+        let mut services = BTreeMap::new();
+        let mut changed: BTreeSet<&ServiceName> = BTreeSet::new();
+        for (name, entry) in &catalog.services {
+            let before = same_nodes.and_then(|desired| desired.services.get(name));
+            let instances = match before.filter(|before| Arc::ptr_eq(&before.entry, entry)) {
+                Some(before) => before.clone(),
+                None => {
+                    changed.insert(name);
+                    match render(catalog, entry) {
+                        Ok(instances) => Arc::new(ServiceInstances { entry: entry.clone(), instances }),
+                        Err(diagnostics) => {
+                            found.extend(diagnostics);
+                            continue;
+                        }
+                    }
+                }
+            };
+            services.insert(name.clone(), instances);
+        }
+        let gone = same_nodes.into_iter().flat_map(|desired| desired.services.keys());
+        changed.extend(gone.filter(|name| !catalog.services.contains_key(*name)));
+        let nodes = nodes(catalog, &services, same_nodes.map(|desired| (desired, &changed)));
+        found.extend(shared_projects(&nodes));
+        found.sort();
+        found.dedup();
+        if found.is_empty() { Ok(Self { services, nodes, tree: catalog.tree.clone() }) } else { Err(found) }
+    }
+
+    /// Every (node, service) that has an instance.
+    pub fn keys(&self) -> impl Iterator<Item = (&NodeName, &ServiceName)> {
+        let of_node = |(node, instances)| {
+            let instances: &Arc<Vec<Arc<Instance>>> = instances;
+            instances.iter().map(move |instance| (node, &instance.ensure.service))
+        };
+        self.nodes.iter().flat_map(of_node)
+    }
+
+    /// The instance of a service on a node.
+    pub fn instance(&self, node: &NodeName, service: &ServiceName) -> Option<&Arc<Instance>> {
+        self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
+    }
+
+    /// Where a field of an instance's model was written, as `file:line`.
+    pub fn source_of(&self, instance: &Instance, path: &[Arc<str>]) -> Option<Arc<str>> {
+        let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
+        let place = instance.rendered.place_of(&self.tree, &keys)?;
+        Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+    }
+
+}
+
+/// The instances of one service, rendered once for each distinct set of values that its files use.
+fn render(catalog: &Catalog, entry: &Arc<ServiceEntry>) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
+    let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
+    let mut instances = BTreeMap::new();
+    let mut found = Vec::new();
+    for node in entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)) {
+        let values = values(catalog, node, entry);
+        let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
+        let instance = match same {
+            Some((_, instance)) => Ok(instance.clone()),
+            None => render_with(catalog, node, entry, &values),
+        };
+        match instance {
+            Ok(instance) => {
+                done.push((values, instance.clone()));
+                instances.insert(node.value.node.clone(), instance);
+            }
+            Err(diagnostics) => found.extend(diagnostics),
+        }
+    }
+    if found.is_empty() { Ok(instances) } else { Err(found) }
+}
+
+/// Two sets of values that agree in every variable that is used give the same render.
+fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
+    one.len() == other.len() && one == other
+        || rendered.used_variables.iter().all(|name| one.get(name) == other.get(name))
+}
+
+/// What `${NAME}` sees: the variables of the service, over those of the node, over the defaults.
+fn values(catalog: &Catalog, node: &Located<Node>, entry: &ServiceEntry) -> Values {
+    let defaults = catalog.settings.defaults.variables.iter();
+    let all = defaults.chain(&node.value.variables).chain(&entry.service().variables);
+    all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
+}
+
+fn render_with(
+    catalog: &Catalog,
+    node: &Located<Node>,
+    entry: &Arc<ServiceEntry>,
+    values: &Values,
+) -> Result<Arc<Instance>, Vec<Diagnostic>> {
+    let rendered = Arc::new(entry.source.render(&catalog.tree, values).map_err(|found| {
+        let note = format!("while rendering `{}` for node `{}`", entry.service().service, node.value.node);
+        found.into_iter().map(|diagnostic| diagnostic.note(note.clone())).collect::<Vec<_>>()
+    })?);
+    let service = entry.service();
+    let defaults = &catalog.settings.defaults;
+    let state = service.state.or(defaults.state).unwrap_or_default();
+    let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
+    let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
+    let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
+    let ensure = Ensure {
+        service: service.service.clone(),
+        project: rendered.project.clone(),
+        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
+        state,
+        model: rendered.model.clone(),
+        files,
+        containers: rendered.containers.clone(),
+        after: Vec::new(),
+        health_within: within,
+        on_file_change,
+        because: Vec::new(),
+    };
+    Ok(Arc::new(Instance { ensure, entry: entry.clone(), rendered }))
+}
+
+/// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
+const DEFAULT_HEALTH_SECONDS: u32 = 120;
+
+type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
+
+/// The instances of each node in dependency order; those of nodes that no changed service touches are taken over.
+fn nodes(
+    catalog: &Catalog,
+    services: &BTreeMap<ServiceName, Arc<ServiceInstances>>,
+    previous: Option<(&Desired, &BTreeSet<&ServiceName>)>,
+) -> NodeInstances {
+    let Some((previous, changed)) = previous else {
+        return ordered(catalog.nodes.keys().cloned().collect(), services.values());
+    };
+    let touched_by = |service: &&ServiceName| {
+        let sides = [previous.services.get(*service), services.get(*service)];
+        sides.into_iter().flatten().flat_map(|service| service.instances.keys().cloned()).collect::<Vec<_>>()
+    };
+    let touched: BTreeSet<NodeName> = changed.iter().flat_map(touched_by).collect();
+    let mut nodes = previous.nodes.clone();
+    let on_touched = services.values().filter(|service| {
+        touched.len() > 64 || service.instances.keys().any(|node| touched.contains(node))
+    });
+    nodes.extend(ordered(touched.clone(), on_touched));
+    nodes
+}
+
+fn ordered<'a>(
+    nodes: BTreeSet<NodeName>,
+    services: impl Iterator<Item = &'a Arc<ServiceInstances>>,
+) -> NodeInstances {
+    let mut by_node: BTreeMap<NodeName, BTreeMap<&ServiceName, &Arc<Instance>>> =
+        nodes.into_iter().map(|node| (node, BTreeMap::new())).collect();
+    for service in services {
+        for (node, instance) in &service.instances {
+            if let Some(instances) = by_node.get_mut(node) {
+                instances.insert(&service.entry.service().service, instance);
+            }
+        }
+    }
+    by_node.into_iter().map(|(node, instances)| (node, Arc::new(in_order(&instances)))).collect()
+}
+
+/// Depth first, so that a service comes right after what it needs; by name otherwise. The catalog has no cycles.
+fn in_order(instances: &BTreeMap<&ServiceName, &Arc<Instance>>) -> Vec<Arc<Instance>> {
+    fn visit<'a>(
+        name: &'a ServiceName,
+        instances: &BTreeMap<&'a ServiceName, &'a Arc<Instance>>,
+        seen: &mut BTreeSet<&'a ServiceName>,
+        order: &mut Vec<Arc<Instance>>,
+    ) {
+        let Some(instance) = instances.get(name).filter(|_| seen.insert(name)) else { return };
+        let dependencies = &instance.entry.service().depends_on;
+        for dependency in dependencies {
+            visit(dependency, instances, seen, order);
+        }
+        let here = |name: &&ServiceName| instances.contains_key(*name);
+        order.push(with_order(instance, dependencies.iter().filter(here).cloned().collect()));
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::with_capacity(instances.len()));
+    for name in instances.keys() {
+        visit(name, instances, &mut seen, &mut order);
+    }
+    order
+}
+
+/// The instance with what comes before it on its node. Most have nothing, and are shared as they are.
+fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance> {
+    if after.is_empty() {
+        return instance.clone();
+    }
+    let ensure = Ensure { after, ..instance.ensure.clone() };
+    Arc::new(Instance { ensure, entry: instance.entry.clone(), rendered: instance.rendered.clone() })
+}
+
+/// Two services with one Compose project on one node would take each other's containers for orphans.
+fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (node, instances) in nodes {
+        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
+        for instance in instances.iter() {
+            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
+                found.push(shared_project(node, other, instance));
+            }
+        }
+    }
+    found
+}
+
+fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
+    let project = &other.ensure.project;
+    let (first, second) = (&one.ensure.service, &other.ensure.service);
+    Diagnostic::error(
+        "shared-project",
+        Place::file(other.entry.path().clone()),
+        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
+    )
+    .help("give one of them another `name:` in its Compose file")
+}

@@ -3,14 +3,16 @@
 //! Everything here is computed on every pass from the definitions, the plans and the reports, and never stored:
 //! a state that is stored can be wrong. The document is what `GET /v1/status` answers and `gitops status` prints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
-use crate::status::{HostInfo, PlanId, Refusal};
+use crate::plan::{NodePlan, RunState, Step};
+use crate::status::{ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome};
 
 /// The whole picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -138,4 +140,145 @@ pub enum InstanceState {
     Unknown,
     /// Carries this node's label and is in no plan: listed, never touched.
     Orphan,
+}
+
+/// What the picture of a node is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeFacts<'a> {
+    /// The node.
+    pub node: &'a NodeName,
+    /// Whether the definitions name it.
+    pub defined: bool,
+    /// Its newest plan, with what this pass changed.
+    pub plan: Option<&'a NodePlan>,
+    /// What it said last.
+    pub reported: Option<&'a ReportedNode>,
+    /// What the planner holds back, by service, and why.
+    pub waiting: &'a BTreeMap<ServiceName, String>,
+    /// When the picture is made.
+    pub now: Timestamp,
+    /// A report older than this is not believed.
+    pub stale_after: SignedDuration,
+}
+
+impl NodeFacts<'_> {
+    fn is_stale(&self) -> bool {
+        self.reported.is_some_and(|reported| reported.age(self.now) > self.stale_after)
+    }
+
+    fn status(&self) -> Option<&NodeStatus> {
+        self.reported.map(|reported| &*reported.status)
+    }
+
+    fn has_accepted_plan(&self) -> bool {
+        let accepted = self.status().and_then(|status| status.accepted);
+        self.plan.is_none_or(|plan| accepted == Some(PlanId::of(plan)))
+    }
+}
+
+/// How a node and its instances stand.
+pub fn view(facts: &NodeFacts<'_>) -> NodeView {
+    let status = facts.status();
+    let instances = instances(facts);
+    NodeView {
+        node: facts.node.clone(),
+        state: node_state(facts, &instances),
+        heard_at: facts.reported.map(|reported| reported.heard_at),
+        plan: facts.plan.map(PlanId::of),
+        accepted: status.and_then(|status| status.accepted),
+        refused: status.and_then(|status| status.refused.clone()),
+        host: status.map(|status| status.host.clone()),
+        agent: status.map(|status| status.agent.version.clone()),
+        instances,
+    }
+}
+
+fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
+    use InstanceState::{Failed, Healthy, Orphan, Stopped};
+    let Some(status) = facts.status() else { return NodeState::Never };
+    let any_failed = instances.iter().any(|instance| instance.state == Failed);
+    let all_done = instances.iter().all(|instance| matches!(instance.state, Healthy | Stopped | Orphan));
+    if facts.is_stale() {
+        NodeState::Stale
+    } else if any_failed || status.refused.is_some() || status.host.problem.is_some() {
+        NodeState::Failing
+    } else if !all_done || !facts.has_accepted_plan() {
+        NodeState::Pending
+    } else if facts.defined {
+        NodeState::Ok
+    } else {
+        NodeState::Undefined
+    }
+}
+
+fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
+    let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
+    let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
+    for step in steps {
+        if !facts.status().is_some_and(|status| matches!(step, Step::Remove(_)) && status.satisfies(step)) {
+            views.insert(step.service().clone(), step_view(facts, step));
+        }
+    }
+    for (service, reason) in facts.waiting {
+        let view = views.entry(service.clone()).or_insert_with(|| blank(facts, service));
+        view.state = InstanceState::Waiting;
+        view.message = Some(reason.clone());
+    }
+    let observed = facts.status().map(|status| &status.instances);
+    for service in observed.into_iter().flatten().filter(|(_, containers)| !containers.is_empty()).map(|(name, _)| name) {
+        views.entry(service.clone()).or_insert_with(|| InstanceView {
+            message: Some("runs here and is in no plan; it is left alone".into()),
+            ..blank(facts, service)
+        });
+    }
+    views.into_values().collect()
+}
+
+fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
+    let (state, running) = (InstanceState::Orphan, running(facts, service));
+    InstanceView { service: service.clone(), state, digest: None, message: None, running, wanted: 0 }
+}
+
+fn running(facts: &NodeFacts<'_>, service: &ServiceName) -> u32 {
+    let containers = facts.status().and_then(|status| status.instances.get(service));
+    let running = containers.into_iter().flatten().filter(|c| c.state == ContainerState::Running).count();
+    u32::try_from(running).unwrap_or(u32::MAX)
+}
+
+fn step_view(facts: &NodeFacts<'_>, step: &Step) -> InstanceView {
+    let service = step.service();
+    let (state, message) = step_state(facts, step);
+    let wanted = match step {
+        Step::Ensure(ensure) if ensure.state == RunState::Running => {
+            ensure.containers.values().filter(|container| !container.completes).map(|container| container.replicas).sum()
+        }
+        _ => 0,
+    };
+    let digest = step.as_ensure().map(|ensure| ensure.digest);
+    InstanceView { digest, message, state, wanted, ..blank(facts, service) }
+}
+
+fn step_state(facts: &NodeFacts<'_>, step: &Step) -> (InstanceState, Option<String>) {
+    let Some(status) = facts.status() else {
+        return (InstanceState::Pending, Some("the agent has not reported yet".into()));
+    };
+    if facts.is_stale() {
+        return (InstanceState::Unknown, None);
+    }
+    let digest = step.as_ensure().map(|ensure| ensure.digest);
+    let result = status.steps.get(step.service()).filter(|result| result.digest == digest);
+    let (Some(result), true) = (result, facts.has_accepted_plan()) else {
+        return (InstanceState::Pending, None);
+    };
+    let state = match (result.outcome, step) {
+        (StepOutcome::Failed, _) => InstanceState::Failed,
+        (StepOutcome::Waiting, _) => InstanceState::Waiting,
+        (_, Step::Remove(_)) => InstanceState::Removing,
+        (StepOutcome::Applying, _) => InstanceState::Applying,
+        (StepOutcome::Satisfied, Step::Ensure(ensure)) => match ensure.state {
+            RunState::Running => InstanceState::Healthy,
+            RunState::Stopped => InstanceState::Stopped,
+        },
+    };
+    (state, result.message.clone())
 }

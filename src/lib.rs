@@ -6,14 +6,14 @@
 pub mod name;
 pub mod diagnostic;
 pub mod tree;
+pub mod plan;
+pub mod status;
 pub mod yaml;
 pub mod definition;
 pub mod compose;
 pub mod catalog;
 pub mod govern;
 pub mod desired;
-pub mod plan;
-pub mod status;
 pub mod diff;
 pub mod planner;
 pub mod fleet;

@@ -65,7 +65,7 @@ impl Tools {
             Ok(tree) => tree,
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
-        let load = move || Definitions::load(revision, &tree, previous.as_deref()).map(Arc::new);
+        let load = move || Definitions::load(revision, &Arc::new(tree), previous.as_deref()).map(Arc::new);
         Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
     }
 

@@ -1,1 +1,73 @@
-//! planner
+//! From what should be and what stands to one plan per node.
+//!
+//! One file per planning step: [`ensure`] says which instances a node gets and which are held back, [`removal`]
+//! what goes, [`succession`] whether the result is a new plan at all and which generation it has. Every function
+//! is pure, and the plan of a node is made from that node's facts alone, except for gates, which look at other
+//! nodes' reports.
+
+mod ensure;
+mod removal;
+mod succession;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::desired::Desired;
+use crate::name::{NodeName, Revision, ServiceName};
+use crate::plan::{NodePlan, Step};
+use crate::status::{NodeStatus, Reported};
+
+/// What planning looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The commit that is planned.
+    pub revision: &'a Revision,
+    /// What should be.
+    pub desired: &'a Desired,
+    /// The newest plan of each node.
+    pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
+    /// What nodes said last.
+    pub reported: &'a Reported,
+}
+
+impl<'a> Situation<'a> {
+    fn status(&self, node: &NodeName) -> Option<&'a NodeStatus> {
+        self.reported.nodes.get(node).map(|reported| &*reported.status)
+    }
+
+    /// Every node that is defined or that has a plan: a node that is no longer defined still has things to remove.
+    pub fn nodes(&self) -> BTreeSet<&'a NodeName> {
+        self.desired.nodes.keys().chain(self.plans.keys()).collect()
+    }
+}
+
+/// What planning one node comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Planned {
+    /// The new plan, if its steps differ from those of the last one.
+    pub plan: Option<Arc<NodePlan>>,
+    /// What was not done, by service, and what it waits on.
+    pub waiting: BTreeMap<ServiceName, String>,
+}
+
+/// Plans one node.
+pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
+    let previous = situation.plans.get(node).map(|plan| &**plan);
+    let status = situation.status(node);
+    let mut waiting = BTreeMap::new();
+    let mut steps = ensure::steps(situation, node, previous, &mut waiting);
+    let removals = removal::steps(situation, node, previous, &steps);
+    steps.extend(removals);
+    let plan = succession::succeed(situation.revision, node, steps, previous, status);
+    Planned { plan: plan.map(Arc::new), waiting }
+}
+
+/// The step that the previous plan has for a service.
+fn step_of<'p>(previous: Option<&'p NodePlan>, service: &ServiceName) -> Option<&'p Step> {
+    previous?.step(service)
+}
+
+/// Whether a removal was reported done, so that the plan need not name it any longer.
+fn is_removed(step: &Step, status: Option<&NodeStatus>) -> bool {
+    matches!(step, Step::Remove(_)) && status.is_some_and(|status| status.satisfies(step))
+}
