@@ -162,13 +162,7 @@ impl Walk {
 
     /// Takes in the end of a step that was begun; `fresh_from` is the number of the next look. Returns whether the
     /// record changed.
-    pub fn ended(
-        &mut self,
-        step: &Step,
-        result: Result<(), Fault>,
-        fresh_from: u64,
-        moment: Moment,
-    ) -> bool {
+    pub fn ended(&mut self, step: &Step, result: Result<(), Fault>, fresh_from: u64, moment: Moment) -> bool {
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.busy = None;
         progress.fresh_from = fresh_from;
@@ -310,12 +304,18 @@ impl Walk {
             Verdict::Keep => return,
             Verdict::Satisfied => (StepOutcome::Satisfied, None),
             Verdict::Waiting(message) => (StepOutcome::Waiting, Some(message)),
-            Verdict::Applying(message) => progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message))),
+            Verdict::Applying(message) => {
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message)))
+            }
             Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
             Verdict::Begin(reason) => {
                 progress.busy = Some(reason.clone());
                 progress.unwell_since.get_or_insert(moment.elapsed);
-                acts.push(Act::Begin { step: step.clone(), observed: observed.to_vec(), reason: reason.clone() });
+                acts.push(Act::Begin {
+                    step: step.clone(),
+                    observed: observed.to_vec(),
+                    reason: reason.clone(),
+                });
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
             }
         };

@@ -79,7 +79,8 @@ impl BlobDir {
     pub fn missing(&self, plan: &NodePlan) -> BTreeMap<Digest, u64> {
         let mut wanted = contents(plan);
         wanted.retain(|digest, size| {
-            !fs::symlink_metadata(self.place(*digest)).is_ok_and(|found| found.is_file() && found.len() == *size)
+            !fs::symlink_metadata(self.place(*digest))
+                .is_ok_and(|found| found.is_file() && found.len() == *size)
         });
         wanted
     }

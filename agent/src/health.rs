@@ -59,7 +59,8 @@ impl Tracks {
     fn is_looping(&self, container: &Container, window: Duration, now: Duration) -> bool {
         let Some(track) = self.by_id.get(&container.id) else { return false };
         let recent = track.rises.iter().filter(|rise| now.saturating_sub(**rise) <= window).count();
-        let caught = container.state == ContainerState::Restarting && container.restarts >= LOOP_RESTARTS as u64;
+        let caught =
+            container.state == ContainerState::Restarting && container.restarts >= LOOP_RESTARTS as u64;
         recent >= LOOP_RESTARTS || caught
     }
 }

@@ -34,7 +34,9 @@ pub enum Refused {
         computed: Digest,
     },
     /// It is for someone else.
-    #[error("the plan is for node `{offered}`, this agent is `{here}`: check `node` and the token of this agent")]
+    #[error(
+        "the plan is for node `{offered}`, this agent is `{here}`: check `node` and the token of this agent"
+    )]
     WrongNode {
         /// In the plan.
         offered: NodeName,
@@ -50,7 +52,9 @@ pub enum Refused {
         held: Generation,
     },
     /// Two plans claim one generation.
-    #[error("generation {generation} is {held} in the ledger and {offered} in the plan: a plan never changes")]
+    #[error(
+        "generation {generation} is {held} in the ledger and {offered} in the plan: a plan never changes"
+    )]
     ChangedPlan {
         /// Of both.
         generation: Generation,

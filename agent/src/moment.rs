@@ -64,11 +64,13 @@ mod tests {
     fn jitter_stays_between_half_and_all() {
         for dice in [0, 1, 499, 500, 501, 12_345, u64::MAX] {
             for failures in [1, 3, 40] {
-                let (whole, pause) = (Pauses::DAEMON.after(failures), Pauses::DAEMON.jittered(failures, dice));
+                let (whole, pause) =
+                    (Pauses::DAEMON.after(failures), Pauses::DAEMON.jittered(failures, dice));
                 assert!(pause >= whole / 2 && pause <= whole, "{failures} {dice}: {pause:?} of {whole:?}");
             }
         }
-        let all: std::collections::BTreeSet<_> = (0..501).map(|dice| Pauses::DAEMON.jittered(1, dice)).collect();
+        let all: std::collections::BTreeSet<_> =
+            (0..501).map(|dice| Pauses::DAEMON.jittered(1, dice)).collect();
         assert_eq!(all.len(), 501, "every millisecond can be met");
     }
 }

@@ -128,7 +128,9 @@ impl Pull {
     ) {
         let awaited = matches!(&self.phase, Phase::Fetching(wanted) if wanted.digest == plan.digest);
         match result {
-            Err(failed) if awaited => self.pause("cannot get the content of the plan", &failed, moment, effects),
+            Err(failed) if awaited => {
+                self.pause("cannot get the content of the plan", &failed, moment, effects)
+            }
             Ok(()) if awaited => {
                 effects.push(Effect::Save { plan: plan.clone() });
                 self.phase = Phase::Saving(plan.clone());

@@ -88,7 +88,11 @@ impl Report {
                 self.known = None;
                 let pause = Pauses::DAEMON.jittered(self.failures, moment.dice);
                 self.not_before = moment.elapsed + pause;
-                let text = format!("cannot report: {}; trying again in {:.1} s", failed.message, pause.as_secs_f32());
+                let text = format!(
+                    "cannot report: {}; trying again in {:.1} s",
+                    failed.message,
+                    pause.as_secs_f32()
+                );
                 effects.push(Effect::Tell(Tell::Problem, text));
             }
         }

@@ -307,12 +307,7 @@ impl State {
         }
     }
 
-    fn observed(
-        &mut self,
-        result: Result<Observation, Failed>,
-        moment: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn observed(&mut self, result: Result<Observation, Failed>, moment: Moment, effects: &mut Vec<Effect>) {
         match (self.look.over(result.is_ok(), moment), result) {
             (Some(number), Ok(observation)) => {
                 self.walk.saw(number, observation, moment);
@@ -322,13 +317,7 @@ impl State {
         }
     }
 
-    fn ended(
-        &mut self,
-        step: &Step,
-        result: Result<(), Fault>,
-        moment: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn ended(&mut self, step: &Step, result: Result<(), Fault>, moment: Moment, effects: &mut Vec<Effect>) {
         if let Err(fault) = &result {
             let text = format!("{} failed: {}", step.service(), fault.message);
             effects.push(Effect::Tell(Tell::Problem, text));

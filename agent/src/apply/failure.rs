@@ -94,7 +94,10 @@ mod tests {
     use super::*;
 
     fn failure() -> Failure {
-        Failure::of_container(Trouble { container: Some("c1".into()), message: "container a has ended".into() })
+        Failure::of_container(Trouble {
+            container: Some("c1".into()),
+            message: "container a has ended".into(),
+        })
     }
 
     #[test]
