@@ -127,6 +127,17 @@ fn a_label_of_another_rule_is_kept_where_nothing_else_changed() {
 }
 
 #[test]
+fn a_label_of_files_is_kept_with_one_of_another_rule_unless_a_file_was_replaced() {
+    let old = step();
+    let mut new = step();
+    new.containers.insert(A.into(), spec(2, "a by rule 2", Some("f by rule 2")));
+    let files = |record: &Record| labels(&node(), &new, &running(&old), record)[A].get(FILES).cloned();
+    assert_eq!(files(&record(&old)), Some(digest("f").to_string()));
+    let pending = Record { pending: true, ..record(&old) };
+    assert_eq!(files(&pending), Some(digest("f by rule 2").to_string()));
+}
+
+#[test]
 fn a_label_of_the_same_rule_is_never_kept() {
     let old = step();
     let mut new = step();
@@ -214,6 +225,7 @@ fn what_compose_reads_is_its_file_and_environment_files() {
     assert!(differs(r#"{"services": {"a": {"env_file": "./x/e"}}}"#));
     assert!(differs(r#"{"services": {"a": {"env_file": ["f", "x/e"]}}}"#));
     assert!(differs(r#"{"services": {"a": {"env_file": [{"path": "./x/e", "required": false}]}}}"#));
+    assert!(differs(r#"{"services": {"a": {"label_file": "./x/e"}}}"#));
     assert!(!differs(r#"{"services": {"a": {"env_file": "./f", "volumes": ["./x/e:/e"]}}}"#));
     assert!(!differs(r#"{"services": {}}"#));
     assert_ne!(fingerprint(&step(), "one"), fingerprint(&step(), "two"));
