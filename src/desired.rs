@@ -12,7 +12,7 @@ use crate::catalog::{Catalog, ServiceEntry};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{Digest, NodeName, ServiceName};
+use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
 use crate::tree::Tree;
 
@@ -106,12 +106,6 @@ impl Desired {
         Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
     }
 
-    /// The bytes of a file that an instance of `service` names.
-    pub fn content(&self, instance: &Instance, digest: Digest) -> Option<Arc<[u8]>> {
-        let files = &instance.ensure.files;
-        let path = files.iter().find(|(_, file)| file.digest == digest).map(|(path, _)| path)?;
-        self.tree.get(&format!("{}/{path}", instance.entry.folder()))?.content.clone()
-    }
 }
 
 /// The instances of one service, rendered once for each distinct set of values that its files use.
@@ -165,13 +159,14 @@ fn render_with(
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
     let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
+    let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
     let ensure = Ensure {
         service: service.service.clone(),
-        project: rendered.project.clone().unwrap_or_else(|| service.service.as_str().into()),
-        digest: compose::instance_digest(&rendered, state, on_file_change),
+        project: rendered.project.clone(),
+        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
         state,
         model: rendered.model.clone(),
-        files: rendered.files.clone(),
+        files,
         containers: rendered.containers.clone(),
         after: Vec::new(),
         health_within: within,

@@ -29,3 +29,4 @@ pub mod store;
 pub mod api;
 pub mod config;
 pub mod daemon;
+pub mod cli;

@@ -130,6 +130,6 @@ fn content_of<'a>(
     ensure: &'a Ensure,
 ) -> impl Iterator<Item = (Digest, Arc<[u8]>)> + 'a {
     let instance = desired.instance(&plan.node, &ensure.service).filter(|one| one.ensure.digest == ensure.digest);
-    let digests = ensure.files.values().map(|file| file.digest);
-    digests.filter_map(move |digest| Some((digest, desired.content(instance?, digest)?)))
+    let files = instance.into_iter().flat_map(|instance| instance.rendered.files.values());
+    files.map(|file| (file.reference.digest, file.content.clone()))
 }

@@ -1,5 +1,3 @@
 //! `gitops-agent`: pulls the plan of one node, makes it true, and says so.
 
-mod host;
-
 fn main() {}

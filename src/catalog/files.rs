@@ -1,12 +1,14 @@
 //! From files to definitions of one kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::definition::{Located, Settings};
+use crate::compose::Overlay;
+use crate::definition::{Feature, Located, Settings};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::name::FeatureName;
 use crate::tree::{EntryKind, Tree};
 use crate::yaml;
 
@@ -79,6 +81,23 @@ fn read<T: DeserializeOwned>(path: &Arc<str>, content: &[u8]) -> Result<Vec<Loca
         }
     }
     if found.is_empty() { Ok(definitions) } else { Err((definitions, found)) }
+}
+
+/// The overlays of features, by their path as the feature names it. One that is not there is reported with its feature.
+pub(super) fn overlays(
+    tree: &Tree,
+    features: &BTreeMap<FeatureName, Located<Feature>>,
+    found: &mut Vec<Diagnostic>,
+) -> BTreeMap<Arc<str>, Overlay> {
+    let paths: BTreeSet<&Arc<str>> = features.values().filter_map(|feature| feature.value.overlay.as_ref()).collect();
+    let read = |name: &Arc<str>| {
+        let path: Arc<str> = format!("features/{name}").into();
+        let documents = yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.documents());
+        let document = documents.map_err(|diagnostics| found.extend(diagnostics)).ok()?.into_iter().next()?;
+        let overlay = Overlay { path, document: document.number, field: "", value: Arc::new(document.value) };
+        Some((name.clone(), overlay))
+    };
+    paths.into_iter().filter_map(read).collect()
 }
 
 /// `gitops.toml`.

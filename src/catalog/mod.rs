@@ -30,6 +30,8 @@ pub struct Catalog {
     pub features: Arc<BTreeMap<FeatureName, Located<Feature>>>,
     /// By name.
     pub controls: Arc<BTreeMap<ControlName, Located<Control>>>,
+    /// The Compose files that features add, by their path as the feature names it.
+    overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
     /// By name.
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// What it was read from.
@@ -135,8 +137,10 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         name: String::new(),
         defaults: Defaults::default(),
     });
+    let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
         settings: Arc::new(settings),
+        overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
         features: Arc::new(features),
         controls: Arc::new(controls),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Catalog, ServiceEntry, files};
-use crate::compose::{self, ReadSpec};
+use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Service};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::ServiceName;
@@ -129,14 +129,13 @@ fn compose_source(
 
 /// The overlays of the features that the service uses, in the order in which it names them. A feature that is not
 /// available adds nothing.
-fn overlays(catalog: &Catalog, service: &Service) -> Vec<Arc<str>> {
+fn overlays(catalog: &Catalog, service: &Service) -> Vec<Overlay> {
     let features = super::or_default(&service.features, &catalog.settings.defaults.features);
     let available = features
         .iter()
         .filter_map(|name| catalog.features.get(name))
         .filter(|feature| feature.value.state.is_available());
-    let overlays = available.filter_map(|feature| feature.value.overlay.as_ref());
-    overlays.map(|path| format!("features/{path}").into()).filter(|path: &Arc<str>| catalog.tree.get(path).is_some()).collect()
+    available.filter_map(|feature| catalog.overlays.get(feature.value.overlay.as_ref()?)).cloned().collect()
 }
 
 /// By name, for look-ups of what else there is.

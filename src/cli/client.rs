@@ -16,7 +16,7 @@ use crate::api::wire::Problem;
 #[command(next_help_heading = "Daemon")]
 pub(super) struct Connection {
     /// Where the daemon listens
-    #[arg(long, env = "GITOPS_URL", default_value = "http://127.0.0.1:7420")]
+    #[arg(long, env = "GITOPS_URL", default_value = "http://127.0.0.1:8470")]
     url: Url,
     /// The file with the operator token
     #[arg(long, env = "GITOPS_TOKEN_FILE", value_name = "FILE", default_value = "/var/lib/gitops/operator.token")]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_token_is_not_sent_in_plain_text_to_another_machine() {
-        for good in ["http://127.0.0.1:7420", "http://localhost", "http://[::1]:1", "https://gitops.example"] {
+        for good in ["http://127.0.0.1:8470", "http://localhost", "http://[::1]:1", "https://gitops.example"] {
             assert!(check_url(&good.parse().expect("a URL")).is_ok(), "{good}");
         }
         for bad in ["http://gitops.example", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"] {

@@ -77,7 +77,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
-        Command::Serve(args) => serve::run(*args),
+        Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),

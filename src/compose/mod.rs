@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
+pub mod labels;
+pub use labels::labels;
+
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::Digest;
 use crate::plan::{ContainerSpec, FileRef, Model, OnFileChange, RunState};

@@ -1,7 +1,6 @@
 //! Carrying out effects: one short function each, and the event that tells how it went.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -13,10 +12,6 @@ use crate::clock;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Inputs, reconcile};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
-
-/// A repository that does not answer in this time counts as one that does not answer. The first fetch of a large one
-/// over a slow line takes minutes.
-const FETCH_WITHIN: Duration = Duration::from_secs(600);
 
 /// What effects are carried out with.
 #[derive(Clone)]
@@ -60,11 +55,7 @@ impl Tools {
 
     async fn fetch(&self) -> Result<Option<Revision>, String> {
         let started = Instant::now();
-        let fetched = tokio::time::timeout(FETCH_WITHIN, self.repository.fetch()).await;
-        let result = match fetched {
-            Ok(result) => result.map_err(|error| chain(&*error)),
-            Err(_) => Err(format!("the repository did not answer in {} seconds", FETCH_WITHIN.as_secs())),
-        };
+        let result = self.repository.fetch().await.map_err(|error| chain(&*error));
         self.metrics.fetched(result.is_ok(), started.elapsed());
         result
     }
@@ -74,7 +65,7 @@ impl Tools {
             Ok(tree) => tree,
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
-        let load = move || Definitions::load(revision, &tree, previous.as_deref()).map(Arc::new);
+        let load = move || Definitions::load(revision, &Arc::new(tree), previous.as_deref()).map(Arc::new);
         Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
     }
 

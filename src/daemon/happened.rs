@@ -146,7 +146,7 @@ pub(super) fn to_node(
     events
 }
 
-/// Whether the step failed and had not in this form before. Retries of it tell nothing.
+/// Whether the step failed, and the report before it did not say so of the same instance digest.
 fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepResult) -> bool {
     let before = before.and_then(|before| before.steps.get(service));
     let told =

@@ -11,7 +11,10 @@ pub mod operator_token;
 pub mod queue;
 mod reading;
 mod reports;
+mod serve;
 pub mod state;
+
+pub use serve::{ServeError, listen, runtime, serve, stop_on_signals};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +49,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The definitions repository, as the daemon uses it.
 #[async_trait]
 pub trait Repository: Send + Sync {
-    /// The newest revision of the branch, brought here; none where the branch has no commit.
+    /// The newest revision of the branch, brought here; none where the branch has no commit. Bounded in time.
     async fn fetch(&self) -> Result<Option<Revision>, BoxError>;
 
     /// The definitions at a revision that was brought here.

@@ -138,6 +138,12 @@ pub enum GitError {
         /// The folder.
         path: PathBuf,
     },
+    /// A repository without files, where files are wanted.
+    #[error("{path} is a bare repository and has no files: name a revision, or run this in a clone of it")]
+    Bare {
+        /// The repository.
+        path: PathBuf,
+    },
     /// The repository cannot be opened.
     #[error("cannot open the Git repository at {path}")]
     Open {

@@ -71,8 +71,9 @@ enum Received {
     Tip(gix::ObjectId),
     /// No such branch.
     NoBranch,
-    /// A repository with other object ids than the mirror was made for.
-    OtherHash(HashKind),
+    /// A repository whose objects this mirror cannot hold, since it was made for other ids or lost what it had: one
+    /// made for these ids can.
+    NeedsNewMirror(HashKind),
 }
 
 impl Mirror {
@@ -108,7 +109,8 @@ impl Mirror {
     ///
     /// Where the repository cannot be reached or read, or `cancel` is set meanwhile.
     pub fn fetch(&self, cancel: &AtomicBool) -> Result<Option<Revision>, GitError> {
-        if self.damaged.load(Ordering::Relaxed) {
+        let is_there = self.path.join(SOURCE_FILE).is_file();
+        if self.damaged.load(Ordering::Relaxed) || !is_there {
             return self.renew(HashKind::Sha1, cancel);
         }
         match self.with(|repo| self.receive(repo, cancel))? {
@@ -118,7 +120,7 @@ impl Mirror {
                 Ok(Some(newest))
             }
             Received::NoBranch => Ok(None),
-            Received::OtherHash(hash) => self.renew(hash, cancel),
+            Received::NeedsNewMirror(hash) => self.renew(hash, cancel),
         }
     }
 
@@ -210,9 +212,9 @@ impl Mirror {
     ) -> Result<Received, GitError> {
         let (process, stdout, stdin) = Process::start(command, &self.config.url)?;
         let received = process.supervise(cancel, || {
-            let host = None::<(String, Option<u16>)>;
-            let mode = ConnectMode::Process;
-            let transport = Connection::new(stdout, stdin, Protocol::V2, "", host, mode, false);
+            let (version, host, mode) = (Protocol::V2, None::<(String, Option<u16>)>, ConnectMode::Process);
+            let transport = Connection::new(stdout, stdin, version, "", host, mode, false);
+            let transport = transport.custom_url(Some(self.config.url.to_string().into()));
             let remote = self.remote(repo)?;
             self.receive_branch(repo, remote.to_connection_with_transport(transport), cancel)
         });
@@ -273,14 +275,16 @@ impl Mirror {
         let prepared = connection.prepare_fetch(Discard, Default::default())?;
         let map = prepared.ref_map();
         if map.object_hash != repo.object_hash() {
-            return Ok(Received::OtherHash(map.object_hash));
+            return Ok(Received::NeedsNewMirror(map.object_hash));
         }
         let Some(tip) = map.mappings.iter().find_map(|mapping| mapping.remote.as_id()).map(ToOwned::to_owned)
         else {
             return Ok(Received::NoBranch);
         };
         prepared.receive(Discard, cancel)?;
-        repo.find_commit(tip)?;
+        if repo.find_commit(tip).is_err() {
+            return Ok(Received::NeedsNewMirror(repo.object_hash()));
+        }
         if reference(repo, NEWEST) != Some(tip) {
             set_reference(repo, NEWEST, tip)?;
         }
@@ -310,7 +314,7 @@ impl Mirror {
         let open = || objects::open_isolated(&made).map_err(|source| self.damage(source));
         let mut repo = open()?.to_thread_local();
         let received = match self.receive(&repo, cancel)? {
-            Received::OtherHash(hash) => {
+            Received::NeedsNewMirror(hash) => {
                 create(&self.path, &self.config.url, hash)?;
                 repo = open()?.to_thread_local();
                 self.receive(&repo, cancel)?
@@ -325,7 +329,7 @@ impl Mirror {
         self.damaged.store(false, Ordering::Relaxed);
         Ok(match received {
             Received::Tip(tip) => Some(objects::revision(tip)),
-            Received::NoBranch | Received::OtherHash(_) => None,
+            Received::NoBranch | Received::NeedsNewMirror(_) => None,
         })
     }
 }
@@ -423,5 +427,7 @@ fn remove_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+#[cfg(test)]
+mod remote_tests;
 #[cfg(test)]
 mod tests;

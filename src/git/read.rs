@@ -231,8 +231,13 @@ impl Reader<'_> {
         let Budget { limits, files, bytes } = self.budget;
         folder.whole
             && files + folder.files <= limits.files
-            && self.folders + folder.folders <= limits.files
+            && self.folders + folder.folders <= self.max_folders()
             && bytes + folder.bytes <= limits.total_bytes
+    }
+
+    /// Four to a file: a folder that Git tracks has a file somewhere, and a path is seldom longer than that.
+    fn max_folders(&self) -> usize {
+        self.budget.limits.files.saturating_mul(4).saturating_add(100)
     }
 
     /// Counts a folder, so that folders without files cannot be nested without end.
@@ -242,11 +247,10 @@ impl Reader<'_> {
             let shown: String = path.chars().take(80).collect();
             return Err(Failure::Hostile(format!("`{shown}…` is over {MAX_DEPTH} folders deep")));
         }
-        // The root itself is not one that somebody nested.
-        if self.folders > self.budget.limits.files.saturating_add(1) {
-            return Err(Failure::Hostile(format!("it has over {} folders", self.budget.limits.files)));
+        match self.max_folders() {
+            max if self.folders > max => Err(Failure::Hostile(format!("it has over {max} folders"))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn node(
@@ -362,3 +366,6 @@ fn kind(mode: Mode) -> EntryKind {
 fn blob_id(id: gix::ObjectId) -> BlobId {
     BlobId::from_object_id(id.as_slice())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use gix::sec::{Trust, trust};
 
 use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
 use crate::name::Revision;
-use crate::tree::{Limits, Tree};
+use crate::tree::Tree;
 
 /// A repository that is only read.
 pub struct Repository {
@@ -96,16 +96,14 @@ impl Repository {
         read::tree(&self.repo.to_thread_local(), revision, scope, cache)
     }
 
-    /// The definitions as they are on disk now in `folder` (from the root of the work tree), committed or not.
+    /// The definitions as they are on disk now, committed or not.
     ///
     /// # Errors
     ///
-    /// Where the repository is bare or a file cannot be read.
-    pub fn work_tree_definitions(&self, folder: &str, limits: Limits) -> Result<Tree, GitError> {
-        let root = self
-            .work_tree()
-            .ok_or_else(|| GitError::NotInRepository { path: self.repo.path().to_owned() })?;
-        worktree::tree(&root.join(folder), limits)
+    /// Where the repository is bare, or a file cannot be read.
+    pub fn work_tree_definitions(&self, scope: &Scope) -> Result<Tree, GitError> {
+        let root = self.work_tree().ok_or_else(|| GitError::Bare { path: self.repo.path().to_owned() })?;
+        worktree::tree(&root.join(scope.segments().collect::<PathBuf>()), scope.limits)
     }
 }
 
@@ -123,3 +121,6 @@ fn discovery_failure(folder: &Path, error: gix::Error) -> GitError {
         GitError::Open { path, source: Box::new(error) }
     }
 }
+
+#[cfg(test)]
+mod tests;

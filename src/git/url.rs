@@ -136,11 +136,11 @@ fn local(path: &str, absolute_only: bool) -> Result<RemoteUrl, UrlError> {
 /// `[user@]host[:port]/path`, what follows `ssh://`.
 fn ssh_url(rest: &str) -> Result<RemoteUrl, UrlError> {
     let (authority, path) = rest.split_once('/').ok_or(UrlError::Path)?;
-    // An IPv6 address keeps its colons in brackets: a port can only follow the last `]`.
-    let after_bracket = authority.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match authority[after_bracket..].rfind(':') {
+    // A password has its colon before the `@`, an IPv6 address in brackets; a port can only follow both.
+    let start = authority.rfind([']', '@']).map_or(0, |end| end + 1);
+    let (host, port) = match authority[start..].rfind(':') {
         Some(at) => {
-            let (host, port) = authority.split_at(after_bracket + at);
+            let (host, port) = authority.split_at(start + at);
             (host, Some(&port[1..]))
         }
         None => (authority, None),

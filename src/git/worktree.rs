@@ -237,3 +237,6 @@ fn file_content(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     file.take(size).read_to_end(&mut content)?;
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests;

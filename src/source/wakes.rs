@@ -201,3 +201,20 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn polls_are_a_tenth_early_or_late_and_not_in_step() {
+        let url = "https://example.org/estate.git".parse().unwrap();
+        let wakes =
+            Wakes::start(WakesConfig { url, branch: "main".into(), interval: Duration::from_secs(3600) });
+        let now = Instant::now();
+        let waits: Vec<_> = (0..50).map(|_| (wakes.poll_time() - now).as_secs()).collect();
+        // One second of grace for a machine that stops in between.
+        assert!(waits.iter().all(|wait| (3240..=3961).contains(wait)), "{waits:?}");
+        assert!(waits.iter().max().unwrap() - waits.iter().min().unwrap() > 60, "{waits:?}");
+    }
+}

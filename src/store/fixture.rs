@@ -30,12 +30,9 @@ pub(super) fn next_plan(parent: &NodePlan, contents: &[&str]) -> Arc<NodePlan> {
 }
 
 pub(super) fn plan(name: &str, generation: u64, parent: Option<Digest>, contents: &[&str]) -> Arc<NodePlan> {
-    let files = contents.iter().map(|content| {
-        let digest = Digest::of(content);
-        (
-            Arc::from(format!("files/{content}")),
-            FileRef { digest, size: content.len() as u64, executable: false },
-        )
+    let files = contents.iter().enumerate().map(|(index, content)| {
+        let file = FileRef { digest: Digest::of(content), size: content.len() as u64, executable: false };
+        (Arc::from(format!("files/{index}")), file)
     });
     let ensure = Ensure {
         service: "web".parse().unwrap(),

@@ -3,9 +3,10 @@
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
 //!
-//! Guarantees: a call that returned `Ok` survives `kill -9` and power loss (the commit was synced). A publication
-//! is one transaction: all its plans, blobs, events and the deployed revision, or none of them. Plans are written
-//! by compare-and-swap on their parent, so two daemons over one database cannot both succeed one plan.
+//! Guarantees: what a call wrote that returned `Ok` survives `kill -9` and power loss (the commit was synced); only of
+//! heartbeats, power loss may take back the last few. A publication is one transaction: all its plans, blobs, events
+//! and the deployed revision, or none of them. Plans are written by compare-and-swap on their parent, so two daemons
+//! over one database cannot both succeed one plan.
 
 mod chain;
 #[cfg(test)]
@@ -193,10 +194,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The newest state of everything, in a constant number of queries.
     async fn load(&self) -> Result<Snapshot, StoreError>;
 
-    /// Writes the outcome of a pass, whole or not at all.
+    /// Writes the outcome of a pass, whole or not at all. Refuses a plan whose generation does not rise, and one that
+    /// names content that is neither stored nor in the publication.
     async fn publish(&self, publication: Publication) -> Result<Published, StoreError>;
 
-    /// Records what nodes said. Durable when it returns; a report that is older than the stored one changes nothing.
+    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss); a report
+    /// that is older than the stored one changes nothing, and so does the heartbeat of a node that never reported.
     async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError>;
 
     /// Appends events outside a publication.
@@ -215,15 +218,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         digest: Option<Digest>,
     ) -> Result<Option<Arc<NodePlan>>, StoreError>;
 
-    /// All tokens.
+    /// All tokens, by digest.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
 
-    /// Adds a token.
+    /// Adds a token, or replaces the one with its digest.
     async fn add_token(&self, token: StoredToken) -> Result<(), StoreError>;
 
     /// Removes all tokens of an identity and says how many there were.
     async fn revoke_tokens(&self, identity: &Identity) -> Result<u64, StoreError>;
 
-    /// Deletes history beyond `keep`, and blobs that no kept plan names.
+    /// Deletes history beyond `keep`, and blobs that no kept plan names. Others write in between.
     async fn prune(&self, keep: Retention, now: Timestamp) -> Result<(), StoreError>;
 }

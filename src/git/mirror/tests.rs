@@ -1,6 +1,11 @@
+use std::process::Stdio;
+
 use super::*;
 use crate::git::SshOptions;
-use crate::git::testing::{Origin, git};
+use crate::git::testing::{Origin, git_command};
+
+/// Does something to a mirror's folder that only an accident does.
+type Spoil = fn(&Path);
 
 fn config(origin: &Origin, url: &str) -> MirrorConfig {
     MirrorConfig {
@@ -10,6 +15,12 @@ fn config(origin: &Origin, url: &str) -> MirrorConfig {
         access: Access::default(),
         timeout: Duration::from_secs(20),
     }
+}
+
+fn git(folder: &Path, arguments: &[&str], input: Stdio) -> String {
+    let output = git_command(folder, arguments).stdin(input).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn open(origin: &Origin) -> Mirror {
@@ -81,7 +92,7 @@ fn a_force_push_is_seen_and_what_is_kept_stays_readable() {
     assert!(!mirror.is_ancestor(&deployed, &rewound).unwrap(), "it is a rewind");
     assert!(mirror.is_ancestor(&first, &rewound).unwrap());
     assert!(mirror.is_ancestor(&rewound, &rewound).unwrap());
-    git(&origin.folder().join("state/mirror.git"), &["gc", "--quiet", "--prune=now"]);
+    git(&origin.folder().join("state/mirror.git"), &["gc", "--quiet", "--prune=now"], Stdio::null());
     let mirror = open(&origin);
     assert_eq!(content(&mirror, &deployed, "gitops.toml"), "two");
 }
@@ -101,7 +112,7 @@ fn a_revision_that_was_never_fetched_is_in_no_history_and_cannot_be_kept_or_read
 
 #[test]
 fn a_mirror_that_was_left_in_any_state_is_usable_again() {
-    let spoil: [(&str, fn(&Path)); 6] = [
+    let spoil: [(&str, Spoil); 6] = [
         ("HEAD is gone", |mirror| fs::remove_file(mirror.join("HEAD")).unwrap()),
         ("objects are gone", |mirror| {
             fs::remove_dir_all(mirror.join("objects")).unwrap();
@@ -133,20 +144,48 @@ fn a_mirror_that_was_left_in_any_state_is_usable_again() {
 }
 
 #[test]
-fn a_mirror_damaged_while_it_is_open_says_so_and_heals_with_the_next_fetch() {
+fn a_mirror_that_loses_objects_while_it_is_open_says_so_and_heals_with_the_next_fetch() {
     let origin = Origin::new();
     let pushed = origin.push_file("gitops.toml", "one");
     fetch(&open(&origin));
+    let folder = origin.folder().join("state/mirror.git");
+    let pack = fs::read_dir(folder.join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    let pack = pack.into_iter().find(|path| path.extension().unwrap() == "pack").unwrap();
+    let away = origin.folder().join("away.pack");
+    fs::rename(&pack, &away).unwrap();
+    fs::remove_file(pack.with_extension("idx")).unwrap();
+    git(&folder, &["unpack-objects", "-q"], fs::File::open(away).unwrap().into());
     let mirror = open(&origin);
-    let folder = origin.folder().join("state/mirror.git/objects/pack");
-    fs::remove_dir_all(&folder).unwrap();
-    fs::create_dir(&folder).unwrap();
-    // A fresh handle: one that has the pack in memory would still read it.
-    *mirror.repo.write().unwrap() = objects::open_isolated(&mirror.path).unwrap();
-    let error = mirror.commit(&pushed).unwrap_err();
-    assert!(matches!(error, GitError::NoSuchCommit(_)), "{error}");
+    let blob = git(&folder, &["rev-parse", &format!("{pushed}:gitops.toml")], Stdio::null());
+    fs::remove_file(folder.join("objects").join(&blob[..2]).join(&blob[2..])).unwrap();
+    let error = mirror.tree(&pushed, &Scope::default(), &mut TreeCache::default()).unwrap_err();
+    assert!(matches!(error, GitError::Damaged { .. }), "{error:?}");
     assert_eq!(fetch(&mirror), Some(pushed.clone()));
     assert_eq!(content(&mirror, &pushed, "gitops.toml"), "one");
+}
+
+#[test]
+fn a_mirror_that_is_deleted_or_emptied_while_it_is_open_is_made_again_by_the_next_fetch() {
+    let spoil: [(&str, Spoil); 2] = [
+        ("deleted", |mirror| fs::remove_dir_all(mirror).unwrap()),
+        ("emptied", |mirror| {
+            fs::remove_dir_all(mirror.join("objects/pack")).unwrap();
+            fs::create_dir(mirror.join("objects/pack")).unwrap();
+        }),
+    ];
+    for (name, spoil) in spoil {
+        let origin = Origin::new();
+        let pushed = origin.push_file("gitops.toml", "one");
+        fetch(&open(&origin));
+        let mirror = open(&origin);
+        spoil(&mirror.path);
+        // As a handle that was opened later sees it: one with the pack in memory would still read it.
+        if let Ok(repo) = objects::open_isolated(&mirror.path) {
+            *mirror.repo.write().unwrap() = repo;
+        }
+        assert_eq!(fetch(&mirror), Some(pushed.clone()), "{name}");
+        assert_eq!(content(&mirror, &pushed, "gitops.toml"), "one", "{name}");
+    }
 }
 
 #[test]
@@ -241,6 +280,22 @@ fn script(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Most hosts do not accept `GIT_PROTOCOL` over SSH, and answer in the protocol of old.
+#[test]
+fn a_host_that_only_speaks_the_old_protocol_is_understood() {
+    let origin = Origin::new();
+    let program = origin.folder().join("ssh");
+    script(&program, &format!("unset GIT_PROTOCOL; {FAKE_SSH}"));
+    let access = Access { ssh: SshOptions { program, ..SshOptions::default() }, ..Access::default() };
+    let url = format!("ssh://git@estate{}", origin.bare().display());
+    let mirror = Mirror::open(MirrorConfig { access, ..config(&origin, &url) }).unwrap();
+    assert_eq!(fetch(&mirror), None);
+    for content in ["one", "two"] {
+        let pushed = origin.push_file("gitops.toml", content);
+        assert_eq!(fetch(&mirror), Some(pushed));
+    }
 }
 
 #[test]

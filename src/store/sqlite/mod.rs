@@ -34,7 +34,7 @@ use crate::name::{Digest, NodeName};
 use crate::plan::NodePlan;
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
-use writer::{Answer, Command};
+use writer::{Answer, Command, Work};
 
 pub use open::open;
 
@@ -70,6 +70,11 @@ impl SqliteStore {
         self.writer.send(command(answer)).await.map_err(|_| error::closed())?;
         answered.await.map_err(|_| error::closed())?
     }
+
+    /// The same for what takes a transaction of its own.
+    async fn ask_alone<T>(&self, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, StoreError> {
+        self.ask(|answer| Command::Alone(work(answer))).await
+    }
 }
 
 #[async_trait]
@@ -80,7 +85,7 @@ impl Store for SqliteStore {
 
     async fn publish(&self, publication: Publication) -> Result<Published, StoreError> {
         let publication = Box::new(PreparedPublication::new(publication)?);
-        self.ask(|answer| Command::Publish(publication, answer)).await
+        self.ask_alone(|answer| Work::Publish(publication, answer)).await
     }
 
     async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError> {
@@ -89,7 +94,7 @@ impl Store for SqliteStore {
     }
 
     async fn append_events(&self, events: Vec<NewEvent>) -> Result<Vec<Event>, StoreError> {
-        self.ask(|answer| Command::Append(events, answer)).await
+        self.ask_alone(|answer| Work::Append(events, answer)).await
     }
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -113,12 +118,12 @@ impl Store for SqliteStore {
     }
 
     async fn add_token(&self, token: StoredToken) -> Result<(), StoreError> {
-        self.ask(|answer| Command::AddToken(token, answer)).await
+        self.ask_alone(|answer| Work::AddToken(token, answer)).await
     }
 
     async fn revoke_tokens(&self, identity: &Identity) -> Result<u64, StoreError> {
         let identity = identity.clone();
-        self.ask(|answer| Command::RevokeTokens(identity, answer)).await
+        self.ask_alone(|answer| Work::RevokeTokens(identity, answer)).await
     }
 
     /// Looks for what may go beside the writer, and has it deleted in chunks, between which others get their turn.
@@ -127,7 +132,7 @@ impl Store for SqliteStore {
             let victims = prune::victims(&self.readers, history, keep, now).await?;
             for chunk in victims.chunks(PRUNE_CHUNK) {
                 let chunk = chunk.to_vec();
-                self.ask(|answer| Command::Delete(history, chunk, answer)).await?;
+                self.ask_alone(|answer| Work::Delete(history, chunk, answer)).await?;
             }
         }
         Ok(())

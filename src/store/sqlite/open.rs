@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tokio::sync::mpsc;
 
 use super::error::{Doing as _, failed};
-use super::writer::{Sync, Writer};
+use super::writer::{Durability, Writer};
 use super::{QUEUE, SqliteStore, StoreError};
 
 /// In order; the schema version of a database is how many of them it has seen. One that was released never changes.
@@ -25,6 +25,9 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Reads are short, and two processors keep no more than this busy.
 const READERS: u32 = 4;
+
+/// Bytes to which the write-ahead log is cut down after a large publication has made it grow.
+const LOG_LIMIT: &str = "16777216";
 
 /// A file that cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +50,13 @@ pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
 
 /// Opens the file that is there.
 pub(super) async fn open_with(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    let mut writer = Writer::new(options.clone().journal_mode(SqliteJournalMode::Wal).foreign_keys(true));
-    migrate(writer.connection(Sync::Full).await?).await?;
-    let readers =
-        SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+    let writing =
+        options.clone().journal_mode(SqliteJournalMode::Wal).pragma("journal_size_limit", LOG_LIMIT);
+    let mut writer = Writer::new(writing.foreign_keys(true));
+    migrate(writer.connection(Durability::Synced).await?).await?;
+    // There is no network between that could break a connection, so none is tested before it is used.
+    let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
+    let readers = readers.connect_lazy_with(options.read_only(true));
     let (sender, queue) = mpsc::channel(QUEUE);
     tokio::spawn(writer.run(queue));
     Ok(SqliteStore { readers, writer: sender })

@@ -41,8 +41,11 @@ impl<R: Serialize> Rows<R> {
 pub(super) struct Batches<R>(Vec<Rows<R>>);
 
 impl<R> Batches<R> {
-    /// A batch is closed when it holds this many bytes of content, or this many rows.
-    const FULL: (usize, usize) = (16 << 20, 20_000);
+    /// A batch is closed when it holds so many bytes of content.
+    const MAX_BYTES: usize = 16 << 20;
+
+    /// Or so many rows: some two megabytes of columns.
+    const MAX_ROWS: usize = 20_000;
 
     /// None yet.
     pub(super) fn new() -> Self {
@@ -51,7 +54,8 @@ impl<R> Batches<R> {
 
     /// One more row.
     pub(super) fn push(&mut self, content: &[u8], columns: impl FnOnce(Span) -> R) {
-        let full = |rows: &Rows<R>| rows.content.len() >= Self::FULL.0 || rows.columns.len() >= Self::FULL.1;
+        let full =
+            |rows: &Rows<R>| rows.content.len() >= Self::MAX_BYTES || rows.columns.len() >= Self::MAX_ROWS;
         if self.0.last().is_none_or(full) {
             self.0.push(Rows::default());
         }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
-use super::super::super::fixture::{event, first_plan, next_plan, node, publication, publish, report};
+use super::super::super::fixture::{
+    at, event, first_plan, heartbeat, next_plan, node, publication, publish, report,
+};
 use super::super::super::{Publication, Store};
 use super::super::open;
 use crate::name::Digest;
@@ -52,8 +54,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// A plan for each node in one publication, a status, and the number of the generation on stdout when both are
-/// acknowledged; over and over.
+/// A plan for each node in one publication, a status, a heartbeat, and the number of the generation on stdout when all
+/// are acknowledged; over and over.
 async fn publish_for_ever(path: &Path) {
     let store = open(path).await.unwrap();
     let mut plans = store.load().await.unwrap().plans;
@@ -65,7 +67,8 @@ async fn publish_for_ever(path: &Path) {
         });
         let events = vec![event(0, &words)];
         publish(&store, Publication { events, ..publication(&next.each_ref(), &[&own]) }).await;
-        store.record_statuses(vec![report(NODES[0], 0, &words)]).await.unwrap();
+        store.record_statuses(vec![report(NODES[0], generation as i64, &words)]).await.unwrap();
+        store.record_statuses(vec![heartbeat(NODES[0], generation as i64 + 1)]).await.unwrap();
         plans = next.into_iter().map(|plan| (plan.node.clone(), plan)).collect();
         // Not `println!`, which the test runner may hold back.
         writeln!(std::io::stdout(), "acknowledged {generation}").unwrap();
@@ -74,7 +77,7 @@ async fn publish_for_ever(path: &Path) {
 
 /// Enough that a commit is many pages.
 fn content(generation: u64) -> String {
-    format!("{generation} ").repeat(20_000)
+    format!("{generation} ").repeat(8_000)
 }
 
 /// The last generation that the child acknowledged. It is killed some microseconds after a random acknowledgement.
@@ -98,9 +101,10 @@ async fn check(path: &Path, survived: u64, acknowledged: u64) -> u64 {
     let newest = snapshot.plans[NODES[0]].generation.0;
     assert!((acknowledged..=acknowledged + 1).contains(&newest), "{newest} after {acknowledged}");
     assert_eq!(snapshot.last_event, newest);
-    let words: u64 =
-        snapshot.reported.nodes[NODES[0]].status.host.problem.as_deref().unwrap().parse().unwrap();
+    let reported = &snapshot.reported.nodes[NODES[0]];
+    let words: u64 = reported.status.host.problem.as_deref().unwrap().parse().unwrap();
     assert!((acknowledged..=newest).contains(&words));
+    assert!(reported.heard_at >= at(acknowledged as i64 + 1), "a heartbeat survives, too");
 
     for name in NODES {
         let mut plan = snapshot.plans[name].clone();
