@@ -296,7 +296,9 @@ async fn pruning_lets_others_write_in_between() {
     let store = folder.open().await;
     let chunks = 8;
     store
-        .append_events((0..(chunks * super::PRUNE_CHUNK) as i64).map(|n| event(n, "e")).collect())
+        .append_events(
+            (0..(chunks * super::prune::History::Events.chunk()) as i64).map(|n| event(n, "e")).collect(),
+        )
         .await
         .unwrap();
     let nothing = Retention { plans_per_node: 0, events: 0, days: 0 };
