@@ -210,7 +210,9 @@ async fn a_database_of_a_newer_program_is_left_alone() {
 async fn what_is_no_database_of_ours_is_left_alone() {
     let folder = Folder::new();
     folder.run("CREATE TABLE theirs (x)").await;
+    let before = std::fs::read(folder.database()).unwrap();
     check_open(&folder.database(), "a database of another program").await;
+    assert!(std::fs::read(folder.database()).unwrap() == before);
 
     let text = folder.0.path().join("notes.txt");
     std::fs::write(&text, "not a database, ".repeat(100)).unwrap();
