@@ -323,6 +323,19 @@ async fn pruning_lets_others_write_in_between() {
 }
 
 #[tokio::test]
+async fn the_log_does_not_grow_with_what_is_written() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let content: Arc<[u8]> = vec![7; 4 << 20].into();
+    for n in 0..10_u8 {
+        let blobs = [(Digest::of([n]), content.clone())].into();
+        publish(&store, Publication { blobs, ..Publication::default() }).await;
+    }
+    let log = std::fs::metadata(folder.0.path().join("gitops.db-wal")).unwrap().len();
+    assert!(log < 20 << 20, "{log} bytes of log after 40 MiB of content");
+}
+
+#[tokio::test]
 async fn every_migration_is_counted_and_the_file_is_stamped() {
     let folder = Folder::new();
     folder.open().await.close().await;
