@@ -12,7 +12,7 @@ use crate::name::Revision;
 
 /// A delta base is decoded once instead of once per object built on it: reading 10,000 similar YAML files took 179 ms
 /// with Git's default and 51 ms with this. The memory is only held while a tree is read.
-const DELTA_CACHE: &str = "core.deltaBaseCacheLimit=96m";
+pub(super) const DELTA_CACHE: &str = "core.deltaBaseCacheLimit=96m";
 
 /// Who made a commit, and what for.
 #[derive(Clone, Debug, PartialEq, Eq)]

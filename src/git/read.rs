@@ -200,11 +200,8 @@ impl Reader<'_> {
         depth: usize,
         base: Option<&Arc<Folder>>,
     ) -> Result<Arc<Folder>, Failure> {
-        if let Some(same) = base.filter(|base| base.id == id && self.has_room_for(base)) {
-            self.budget.files += same.files;
-            self.budget.bytes += same.bytes;
-            self.folders += same.folders;
-            return Ok(Arc::clone(same));
+        if let Some(same) = base.and_then(|base| self.reuse(id, base)) {
+            return Ok(same);
         }
         self.enter(path, depth)?;
         let data = self.repo.find_tree(id)?.detach().data;
@@ -226,13 +223,19 @@ impl Reader<'_> {
         Ok(Arc::new(folder))
     }
 
-    /// Whether everything of a folder that was read before would be read again just so.
-    fn has_room_for(&self, folder: &Folder) -> bool {
-        let Budget { limits, files, bytes } = self.budget;
-        folder.whole
-            && files + folder.files <= limits.files
-            && self.folders + folder.folders <= self.max_folders()
-            && bytes + folder.bytes <= limits.total_bytes
+    /// `folder` as it was read before, if it is the same one and all of it would be read again just so.
+    fn reuse(&mut self, id: gix::ObjectId, folder: &Arc<Folder>) -> Option<Arc<Folder>> {
+        let files = self.budget.files + folder.files;
+        let bytes = self.budget.bytes + folder.bytes;
+        let folders = self.folders + folder.folders;
+        let has_room = files <= self.budget.limits.files
+            && bytes <= self.budget.limits.total_bytes
+            && folders <= self.max_folders();
+        if folder.id != id || !folder.whole || !has_room {
+            return None;
+        }
+        (self.budget.files, self.budget.bytes, self.folders) = (files, bytes, folders);
+        Some(Arc::clone(folder))
     }
 
     /// Four to a file: a folder that Git tracks has a file somewhere, and a path is seldom longer than that.
@@ -260,21 +263,24 @@ impl Reader<'_> {
         depth: usize,
         known: Option<&Node>,
     ) -> Result<Node, Failure> {
-        check_name(entry.filename, parent)?;
-        let path = || {
-            let name = entry.filename.to_str_lossy();
-            if parent.is_empty() { name.into_owned() } else { format!("{parent}/{name}") }
-        };
         let id = entry.oid.to_owned();
-        match (entry.mode.kind(), known) {
-            (Mode::Tree, Some(Node::Folder(base))) => {
-                self.folder(id, &path(), depth + 1, Some(base)).map(Node::Folder)
+        let base = match known {
+            Some(Node::Folder(folder)) if entry.mode.is_tree() => match self.reuse(id, folder) {
+                Some(same) => return Ok(Node::Folder(same)),
+                None => Some(folder),
+            },
+            Some(Node::File(path, old)) if !entry.mode.is_tree() && old.id == blob_id(id) => {
+                let file = self.file(id, kind(entry.mode.kind()), Some(old))?;
+                return Ok(Node::File(Arc::clone(path), file));
             }
-            (Mode::Tree, _) => self.folder(id, &path(), depth + 1, None).map(Node::Folder),
-            (mode, Some(Node::File(path, old))) if old.id == blob_id(id) => {
-                Ok(Node::File(Arc::clone(path), self.file(id, kind(mode), Some(old))?))
-            }
-            (mode, _) => Ok(Node::File(path().into(), self.file(id, kind(mode), None)?)),
+            _ => None,
+        };
+        check_name(entry.filename, parent)?;
+        let name = entry.filename.to_str_lossy();
+        let path = if parent.is_empty() { name.into_owned() } else { format!("{parent}/{name}") };
+        match entry.mode.kind() {
+            Mode::Tree => self.folder(id, &path, depth + 1, base).map(Node::Folder),
+            mode => Ok(Node::File(path.into(), self.file(id, kind(mode), None)?)),
         }
     }
 

@@ -21,7 +21,11 @@ impl Repository {
     ///
     /// Where there is none, or where it belongs to another account and Git's `safe.directory` does not name it.
     pub fn discover(folder: &Path) -> Result<Self, GitError> {
-        let options = |level| gix::open::Options::default_for_level(level).bail_if_untrusted(true);
+        let options = |level| {
+            let options =
+                gix::open::Options::default_for_level(level).config_overrides([objects::DELTA_CACHE]);
+            options.bail_if_untrusted(true)
+        };
         let trust = trust::Mapping { full: options(Trust::Full), reduced: options(Trust::Reduced) };
         let repo = gix::ThreadSafeRepository::discover_opts(folder, Default::default(), trust)
             .map_err(|error| discovery_failure(folder, error))?;

@@ -129,3 +129,27 @@ async fn one_instance_is_changed_by_one_call_at_a_time_even_after_its_caller_is_
     orphan.wait().await.unwrap();
     Lock::take(fake.lock_file(), LONG).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_caller_that_loses_interest_ends_the_call() {
+    // The script tells through a named pipe that it runs.
+    let fake = Fake::new("echo begun >> \"$BEGUN\"; sleep 1000 & sleep 1000").await;
+    let begun = fake.0.path().join("begun");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &begun,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let mut compose = fake.compose(LONG);
+    compose.environment.push(("BEGUN".into(), begun.clone().into()));
+    let lock = Lock::take(fake.lock_file(), LONG).await.unwrap();
+    let call = tokio::spawn(async move { compose.run(&project(false), &Verb::Up, &lock).await });
+    assert_eq!(tokio::fs::read_to_string(&begun).await.unwrap(), "begun\n");
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    // The lock is free once no process of the call is left.
+    Lock::take(fake.lock_file(), LONG).await.unwrap();
+}

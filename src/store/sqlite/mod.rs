@@ -41,9 +41,6 @@ pub use open::open;
 /// How many writes may wait. Whoever comes later waits for a place among them.
 const QUEUE: usize = 1024;
 
-/// How many rows one transaction deletes: some ten milliseconds in which no other write gets its turn.
-const PRUNE_CHUNK: usize = 500;
-
 /// An open database. Share it behind an `Arc`.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -130,7 +127,7 @@ impl Store for SqliteStore {
     async fn prune(&self, keep: Retention, now: Timestamp) -> Result<(), StoreError> {
         for history in History::ALL {
             let victims = prune::victims(&self.readers, history, keep, now).await?;
-            for chunk in victims.chunks(PRUNE_CHUNK) {
+            for chunk in victims.chunks(history.chunk()) {
                 let chunk = chunk.to_vec();
                 self.ask_alone(|answer| Work::Delete(history, chunk, answer)).await?;
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::mpsc;
 
 use super::error::{Doing as _, failed};
@@ -25,6 +25,9 @@ const BUSY: Duration = Duration::from_secs(5);
 
 /// Reads are short, and two processors keep no more than this busy.
 const READERS: u32 = 4;
+
+/// Bytes. Plans are six times SQLite's usual 4096, and each page costs a call to the system or two.
+const PAGE: u32 = 8192;
 
 /// Bytes to which the write-ahead log is cut down after a large publication has made it grow.
 const LOG_LIMIT: &str = "16777216";
@@ -50,9 +53,10 @@ pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
 
 /// Opens the file that is there.
 pub(super) async fn open_with(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    let writing =
-        options.clone().journal_mode(SqliteJournalMode::Wal).pragma("journal_size_limit", LOG_LIMIT);
-    let mut writer = Writer::new(writing.foreign_keys(true));
+    check(&options).await?;
+    let writing = options.clone().page_size(PAGE).journal_mode(SqliteJournalMode::Wal).foreign_keys(true);
+    let writing = writing.pragma("journal_size_limit", LOG_LIMIT).pragma("wal_autocheckpoint", "0");
+    let mut writer = Writer::new(writing);
     migrate(writer.connection(Durability::Synced).await?).await?;
     // There is no network between that could break a connection, so none is tested before it is used.
     let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
@@ -60,6 +64,13 @@ pub(super) async fn open_with(options: SqliteConnectOptions) -> Result<SqliteSto
     let (sender, queue) = mpsc::channel(QUEUE);
     tokio::spawn(writer.run(queue));
     Ok(SqliteStore { readers, writer: sender })
+}
+
+/// That the file is for this program, before anything in it is set.
+async fn check(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let mut connection = options.connect().await.doing("opening it")?;
+    schema_version(&mut connection).await?;
+    connection.close().await.doing("opening it")
 }
 
 /// SQLite itself would make it readable for everyone; its log and index files take over the mode of the database.

@@ -1,6 +1,7 @@
 //! From what callers hand in to the rows of the tables: done before the writer's turn comes, so that it spends none
 //! of its time on JSON.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -48,13 +49,19 @@ pub(super) struct EventRow {
     document: Span,
 }
 
-/// A row of `statuses`. A heartbeat has no document.
+/// A row of `statuses`.
 #[derive(Debug, Serialize)]
-pub(super) struct ReportRow {
+pub(super) struct StatusRow {
     node: NodeName,
-    heard_at: i64,
     #[serde(flatten)]
-    document: Option<Span>,
+    document: Span,
+}
+
+/// A row of `heard`.
+#[derive(Debug, Serialize)]
+pub(super) struct HeardRow {
+    node: NodeName,
+    at: i64,
 }
 
 /// A publication as rows.
@@ -94,10 +101,10 @@ impl PreparedPublication {
     }
 }
 
-/// What a node said, as a row to be.
+/// What a node said, as rows to be.
 #[derive(Debug)]
 pub(super) struct PreparedReport {
-    node: NodeName,
+    pub(super) node: NodeName,
     heard_at: i64,
     json: Option<Vec<u8>>,
 }
@@ -114,13 +121,34 @@ impl PreparedReport {
     pub(super) fn is_heartbeat(&self) -> bool {
         self.json.is_none()
     }
+}
 
-    pub(super) fn push_to(self, batches: &mut Batches<ReportRow>) {
-        let Self { node, heard_at, json } = self;
-        let said = json.is_some();
-        let row = |document| ReportRow { node, heard_at, document: said.then_some(document) };
-        batches.push(&json.unwrap_or_default(), row);
+/// What becomes of reports, one after the other, where `heard` says when each node was heard before: of each node the
+/// last status that counts, and when it was heard last. What is older than that counts for nothing, and so does the
+/// heartbeat of a node that never reported.
+pub(super) fn report_rows(
+    reports: Vec<PreparedReport>,
+    mut heard: BTreeMap<NodeName, i64>,
+) -> (Batches<StatusRow>, Batches<HeardRow>) {
+    let mut statuses = BTreeMap::new();
+    for PreparedReport { node, heard_at, json } in reports {
+        let counts = match heard.get(&node) {
+            Some(&before) => before <= heard_at,
+            None => json.is_some(),
+        };
+        if counts {
+            heard.insert(node.clone(), heard_at);
+            json.map(|json| statuses.insert(node, json));
+        }
     }
+    let (mut status_rows, mut heard_rows) = (Batches::new(), Batches::new());
+    for (node, json) in statuses {
+        status_rows.push(&json, |document| StatusRow { node, document });
+    }
+    for (node, at) in heard {
+        heard_rows.push(&[], |_| HeardRow { node, at });
+    }
+    (status_rows, heard_rows)
 }
 
 /// Events that have their numbers.

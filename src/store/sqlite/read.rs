@@ -38,7 +38,7 @@ async fn newest_plans(connection: &mut SqliteConnection) -> Result<Vec<Arc<NodeP
 }
 
 async fn reported(connection: &mut SqliteConnection) -> Result<Reported, StoreError> {
-    let query = "SELECT node, heard_at, document FROM statuses WHERE document IS NOT NULL";
+    let query = "SELECT node, heard.at, document FROM statuses JOIN heard USING (node)";
     let mut rows = sqlx::query(query).fetch(connection);
     let mut reported = Reported::default();
     while let Some(row) = rows.try_next().await.doing("reading the statuses")? {

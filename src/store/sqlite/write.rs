@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use super::super::chain;
 use super::error::{self, Doing as _};
 use super::prepare::{
-    BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds,
+    BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, report_rows,
 };
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
@@ -45,8 +45,7 @@ async fn heads(
     connection: &mut SqliteConnection,
     plans: impl Iterator<Item = &NodePlan>,
 ) -> Result<BTreeMap<NodeName, PlanId>, StoreError> {
-    let nodes: Vec<&NodeName> = plans.map(|plan| &plan.node).collect();
-    let nodes = serde_json::to_string(&nodes).expect("names are strings");
+    let nodes = names(plans.map(|plan| &plan.node));
     let query = "SELECT node, generation, digest FROM plans
                  WHERE (node, generation) IN (
                      SELECT node, max(generation) FROM plans
@@ -153,28 +152,42 @@ async fn insert_events(
 /// Number of the newest event, also where that one is long deleted.
 pub(super) const LAST_EVENT: &str = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'";
 
-/// Records what nodes said, in the order in which they said it.
-///
-/// A report that is older than what is stored changes nothing, and a heartbeat leaves the document as it is.
+/// Records what nodes said.
 pub(super) async fn record(
     connection: &mut SqliteConnection,
     reports: Vec<PreparedReport>,
 ) -> Result<(), StoreError> {
     let doing = "recording statuses";
-    let statement = "INSERT INTO statuses (node, heard_at, document)
-                     SELECT value->>'node', value->>'heard_at',
-                            CAST(substr(?2, value->>'start', value->>'len') AS TEXT)
-                     FROM json_each(?1) WHERE true
-                     ON CONFLICT (node) DO UPDATE
-                     SET heard_at = excluded.heard_at, document = coalesce(excluded.document, document)
-                     WHERE excluded.heard_at >= heard_at OR document IS NULL";
-    let mut batches = Batches::new();
-    reports.into_iter().for_each(|report| report.push_to(&mut batches));
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
-    for rows in batches {
+    let heard = heard(&mut transaction, &reports).await?;
+    let (statuses, heard) = report_rows(reports, heard);
+    let statement = "INSERT OR REPLACE INTO statuses (node, document)
+                     SELECT value->>'node', CAST(substr(?2, value->>'start', value->>'len') AS TEXT)
+                     FROM json_each(?1)";
+    for rows in statuses {
         bind(statement, rows).execute(&mut *transaction).await.doing(doing)?;
     }
+    let statement = "INSERT OR REPLACE INTO heard (node, at)
+                     SELECT value->>'node', value->>'at' FROM json_each(?1)";
+    for rows in heard {
+        let (columns, _) = rows.into_arguments();
+        sqlx::query(statement).bind(columns).execute(&mut *transaction).await.doing(doing)?;
+    }
     transaction.commit().await.doing(doing)
+}
+
+/// When the nodes that report now were heard before.
+async fn heard(
+    connection: &mut SqliteConnection,
+    reports: &[PreparedReport],
+) -> Result<BTreeMap<NodeName, i64>, StoreError> {
+    let nodes = names(reports.iter().map(|report| &report.node));
+    let query = "SELECT node, at FROM heard WHERE node IN (SELECT value FROM json_each(?1))";
+    let rows = sqlx::query_as(query).bind(nodes).fetch_all(connection).await;
+    let rows: Vec<(String, i64)> = rows.doing("reading when nodes were heard")?;
+    let heard =
+        |(node, at): (String, i64)| Ok((node.parse().map_err(|e| error::unreadable("status", e))?, at));
+    rows.into_iter().map(heard).collect()
 }
 
 /// Adds a token, or replaces the one with its digest.
@@ -196,6 +209,11 @@ pub(super) async fn revoke_tokens(
 ) -> Result<u64, StoreError> {
     let query = sqlx::query("DELETE FROM tokens WHERE node IS ?1").bind(node_of(identity));
     Ok(query.execute(connection).await.doing("revoking tokens")?.rows_affected())
+}
+
+/// An array for `json_each`.
+fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
+    serde_json::to_string(&nodes.collect::<Vec<_>>()).expect("names are strings")
 }
 
 /// The column of an identity: null for an operator.

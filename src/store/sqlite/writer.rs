@@ -17,6 +17,9 @@ use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
 /// How many commands are taken out of the queue at once.
 const BATCH: usize = 256;
 
+/// Pages that gather in the log before it is folded into the file. Readers look through them, so not too many.
+const LOG_PAGES: i64 = 1000;
+
 /// Where the outcome goes. A caller that has gone does not want it.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -91,6 +94,7 @@ impl Writer {
                 }
             }
             self.record(group).await;
+            self.fold_log().await;
         }
         if let Some(connection) = self.connection {
             // Nobody is left to be told; the log is folded into the file at the next start instead.
@@ -113,6 +117,18 @@ impl Writer {
                 let error = error::copies(error);
                 waiting.into_iter().for_each(|answer| reply(answer, Err(error())));
             }
+        }
+    }
+
+    /// Copies what has gathered in the log into the file. Done here and not by SQLite itself, which would do it within
+    /// a commit: those who waited for that have their answers now.
+    async fn fold_log(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let size = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(&mut *connection).await;
+        let (_busy, pages, folded): (i64, i64, i64) = size.unwrap_or_default();
+        if pages - folded > LOG_PAGES {
+            // A failure is no one's loss: the log keeps what it holds, and the next commit says what is the matter.
+            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(connection).await.ok();
         }
     }
 

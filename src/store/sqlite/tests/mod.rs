@@ -210,7 +210,9 @@ async fn a_database_of_a_newer_program_is_left_alone() {
 async fn what_is_no_database_of_ours_is_left_alone() {
     let folder = Folder::new();
     folder.run("CREATE TABLE theirs (x)").await;
+    let before = std::fs::read(folder.database()).unwrap();
     check_open(&folder.database(), "a database of another program").await;
+    assert!(std::fs::read(folder.database()).unwrap() == before);
 
     let text = folder.0.path().join("notes.txt");
     std::fs::write(&text, "not a database, ".repeat(100)).unwrap();
@@ -296,7 +298,9 @@ async fn pruning_lets_others_write_in_between() {
     let store = folder.open().await;
     let chunks = 8;
     store
-        .append_events((0..(chunks * super::PRUNE_CHUNK) as i64).map(|n| event(n, "e")).collect())
+        .append_events(
+            (0..(chunks * super::prune::History::Events.chunk()) as i64).map(|n| event(n, "e")).collect(),
+        )
         .await
         .unwrap();
     let nothing = Retention { plans_per_node: 0, events: 0, days: 0 };
@@ -316,6 +320,19 @@ async fn pruning_lets_others_write_in_between() {
     let (after, left) = tokio::join!(prune, others);
     assert_eq!(after, 0);
     assert!(left[0] > 0, "the first report waited for the whole prune: {left:?}");
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_with_what_is_written() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let content: Arc<[u8]> = vec![7; 4 << 20].into();
+    for n in 0..10_u8 {
+        let blobs = [(Digest::of([n]), content.clone())].into();
+        publish(&store, Publication { blobs, ..Publication::default() }).await;
+    }
+    let log = std::fs::metadata(folder.0.path().join("gitops.db-wal")).unwrap().len();
+    assert!(log < 20 << 20, "{log} bytes of log after 40 MiB of content");
 }
 
 #[tokio::test]
