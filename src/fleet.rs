@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
-use crate::plan::{NodePlan, RunState, Step};
-use crate::status::{ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome};
+use crate::plan::{Ensure, NodePlan, RunState, Step};
+use crate::status::{Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome};
 
 /// The whole picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -245,12 +245,23 @@ fn running(facts: &NodeFacts<'_>, service: &ServiceName) -> u32 {
     u32::try_from(running).unwrap_or(u32::MAX)
 }
 
+/// How many containers have done what they were for: those need not run.
+fn completed(facts: &NodeFacts<'_>, ensure: &Ensure) -> u32 {
+    let containers = facts.status().and_then(|status| status.instances.get(&ensure.service));
+    let is_done = |container: &&Container| {
+        let completes = ensure.containers.get(&container.service).is_some_and(|spec| spec.completes);
+        completes && container.state == ContainerState::Exited && container.exit_code == Some(0)
+    };
+    u32::try_from(containers.into_iter().flatten().filter(is_done).count()).unwrap_or(u32::MAX)
+}
+
 fn step_view(facts: &NodeFacts<'_>, step: &Step) -> InstanceView {
     let service = step.service();
     let (state, message) = step_state(facts, step);
     let wanted = match step {
         Step::Ensure(ensure) if ensure.state == RunState::Running => {
-            ensure.containers.values().filter(|container| !container.completes).map(|container| container.replicas).sum()
+            let replicas: u32 = ensure.containers.values().map(|container| container.replicas).sum();
+            replicas.saturating_sub(completed(facts, ensure))
         }
         _ => 0,
     };

@@ -55,9 +55,13 @@ impl NodeStatus {
 
     /// Whether the step, in exactly this form, is satisfied.
     pub fn satisfies(&self, step: &Step) -> bool {
-        let Some(result) = self.steps.get(step.service()) else { return false };
-        let digest = step.as_ensure().map(|ensure| ensure.digest);
-        result.outcome == StepOutcome::Satisfied && result.digest == digest
+        self.is_satisfied(step.service(), step.as_ensure().map(|ensure| ensure.digest))
+    }
+
+    /// Whether a service stands satisfied with this instance digest; with none, as removed.
+    pub fn is_satisfied(&self, service: &ServiceName, digest: Option<Digest>) -> bool {
+        let result = self.steps.get(service);
+        result.is_some_and(|result| result.outcome == StepOutcome::Satisfied && result.digest == digest)
     }
 }
 

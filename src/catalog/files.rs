@@ -94,7 +94,7 @@ pub(super) fn overlays(
         let path: Arc<str> = format!("features/{name}").into();
         let documents = yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.documents());
         let document = documents.map_err(|diagnostics| found.extend(diagnostics)).ok()?.into_iter().next()?;
-        let overlay = Overlay { path, document: document.number, field: "", value: Arc::new(document.value) };
+        let overlay = Overlay { path, document: document.number, field: None, value: Arc::new(document.value) };
         Some((name.clone(), overlay))
     };
     paths.into_iter().filter_map(read).collect()

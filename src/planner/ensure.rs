@@ -98,11 +98,8 @@ fn unready_nodes<'a>(
     let instances = situation.desired.services.get(dependency);
     instances.into_iter().flat_map(|service| &service.instances).filter_map(move |(other, wanted)| {
         let elsewhere = other != node;
-        let ready = || {
-            let status = situation.status(other)?;
-            let done = status.satisfies(&Step::Ensure(wanted.ensure.clone()));
-            done.then_some(())
-        };
-        (elsewhere && ready().is_none()).then_some((dependency, other))
+        let digest = Some(wanted.ensure.digest);
+        let ready = || situation.status(other).is_some_and(|status| status.is_satisfied(dependency, digest));
+        (elsewhere && !ready()).then_some((dependency, other))
     })
 }
