@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::fleet::{SourceState, SourceStatus};
-use crate::name::{NodeName, ServiceName};
+use crate::name::{NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Reason, Step};
 use crate::status::{NodeStatus, StepOutcome, StepResult};
 use crate::store::NewEvent;
@@ -50,6 +50,16 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
     }
     events.iter_mut().for_each(|event| event.revision.clone_from(&revision));
     events
+}
+
+/// A revision whose plans, if it needs any, are published with this.
+pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> NewEvent {
+    let message = match plans {
+        0 => format!("{} is deployed: no plan changed", revision.short()),
+        1 => format!("{} is deployed: 1 plan changed", revision.short()),
+        plans => format!("{} is deployed: {plans} plans changed", revision.short()),
+    };
+    NewEvent { revision: Some(revision.clone()), ..event(now, "source.deployed", message) }
 }
 
 /// One event for each new plan.

@@ -231,3 +231,6 @@ impl Repository for Source {
         Ok(Self::keep(self, revision).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,11 +256,15 @@ impl State {
             self.passes.finish();
             return None;
         }
+        let mut events = happened::published(&self.plans, &outcome.plans, now);
+        if moved {
+            events.insert(0, happened::deployed(&revision, outcome.plans.len(), now));
+        }
         let publication = Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
-            events: happened::published(&self.plans, &outcome.plans, now),
+            events,
         };
         self.publishing = Some((outcome, revision));
         Some(Effect::Publish(publication))
