@@ -40,14 +40,14 @@ const LINES: usize = 10;
 pub enum Verb {
     /// Creates what is missing, recreates what changed, removes what is no longer named, starts everything.
     Up,
-    /// Brings these Compose services back, and does not touch the others: a job that ended well must not run again
-    /// because its neighbour was killed.
-    Heal(Vec<Arc<str>>),
+    /// The same for these Compose services and what they depend on. (With `--no-deps` Compose forgets
+    /// `depends_on` before it hashes, and recreates what did not change.)
+    UpOnly(Vec<Arc<str>>),
     /// As `Up`, and starts nothing.
     Create,
     /// Stops everything.
     Stop,
-    /// Stops and starts the containers of these Compose services.
+    /// Stops, where they run, and starts the containers of these Compose services, and no others.
     Restart(Vec<Arc<str>>),
     /// Removes containers and networks. Volumes stay.
     Down,
@@ -57,7 +57,7 @@ impl Verb {
     /// The command of Compose that it is.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Up | Self::Heal(_) => "up",
+            Self::Up | Self::UpOnly(_) => "up",
             Self::Create => "up --no-start",
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
@@ -102,14 +102,14 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
     const UP: [&str; 5] = ["up", "--detach", "--remove-orphans", "--no-build", "--quiet-pull"];
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
         Verb::Up => (&[], &[]),
-        Verb::Heal(services) => (&["--no-deps"], services),
+        Verb::UpOnly(services) => (&[], services),
         Verb::Create => (&["--no-start"], &[]),
         Verb::Stop => (&["stop"], &[]),
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.
         Verb::Restart(services) => (&["restart", "--no-deps"], services),
         Verb::Down => (&["down", "--remove-orphans"], &[]),
     };
-    let up: &[&str] = if matches!(verb, Verb::Up | Verb::Heal(_) | Verb::Create) { &UP } else { &[] };
+    let up: &[&str] = if matches!(verb, Verb::Up | Verb::UpOnly(_) | Verb::Create) { &UP } else { &[] };
     let separator = if services.is_empty() { &[][..] } else { &["--"] };
     let words = up.iter().chain(fixed).chain(separator).map(|word| OsString::from(*word));
     words.chain(services.iter().map(|service| OsString::from(&**service))).collect()

@@ -48,7 +48,8 @@ fn is_ours(row: &Row, node: &NodeName, service: &ServiceName) -> bool {
 ///
 /// A label is a part of what Compose hashes: another value recreates the container. So where the rule of the digest
 /// changed and the Compose service itself did not, the value that its containers carry is kept: they are adopted.
-/// Whoever compares takes a digest of another rule for equal.
+/// Whoever compares takes a digest of another rule for equal. The label of the files has no rule in it; it is kept
+/// together with the other, unless a file was really replaced.
 pub(super) fn labels(node: &NodeName, step: &Ensure, rows: &[Row], record: &Record) -> Labels {
     let models = models(&step.model.value());
     let label = |(name, spec): (&Arc<str>, &ContainerSpec)| {
@@ -58,27 +59,37 @@ pub(super) fn labels(node: &NodeName, step: &Ensure, rows: &[Row], record: &Reco
             (None, _) => true,
             (Some(_), None) => false,
         };
-        let carried = carried(name, rows).filter(|_| unchanged);
+        let carried =
+            Carried { container: carried(name, rows).filter(|_| unchanged), files_pending: record.pending };
         (name.clone(), container_labels(node, step, spec, carried))
     };
     step.containers.iter().map(label).collect()
+}
+
+/// What may be kept of the containers that run.
+struct Carried<'r> {
+    /// A container whose labels would not change but for another rule.
+    container: Option<&'r Container>,
+    /// See [`Record::pending`].
+    files_pending: bool,
 }
 
 fn container_labels(
     node: &NodeName,
     step: &Ensure,
     spec: &ContainerSpec,
-    carried: Option<&Container>,
+    carried: Carried<'_>,
 ) -> BTreeMap<String, String> {
-    let adopted =
-        carried.and_then(|container| container.config).filter(|config| config.rule != spec.config.rule);
+    let config = carried.container.and_then(|container| container.config);
+    let adopted = config.filter(|config| config.rule != spec.config.rule);
     let config = adopted.unwrap_or(spec.config);
+    let kept = carried.container.filter(|container| container.config == Some(config));
+    let kept = kept.and_then(|container| container.files);
     let files = match step.on_file_change {
+        OnFileChange::Recreate if adopted.is_some() && !carried.files_pending => kept,
         OnFileChange::Recreate => spec.files,
         // From the days when it said `recreate`. To drop the label would be to recreate the container.
-        OnFileChange::Restart | OnFileChange::Nothing => {
-            carried.filter(|container| container.config == Some(config)).and_then(|container| container.files)
-        }
+        OnFileChange::Restart | OnFileChange::Nothing => kept,
     };
     let mut labels = BTreeMap::from([
         (NODE.to_owned(), node.to_string()),
@@ -112,57 +123,89 @@ pub(super) fn applied(step: &Ensure) -> BTreeMap<Arc<str>, Applied> {
     models.map(|(name, model)| (name.clone(), Applied { model, files: files(&name) })).collect()
 }
 
-/// Digest of everything that Compose itself reads: its file, and the content of every `env_file`, which it turns
-/// into environment. Where neither changed, Compose would recreate nothing that looks right.
+/// Digest of everything that Compose itself reads: its file, and the content of every `env_file` and `label_file`,
+/// which it turns into environment and labels. Where none of them changed, Compose would recreate nothing that
+/// looks right.
 pub(super) fn fingerprint(step: &Ensure, compose_file: &str) -> Digest {
-    let environment = environment_files(&step.model.value());
+    let read = files_of_compose(&step.model.value());
     let digest =
         |path: &String| step.files.get(path.strip_prefix("./").unwrap_or(path)).map(|file| file.digest);
-    let environment: BTreeMap<_, _> = environment.iter().map(|path| (path, digest(path))).collect();
-    let content = (Digest::of(compose_file), environment);
+    let read: BTreeMap<_, _> = read.iter().map(|path| (path, digest(path))).collect();
+    let content = (Digest::of(compose_file), read);
     Digest::of(serde_json::to_vec(&content).expect("its keys are strings"))
 }
 
-/// `env_file: a`, `env_file: [a, {path: b}]`.
-fn environment_files(model: &Value) -> BTreeSet<String> {
-    let services = model.get("services").and_then(Value::as_object);
-    let entries = services.into_iter().flatten().filter_map(|(_, service)| service.get("env_file"));
-    let each = entries.flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice));
-    each.filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()))
+/// `env_file: a`, `env_file: [a, {path: b}]`, and `label_file` in the same forms.
+fn files_of_compose(model: &Value) -> BTreeSet<String> {
+    let services = model.get("services").and_then(Value::as_object).into_iter().flatten();
+    services
+        .flat_map(|(_, service)| ["env_file", "label_file"].map(|field| service.get(field)))
+        .flatten()
+        .flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice))
+        .filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()))
         .map(str::to_owned)
         .collect()
 }
 
 /// The calls of Compose that make the instance so, in order; none where it is.
 ///
-/// `same` says that what Compose reads is what it last applied with success.
+/// `same` says that what Compose reads is what it last applied with success. Then only what is wrong is called by
+/// name, and where it merely does not run, by the one command that starts it without starting what it depends on:
+/// a job that had ended well must not run again because its neighbour was killed.
 pub(super) fn calls(step: &Ensure, labels: &Labels, rows: &[Row], same: bool) -> Vec<Verb> {
-    let rows: Vec<&Row> = rows.iter().filter(|row| !row.one_off).collect();
-    let orphans = rows.iter().any(|row| !step.containers.contains_key(&row.container.service));
-    let wrong = wrong(step, labels, &rows);
+    let containers: Vec<&Container> =
+        rows.iter().filter(|row| !row.one_off).map(|row| &row.container).collect();
+    let orphans = containers.iter().any(|container| !step.containers.contains_key(&container.service));
+    let wrong: Vec<_> = step
+        .containers
+        .iter()
+        .map(|(name, spec)| {
+            let own =
+                containers.iter().copied().filter(|container| container.service == *name).collect::<Vec<_>>();
+            (name.clone(), condition(&own, spec, step.state, labels.get(name)))
+        })
+        .filter(|(_, condition)| *condition != Condition::Right)
+        .collect();
+    let all = wrong.len() == step.containers.len();
+    let down = wrong.iter().all(|(_, condition)| *condition == Condition::Down);
+    let names = || wrong.iter().map(|(name, _)| name.clone()).collect();
     match step.state {
         _ if same && !orphans && wrong.is_empty() => Vec::new(),
         RunState::Stopped => vec![Verb::Create, Verb::Stop],
-        RunState::Running if same && !orphans && wrong.len() < step.containers.len() => {
-            vec![Verb::Heal(wrong)]
-        }
-        RunState::Running => vec![Verb::Up],
+        RunState::Running if !same || orphans || all => vec![Verb::Up],
+        RunState::Running if down => vec![Verb::Restart(names())],
+        RunState::Running => vec![Verb::UpOnly(names())],
     }
 }
 
-/// The Compose services whose containers are too few, too many, or not as they should be.
-fn wrong(step: &Ensure, labels: &Labels, rows: &[&Row]) -> Vec<Arc<str>> {
-    let is_wrong = |(name, spec): &(&Arc<str>, &ContainerSpec)| {
-        let mut containers =
-            rows.iter().map(|row| &row.container).filter(|container| container.service == **name);
-        let count = containers.clone().count();
-        let right = |container: &Container| {
-            stands(container, spec, step.state)
-                && labels.get(*name).is_some_and(|labels| carries(container, labels))
-        };
-        count != spec.replicas as usize || !containers.all(right)
-    };
-    step.containers.iter().filter(is_wrong).map(|(name, _)| name.clone()).collect()
+/// How the containers of one Compose service stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// All are there, made from what they should be, in a state that they may be left in.
+    Right,
+    /// All are there and made from what they should be, and none of them runs.
+    Down,
+    /// Anything else.
+    Wrong,
+}
+
+fn condition(
+    containers: &[&Container],
+    spec: &ContainerSpec,
+    state: RunState,
+    labels: Option<&BTreeMap<String, String>>,
+) -> Condition {
+    let down =
+        |state| matches!(state, ContainerState::Exited | ContainerState::Created | ContainerState::Paused);
+    let made = containers.len() == spec.replicas as usize
+        && containers.iter().all(|container| labels.is_some_and(|labels| carries(container, labels)));
+    if made && containers.iter().all(|container| stands(container, spec, state)) {
+        Condition::Right
+    } else if made && containers.iter().all(|container| down(container.state)) {
+        Condition::Down
+    } else {
+        Condition::Wrong
+    }
 }
 
 /// Whether a container is in a state that it may be left in. One that Docker restarts again and again is: starting

@@ -110,6 +110,10 @@ impl Folder {
     ///
     /// What the system says. Then `path` is as it was.
     pub fn replace(&self, path: &str, content: &[u8], mode: u32) -> io::Result<()> {
+        if path.split('/').any(|component| component == TEMPORARY) {
+            let message = "the name `.gitops-new` is kept for the agent; use another";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let (folder, name) = self.parent(path, Missing::Make)?;
         ignore_missing(unlinkat(&folder, TEMPORARY, AtFlags::empty()))?;
         let result =
@@ -241,7 +245,6 @@ fn check_component(name: &str) -> io::Result<()> {
     let problem = match name {
         "" => "it has an empty component",
         "." | ".." => "it leaves the folder or says `.`",
-        TEMPORARY => "`.gitops-new` is kept for the agent",
         _ if name.contains('\0') => "it has a NUL in it",
         _ => return Ok(()),
     };
