@@ -309,3 +309,22 @@ fn a_crash_before_any_effect_ends_in_the_same_state_without_a_second_container()
         assert!(!world.docker.contains_key("old"), "crash {crash_at}");
     }
 }
+
+#[test]
+fn a_docker_that_is_away_is_reported_and_looked_for_without_haste() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.docker_answers = false;
+    world.run_for(20);
+    assert_eq!(world.last_status().host.problem.as_deref(), Some("Docker does not answer"));
+    world.looks = (0, 0);
+    world.run_for(200);
+    assert!((15..=45).contains(&world.looks.0) && world.looks.1 <= 1, "{:?}", world.looks);
+    world.docker_answers = true;
+    world.docker.clear();
+    world.run_for(30);
+    assert_eq!(world.called(), ["up web"]);
+    assert_eq!(
+        (world.last_status().host.problem.as_deref(), world.outcome("web")),
+        (None, StepOutcome::Satisfied)
+    );
+}

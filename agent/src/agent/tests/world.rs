@@ -57,6 +57,9 @@ pub(super) struct World {
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
+    pub(super) docker_answers: bool,
+    /// How often it was looked at, and asked what it is.
+    pub(super) looks: (usize, usize),
     made: u64,
     // The daemon.
     offered: Option<Arc<NodePlan>>,
@@ -99,6 +102,8 @@ impl World {
             record: Record::new(),
             docker: BTreeMap::new(),
             behaviour: BTreeMap::new(),
+            docker_answers: true,
+            looks: (0, 0),
             made: 0,
             offered: None,
             daemon_answers: true,
@@ -244,10 +249,17 @@ impl World {
             }
             Effect::SaveRecord(record) => self.record = record,
             Effect::Observe => {
+                self.looks.0 += 1;
                 let observation = Observation { instances: self.docker.clone() };
-                self.after(soon, Happening::Event(Event::Observed(Ok(observation))));
+                let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
+                self.after(soon, Happening::Event(Event::Observed(answer)));
             }
-            Effect::Info => self.after(soon, Happening::Event(Event::Informed(HostInfo::default()))),
+            Effect::Info => {
+                self.looks.1 += 1;
+                let problem = (!self.docker_answers).then(|| "Docker does not answer".to_owned());
+                let host = HostInfo { problem, ..HostInfo::default() };
+                self.after(soon, Happening::Event(Event::Informed(host)));
+            }
             Effect::Begin { step, .. } => self.begin(step),
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
