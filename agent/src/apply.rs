@@ -3,7 +3,8 @@
 //! Pure: [`Walk::advance`] compares each step with what Docker showed last and returns [`Act`]s for whoever holds
 //! the host. It is called after every event and starts from scratch each time, so a newer plan takes over at the
 //! next step boundary simply by being the plan that is walked. Kept from call to call is only what Docker cannot
-//! tell: what is being done, what failed and when to try again, since when a step has not been well.
+//! tell: what is being done, what failed and when to try again, since when a step has not been well. Its tests are
+//! those of the whole state machine, in `agent/tests.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -422,7 +423,3 @@ fn form(step: &Step) -> Option<Digest> {
 fn window(step: &Step) -> Duration {
     step.as_ensure().map_or(REMOVAL_WINDOW, |ensure| Duration::from_secs(ensure.health_within.into()))
 }
-
-#[cfg(test)]
-#[path = "apply_tests.rs"]
-mod tests;

@@ -1,7 +1,8 @@
 //! Pulling the plan: one request at a time, for ever; what is offered is judged, its content fetched, then saved.
 //!
 //! A plan that was refused is named as known in the next request, so that the daemon answers when there is another
-//! one, not with the same one again at once.
+//! one, not with the same one again at once. Pauses grow with every failure in a row, and a plan whose content
+//! cannot be had or whose digest is wrong counts as one: the daemon answers at once, and would be asked in a circle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,10 +84,9 @@ impl Pull {
         match answer {
             Err(failed) => self.pause("cannot get the plan", &failed, moment, effects),
             Ok(offer) => {
-                self.failures = 0;
                 self.phase = Phase::Resting { until: since + ASK_EVERY };
                 match offer {
-                    Offer::Nothing => {}
+                    Offer::Nothing => self.failures = 0,
                     Offer::Newer { plan, schema } => {
                         self.refuse(&Refused::NewerSchema { found: schema }, plan, effects);
                     }
@@ -98,8 +98,17 @@ impl Pull {
 
     fn consider(&mut self, plan: Arc<NodePlan>, moment: Moment, effects: &mut Vec<Effect>) {
         match judge(&self.node, self.held.as_deref().map(PlanId::of), &plan) {
+            Err(refused @ Refused::BadDigest { .. }) => {
+                // Not known under its digest: the plan as it was written may still come.
+                let known = self.known;
+                self.refuse(&refused, PlanId::of(&plan), effects);
+                self.known = known;
+                let failed = Failed { message: refused.to_string(), second_agent: false };
+                self.pause("cannot use the plan", &failed, moment, effects);
+            }
             Err(refused) => self.refuse(&refused, PlanId::of(&plan), effects),
             Ok(Verdict::AlreadyHeld) => {
+                self.failures = 0;
                 self.known = Some(plan.digest);
                 self.refused = None;
                 self.phase = Phase::Resting { until: moment.elapsed + ASK_EVERY };
@@ -157,6 +166,7 @@ impl Pull {
         }
         effects.push(Effect::Tell(Tell::Progress, format!("accepted plan {}", plan.generation)));
         effects.push(Effect::Prune { plan: plan.clone() });
+        self.failures = 0;
         self.known = Some(plan.digest);
         self.refused = None;
         self.held = Some(plan);

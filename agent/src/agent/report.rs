@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gitops::name::Digest;
-use gitops::status::NodeStatus;
+use gitops::status::{NodeStatus, StepOutcome};
 
 use super::state::{Answer, Effect, Failed, Message, Tell};
 use crate::moment::{Moment, Pauses};
@@ -37,6 +37,7 @@ impl Report {
         if self.current.as_ref().is_some_and(|(_, old)| *old == status) {
             return;
         }
+        announce(self.current.as_ref().map(|(_, old)| old), &status, effects);
         effects.push(Effect::Snapshot(Box::new(status.clone())));
         self.current = Some((status.digest(), status));
     }
@@ -96,5 +97,23 @@ impl Report {
                 effects.push(Effect::Tell(Tell::Problem, text));
             }
         }
+    }
+}
+
+/// Says in the log which steps came to an end, good or bad.
+fn announce(old: Option<&NodeStatus>, new: &NodeStatus, effects: &mut Vec<Effect>) {
+    for (service, result) in &new.steps {
+        let before = old.and_then(|old| old.steps.get(service));
+        if before.is_some_and(|before| before.outcome == result.outcome && before.digest == result.digest) {
+            continue;
+        }
+        let message = result.message.as_deref().unwrap_or_default();
+        effects.push(match result.outcome {
+            StepOutcome::Satisfied => Effect::Tell(Tell::Progress, format!("{service} is as the plan says")),
+            StepOutcome::Failed => Effect::Tell(Tell::Problem, format!("{service} failed: {message}")),
+            StepOutcome::Waiting => Effect::Tell(Tell::Progress, format!("{service} {message}")),
+            // Whoever begins the step says so with its reason.
+            StepOutcome::Applying => continue,
+        });
     }
 }

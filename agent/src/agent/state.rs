@@ -319,8 +319,6 @@ impl State {
 
     fn ended(&mut self, step: &Step, result: Result<(), Fault>, moment: Moment, effects: &mut Vec<Effect>) {
         if let Err(fault) = &result {
-            let text = format!("{} failed: {}", step.service(), fault.message);
-            effects.push(Effect::Tell(Tell::Problem, text));
             self.refetch(fault.lacks_content, effects);
         }
         if self.walk.ended(step, result, self.look.next_number(), moment) {
