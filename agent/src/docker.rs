@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
-use crate::files::InstanceFiles;
+use crate::files::{InstanceFiles, Record};
 use crate::host::{Blobs, Host, HostError, Observation};
 use crate::text::Tail;
 
@@ -205,17 +205,14 @@ impl DockerHost {
         step: &Ensure,
         rows: &[Row],
     ) -> Result<Prepared, HostError> {
+        let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
+        let files = blocking(move || files.put(&wanted, &*blobs, gitops::clock::now).map(|_| files)).await?;
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
         let calls = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
-        let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
-        let files = blocking(move || {
-            files.put(&wanted, &*blobs, gitops::clock::now)?;
-            files.put_compose_file(&text)?;
-            Ok(files)
-        });
-        Ok(Prepared { files: files.await?, fingerprint, calls })
+        let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
+        Ok(Prepared { files, fingerprint, calls })
     }
 
     async fn call(
@@ -321,9 +318,14 @@ impl Host for DockerHost {
         if !old.is_empty() {
             self.call(&project, &Verb::Restart(old), &lock, reason).await?;
         }
-        let applied = decide::applied(step);
-        if (files.record.applied, &files.record.services) != (Some(fingerprint), &applied) {
-            (files.record.applied, files.record.services) = (Some(fingerprint), applied);
+        let record = Record {
+            pending: false,
+            applied: Some(fingerprint),
+            services: decide::applied(step),
+            ..files.record.clone()
+        };
+        if files.record != record {
+            files.record = record;
             blocking(move || files.save()).await?;
         }
         Ok(())
@@ -390,7 +392,8 @@ fn filters<const N: usize>(
     filters.into_iter().map(|(name, values)| (name.to_owned(), values)).collect()
 }
 
-/// The Compose file: the model with our labels. Compose reads YAML, which JSON is.
+/// The Compose file: the model with our labels, and every `$` doubled, since nothing in a model is left to
+/// interpolate. Compose reads YAML, which JSON is.
 fn labelled(model: &Model, labels: &decide::Labels) -> String {
     let mut model = model.value();
     for (service, ours) in labels {
@@ -402,5 +405,5 @@ fn labelled(model: &Model, labels: &decide::Labels) -> String {
             }
         }
     }
-    model.to_string()
+    model.to_string().replace('$', "$$")
 }

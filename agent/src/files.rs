@@ -90,6 +90,7 @@ impl InstanceFiles {
         let changed = !(blocking.is_empty() && stale.is_empty() && replacements.is_empty());
         if changed {
             self.record.changed_at = Some(clock());
+            self.record.pending = true;
         }
         self.announce(wanted, changed)?;
         for Replacement { path, mode, content } in replacements {

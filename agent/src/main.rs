@@ -1,3 +1,7 @@
 //! `gitops-agent`: pulls the plan of one node, makes it true, and says so.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gitops_agent::cli::main()
+}

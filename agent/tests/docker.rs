@@ -3,6 +3,7 @@
 //! `GITOPS_TEST_DOCKER` names the socket of an engine that has `busybox:1.36`.
 
 #![allow(clippy::disallowed_methods, reason = "tests find their engine by the environment")]
+#![allow(clippy::unwrap_used, reason = "what a test does not expect ends it")]
 
 #[path = "docker/bench.rs"]
 mod bench;
@@ -157,12 +158,13 @@ async fn no_longer_asking_to_recreate_recreates_nothing() {
 #[tokio::test]
 async fn another_rule_of_the_digest_adopts_what_runs() {
     let Some(bench) = Bench::new("adopt") else { return };
-    let services = |level: &str| json!({"a": sleeper(json!({"environment": {"LEVEL": level}})), "b": sleeper(json!({}))});
     let with_rule = |rule, level: &str| {
-        let mut step = bench.step(services(level), &[]);
+        let a = sleeper(json!({"environment": {"LEVEL": level}, "volumes": ["./conf:/conf:ro"]}));
+        let mut step = bench.step(json!({"a": a, "b": sleeper(json!({}))}), &[("conf", "same")]);
         for spec in step.containers.values_mut() {
             spec.config =
                 ContainerDigest { rule, digest: Digest::of(format!("{rule} {level} {}", spec.config)) };
+            spec.files = spec.files.map(|files| Digest::of(format!("{rule} {files}")));
         }
         step
     };
@@ -296,7 +298,7 @@ async fn a_killed_container_wakes_and_only_that_one_is_brought_back() {
 async fn a_crashing_container_tells_its_exit_code_and_its_last_words() {
     let Some(bench) = Bench::new("crash") else { return };
     let script =
-        "{ for i in 1 2 3 4 5; do echo line $$i; done; printf '\\033[31mred\\033[0m\\n'; } >&2; exit 3";
+        "{ for i in 1 2 3 4 5; do echo line $i; done; printf '\\033[31mred\\033[0m\\n'; } >&2; exit 3";
     let step = bench.step(
         json!({
             "once": sleeper(json!({"command": ["sh", "-c", script], "init": false})),

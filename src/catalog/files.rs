@@ -111,7 +111,7 @@ pub(super) fn settings(tree: &Tree, found: &mut Vec<Diagnostic>) -> Option<Setti
         return None;
     }
     let content = content(tree, &path, found)?;
-    let settings: Settings = decode_toml(&path, content).map_err(|diagnostic| found.push(diagnostic)).ok()?;
+    let settings: Settings = Settings::parse(&path, content).map_err(|diagnostics| found.extend(diagnostics)).ok()?;
     if settings.format != Settings::FORMAT {
         let message = format!("this repository has format {}, this program knows {}", settings.format, Settings::FORMAT);
         let diagnostic = Diagnostic::error("unknown-format", Place::file(path), message);
@@ -129,30 +129,4 @@ fn content<'a>(tree: &'a Tree, path: &Arc<str>, found: &mut Vec<Diagnostic>) -> 
         return None;
     }
     entry.content.as_deref()
-}
-
-fn decode_toml(path: &Arc<str>, content: &[u8]) -> Result<Settings, Diagnostic> {
-    let text = std::str::from_utf8(content).map_err(|_| {
-        Diagnostic::error("not-utf-8", Place::file(path.clone()), "the file is not text in UTF-8").help("save it as UTF-8")
-    })?;
-    toml::from_str(text).map_err(|error| {
-        let span = error.span().unwrap_or_default();
-        Diagnostic::error("toml", place_of(path, text, span), error.message().replace('\n', " "))
-    })
-}
-
-/// The line, column and width of a range of bytes.
-fn place_of(path: &Arc<str>, text: &str, span: std::ops::Range<usize>) -> Place {
-    let before = text.get(..span.start).unwrap_or(text);
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
-    let count = |text: &str| u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
-    let marked = text.get(span).unwrap_or_default().lines().next().unwrap_or_default();
-    let (line_number, column) = (count_lines(before) + 1, count(&before[start..]) + 1);
-    let text = line.get(..line.len().min(Place::MAX_TEXT)).map(Arc::from);
-    Place { path: path.clone(), line: line_number, column, width: count(marked).max(1), text }
-}
-
-fn count_lines(text: &str) -> u32 {
-    u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX)
 }

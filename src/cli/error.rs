@@ -30,9 +30,6 @@ type Source = Box<dyn Error + Send + Sync>;
 /// Why a command did not do it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// Something that was printed already, such as diagnostics.
-    #[error("told already")]
-    Told,
     /// It failed, or cannot be done so.
     #[error("{message}")]
     Failed {
@@ -77,16 +74,14 @@ impl CliError {
     /// The exit code that it stands for.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Told | Self::Failed { .. } => Exit::Failed,
+            Self::Failed { .. } => Exit::Failed,
             Self::Unreachable { .. } => Exit::Unreachable,
         }
     }
 
     /// Prints it with every cause underneath and, last, the hint.
     pub(super) fn print(&self) {
-        if !matches!(self, Self::Told) {
-            anstream::eprint!("{}", self.text());
-        }
+        anstream::eprint!("{}", self.text());
     }
 
     fn text(&self) -> String {
@@ -100,9 +95,8 @@ impl CliError {
         let hint = match self {
             Self::Failed { hint, .. } => hint.as_deref(),
             Self::Unreachable { .. } => Some("is `gitops serve` running there? --url and GITOPS_URL say where it is"),
-            Self::Told => None,
         };
-        for hint in hint {
+        if let Some(hint) = hint {
             let _ = writeln!(text, "  fix: {}", inert(hint));
         }
         text

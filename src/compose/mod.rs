@@ -5,8 +5,26 @@
 //! variables, once for a service. [`Source::render`] gives the model for one set of variables, and says which of them
 //! it looked at: whoever has the same values for those has the same model.
 //!
+//! ```text
+//! files ─▶ interpolate ─▶ include ─▶ normal ─▶ extends ─▶ merge ─▶ model ─▶ files, digest, emit
+//!          └───────────────── each document ──────────────────┘
+//! ```
+//!
 //! **Invariant:** what is rendered depends on the tree, the overlays and the variables alone: never on a `.env` file,
 //! an environment, or the machine that renders.
+
+mod digest;
+mod emit;
+mod files;
+mod interpolate;
+mod merge;
+mod model;
+mod normal;
+mod paths;
+mod places;
+mod read;
+mod resolve;
+mod short;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +35,12 @@ pub mod labels;
 pub use labels::labels;
 
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::Digest;
-use crate::plan::{ContainerSpec, FileRef, Model, OnFileChange, RunState};
+use crate::plan::{ContainerSpec, FileRef, Model};
 use crate::tree::Tree;
+pub use digest::{RULE, instance_digest};
+pub use emit::labelled;
+use places::{Origin, Places};
+use resolve::Pass;
 
 /// Variables by name: all that interpolation sees.
 pub type Variables = BTreeMap<Arc<str>, Arc<str>>;
@@ -30,7 +51,7 @@ pub struct ReadSpec<'a> {
     /// Compose files by path relative to the folder, each merged over those before it. None: the names that Compose
     /// itself looks for.
     pub files: &'a [Arc<str>],
-    /// Active profiles.
+    /// Active profiles; `*` stands for all.
     pub profiles: &'a [Arc<str>],
     /// Merged over the files, in this order.
     pub overlays: &'a [Overlay],
@@ -51,7 +72,27 @@ pub struct Overlay {
 
 /// The parsed Compose files of a service, before any variable is known.
 #[derive(Clone, Debug)]
-pub struct Source {}
+pub struct Source {
+    folder: Arc<str>,
+    profiles: Vec<Arc<str>>,
+    layers: Vec<Layer>,
+    /// Files by path from the service's folder: those above, and those that they name without a variable.
+    parsed: BTreeMap<String, Documents>,
+    inputs: BTreeSet<Arc<str>>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// The documents of a file, shared, each with its number.
+type Documents = Arc<[(usize, Arc<Value>)]>;
+
+/// A document to merge.
+#[derive(Clone, Debug)]
+struct Layer {
+    origin: Origin,
+    /// The folder that its paths are relative to, from the service's folder.
+    base: String,
+    value: Arc<Value>,
+}
 
 /// One model of a service.
 #[derive(Clone, Debug)]
@@ -69,10 +110,11 @@ pub struct Rendered {
     /// Every variable that was looked at, whether it was there or not. Equal values, or equal absence, of these give an
     /// equal result.
     pub used_variables: BTreeSet<Arc<str>>,
-    /// Every path of the tree that had a say, with those that were looked for in vain.
+    /// Every path of the tree that had a say, with those that were looked for in vain; a folder stands for all in it.
     pub inputs: BTreeSet<Arc<str>>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
+    origins: Vec<Origin>,
 }
 
 /// A file that travels, with its bytes.
@@ -85,45 +127,82 @@ pub struct File {
 }
 
 impl Source {
-    /// Finds and parses the Compose files of the service in `folder` (`services/web`).
-    ///
-    /// # Errors
-    ///
-    /// `no-compose-file`, `file-not-found`, and what is wrong with the YAML.
-    pub fn read(_tree: &Tree, _folder: &str, _spec: &ReadSpec<'_>) -> Result<Self, Vec<Diagnostic>> {
-        todo!()
-    }
-
     /// The model for these variables. `tree` is the one that was read.
     ///
     /// # Errors
     ///
     /// All that is wrong with it, as far as it can be told apart.
-    pub fn render(&self, _tree: &Tree, _variables: &Variables) -> Result<Rendered, Vec<Diagnostic>> {
-        todo!()
+    pub fn render(&self, tree: &Tree, variables: &Variables) -> Result<Rendered, Vec<Diagnostic>> {
+        let mut pass = Pass::new(self, tree, variables);
+        let project = self.project(&mut pass);
+        pass.scope.project = Some(project.clone());
+        let mut model = pass.merged();
+        let finished = pass.finish(&mut model);
+        self.check_project(&mut pass, &project);
+        let travelling = pass.travelling(&model, finished.made);
+        let Pass { mut found, scope, inputs, origins, .. } = pass;
+        if !found.is_empty() {
+            found.sort();
+            found.dedup();
+            return Err(found);
+        }
+        model.insert("name".into(), Value::String(project.as_ref().to_owned()));
+        Ok(Rendered {
+            containers: digest::containers(&model, &travelling),
+            volumes: digest::volumes(&model, &project),
+            model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
+            project,
+            files: travelling.files,
+            used_variables: scope.used,
+            inputs,
+            warnings: self.warnings.iter().cloned().chain(finished.warnings).collect(),
+            origins,
+        })
+    }
+
+    /// The last `name:`, with its variables replaced, or the name of the folder.
+    fn project(&self, pass: &mut Pass<'_, '_, '_>) -> Arc<str> {
+        let names = self.layers.iter().rev().filter_map(|layer| layer.value.get("name"));
+        let name = names.filter_map(Value::as_str).next().and_then(|name| pass.scope.expand(name).ok());
+        name.map_or_else(|| self.name().into(), Arc::from)
+    }
+
+    /// The name of the service's folder.
+    fn name(&self) -> &str {
+        self.folder.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Compose's rule for project names: `[a-z0-9][a-z0-9_-]*`.
+    fn check_project(&self, pass: &mut Pass<'_, '_, '_>, project: &str) {
+        let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let good = project.bytes().next().is_some_and(edge)
+            && project.bytes().all(|byte| edge(byte) || b"_-".contains(&byte))
+            && project.len() <= 63;
+        if !good {
+            let shown: String = project.chars().take(80).collect();
+            let diagnostic = Diagnostic::error(
+                "invalid-value",
+                pass.at(&["name"]),
+                format!("`{shown}` cannot be the name of a project"),
+            )
+            .help("use up to 63 lower-case letters, digits, `-` and `_`, starting with a letter or digit");
+            pass.found.push(diagnostic);
+        }
+    }
+
+    fn layer(&self, file: &str, base: &str, (document, value): &(usize, Arc<Value>)) -> Layer {
+        let origin = Origin { path: self.full(file).into(), document: *document, field: None, service: None };
+        Layer { origin, base: base.to_owned(), value: value.clone() }
     }
 }
 
 impl Rendered {
     /// The place that set a field of the model last, or the nearest thing around it: `["services", "app", "image"]`.
     /// `tree` is the one that was read.
-    pub fn place_of(&self, _tree: &Tree, _path: &[&str]) -> Option<Place> {
-        todo!()
+    pub fn place_of(&self, tree: &Tree, path: &[&str]) -> Option<Place> {
+        Places::new(tree).of_field(&self.origins, path)
     }
 }
 
-/// The digest of an instance: everything that makes a difference to the host, and nothing else.
-pub fn instance_digest(
-    _model: &Model,
-    _files: &BTreeMap<Arc<str>, FileRef>,
-    _state: RunState,
-    _on_file_change: OnFileChange,
-) -> Digest {
-    todo!()
-}
-
-/// The Compose file that a node gets, as readable YAML: the model with these labels by Compose service, and every `$`
-/// doubled, so that Compose leaves it as it stands.
-pub fn labelled(_model: &Model, _labels: &BTreeMap<Arc<str>, BTreeMap<String, String>>) -> String {
-    todo!()
-}
+#[cfg(test)]
+mod tests;

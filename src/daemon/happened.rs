@@ -36,8 +36,9 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         events.push(event(now, "source.moved", message));
     }
     let turned = before.state != after.state;
+    // The message names the commit: another one may be held or invalid for the same reason.
     let again =
-        after.newest != before.newest && matches!(after.state, SourceState::Held | SourceState::Invalid);
+        after.message != before.message && matches!(after.state, SourceState::Held | SourceState::Invalid);
     if turned || again {
         let (kind, otherwise) = match after.state {
             SourceState::Ok => ("source.recovered", "the newest commit can be deployed"),

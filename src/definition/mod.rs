@@ -12,6 +12,7 @@ pub mod schema;
 mod seconds;
 mod service;
 mod settings;
+mod toml_text;
 
 use std::sync::Arc;
 

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::service::Health;
+use super::toml_text;
+use crate::diagnostic::Diagnostic;
 use crate::name::{ControlName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
 use crate::yaml::Scalar;
@@ -28,6 +30,15 @@ pub struct Settings {
 impl Settings {
     /// The repository format that this program knows.
     pub const FORMAT: u32 = 1;
+
+    /// Reads `gitops.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in it.
+    pub fn parse(path: &Arc<str>, content: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        toml_text::decode(path, content)
+    }
 }
 
 /// Fields of a service, for every service that does not give them.

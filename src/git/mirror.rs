@@ -77,8 +77,8 @@ enum Received {
 }
 
 impl Mirror {
-    /// Opens the mirror, or makes an empty one where there is none, where it is of another repository, or where it
-    /// cannot be read.
+    /// Opens the mirror, or makes an empty one where there is none, where it is of another repository or branch,
+    /// or where it cannot be read.
     ///
     /// # Errors
     ///
@@ -93,10 +93,10 @@ impl Mirror {
             return Err(GitError::TokenInClear { url: config.url.to_string() });
         }
         let path = config.state_dir.join("mirror.git");
-        let repo = match existing(&path, &config.url) {
+        let repo = match existing(&path, &config) {
             Some(repo) => repo,
             None => {
-                let made = create(&path, &config.url, HashKind::Sha1)?;
+                let made = create(&path, &config, HashKind::Sha1)?;
                 replace(&path, &made)?
             }
         };
@@ -300,37 +300,51 @@ impl Mirror {
                 kept.is_none_or(|kept| objects::is_ancestor(repo, &kept, newest).unwrap_or(false));
             (fetchable && packs(&self.path) >= self.max_packs).then(|| repo.object_hash())
         });
-        if let Some(hash) = due
-            && let Err(error) = self.renew(hash, cancel)
-        {
+        let Some(hash) = due else { return };
+        let compacted = self.made_anew(hash, cancel).and_then(|(made, received)| match received {
+            Received::Tip(_) => self.exchange(&made),
+            // The branch went away just now: only the old mirror still has it.
+            Received::NoBranch | Received::NeedsNewMirror(_) => Ok(()),
+        });
+        if let Err(error) = compacted {
             // The old one still serves.
             tracing::warn!(error = &error as &dyn std::error::Error, "the mirror could not be compacted");
         }
     }
 
-    /// Makes the mirror anew from the other side, and exchanges it for the old one where that went well.
+    /// Replaces a mirror that cannot be used.
     fn renew(&self, hash: HashKind, cancel: &AtomicBool) -> Result<Option<Revision>, GitError> {
-        let made = create(&self.path, &self.config.url, hash)?;
-        let open = || objects::open_isolated(&made).map_err(|source| self.damage(source));
-        let mut repo = open()?.to_thread_local();
-        let received = match self.receive(&repo, cancel)? {
-            Received::NeedsNewMirror(hash) => {
-                create(&self.path, &self.config.url, hash)?;
-                repo = open()?.to_thread_local();
-                self.receive(&repo, cancel)?
-            }
-            received => received,
-        };
-        if let Some(kept) = self.with(|old| reference(old, KEPT)).filter(|&kept| repo.has_object(kept)) {
-            set_reference(&repo, KEPT, kept).map_err(|source| self.damage(source))?;
-        }
-        let mut current = self.repo.write().unwrap_or_else(PoisonError::into_inner);
-        *current = replace(&self.path, &made)?;
+        let (made, received) = self.made_anew(hash, cancel)?;
+        self.exchange(&made)?;
         self.damaged.store(false, Ordering::Relaxed);
         Ok(match received {
             Received::Tip(tip) => Some(objects::revision(tip)),
             Received::NoBranch | Received::NeedsNewMirror(_) => None,
         })
+    }
+
+    /// A new mirror beside this one, with what the other side has now and what is kept, as far as it has that.
+    fn made_anew(&self, hash: HashKind, cancel: &AtomicBool) -> Result<(PathBuf, Received), GitError> {
+        let make = |hash| -> Result<_, GitError> {
+            let made = create(&self.path, &self.config, hash)?;
+            let repo = objects::open_isolated(&made).map_err(|source| self.damage(source))?.to_thread_local();
+            let received = self.receive(&repo, cancel)?;
+            Ok((made, repo, received))
+        };
+        let (made, repo, received) = match make(hash)? {
+            (_, _, Received::NeedsNewMirror(hash)) => make(hash)?,
+            made => made,
+        };
+        if let Some(kept) = self.with(|old| reference(old, KEPT)).filter(|&kept| repo.has_object(kept)) {
+            set_reference(&repo, KEPT, kept).map_err(|source| self.damage(source))?;
+        }
+        Ok((made, received))
+    }
+
+    fn exchange(&self, made: &Path) -> Result<(), GitError> {
+        let mut current = self.repo.write().unwrap_or_else(PoisonError::into_inner);
+        *current = replace(&self.path, made)?;
+        Ok(())
     }
 }
 
@@ -344,9 +358,9 @@ fn set_reference(repo: &gix::Repository, name: &str, id: gix::ObjectId) -> gix::
 }
 
 /// The mirror as an earlier run left it, if it can be used.
-fn existing(path: &Path, url: &RemoteUrl) -> Option<gix::ThreadSafeRepository> {
+fn existing(path: &Path, config: &MirrorConfig) -> Option<gix::ThreadSafeRepository> {
     let source = fs::read_to_string(path.join(SOURCE_FILE)).ok()?;
-    if source != url.to_string() {
+    if source != source_line(config) {
         return None;
     }
     remove_stale(path).ok()?;
@@ -380,6 +394,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Of which branch of which repository a mirror is: for another one what it knows would be wrong.
+fn source_line(config: &MirrorConfig) -> String {
+    format!("{} {}\n", config.branch, config.url)
+}
+
 fn packs(path: &Path) -> usize {
     let entries = fs::read_dir(path.join("objects/pack")).into_iter().flatten().flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
@@ -390,14 +409,14 @@ fn aside(path: &Path, extension: &str) -> PathBuf {
 }
 
 /// Makes an empty mirror beside `path`, and says where.
-fn create(path: &Path, url: &RemoteUrl, hash: HashKind) -> Result<PathBuf, GitError> {
+fn create(path: &Path, config: &MirrorConfig, hash: HashKind) -> Result<PathBuf, GitError> {
     let made = aside(path, "new");
     let folder_failure = |source| GitError::MirrorFolder { path: path.to_owned(), source };
     remove_folder(&made).and_then(|()| fs::create_dir_all(&made)).map_err(folder_failure)?;
     let options = gix::create::Options { object_hash: Some(hash), ..gix::create::Options::default() };
     gix::ThreadSafeRepository::init_opts(&made, gix::create::Kind::Bare, options, objects::isolated())
         .map_err(|error| folder_failure(io::Error::other(error)))?;
-    fs::write(made.join(SOURCE_FILE), url.to_string()).map_err(folder_failure)?;
+    fs::write(made.join(SOURCE_FILE), source_line(config)).map_err(folder_failure)?;
     Ok(made)
 }
 

@@ -48,7 +48,8 @@ fn is_ours(row: &Row, node: &NodeName, service: &ServiceName) -> bool {
 ///
 /// A label is a part of what Compose hashes: another value recreates the container. So where the rule of the digest
 /// changed and the Compose service itself did not, the value that its containers carry is kept: they are adopted.
-/// Whoever compares takes a digest of another rule for equal.
+/// Whoever compares takes a digest of another rule for equal. The label of the files has no rule in it; it is kept
+/// together with the other, unless a file was really replaced.
 pub(super) fn labels(node: &NodeName, step: &Ensure, rows: &[Row], record: &Record) -> Labels {
     let models = models(&step.model.value());
     let label = |(name, spec): (&Arc<str>, &ContainerSpec)| {
@@ -58,27 +59,37 @@ pub(super) fn labels(node: &NodeName, step: &Ensure, rows: &[Row], record: &Reco
             (None, _) => true,
             (Some(_), None) => false,
         };
-        let carried = carried(name, rows).filter(|_| unchanged);
+        let carried =
+            Carried { container: carried(name, rows).filter(|_| unchanged), files_pending: record.pending };
         (name.clone(), container_labels(node, step, spec, carried))
     };
     step.containers.iter().map(label).collect()
+}
+
+/// What may be kept of the containers that run.
+struct Carried<'r> {
+    /// A container whose labels would not change but for another rule.
+    container: Option<&'r Container>,
+    /// See [`Record::pending`].
+    files_pending: bool,
 }
 
 fn container_labels(
     node: &NodeName,
     step: &Ensure,
     spec: &ContainerSpec,
-    carried: Option<&Container>,
+    carried: Carried<'_>,
 ) -> BTreeMap<String, String> {
-    let adopted =
-        carried.and_then(|container| container.config).filter(|config| config.rule != spec.config.rule);
+    let config = carried.container.and_then(|container| container.config);
+    let adopted = config.filter(|config| config.rule != spec.config.rule);
     let config = adopted.unwrap_or(spec.config);
+    let kept = carried.container.filter(|container| container.config == Some(config));
+    let kept = kept.and_then(|container| container.files);
     let files = match step.on_file_change {
+        OnFileChange::Recreate if adopted.is_some() && !carried.files_pending => kept,
         OnFileChange::Recreate => spec.files,
         // From the days when it said `recreate`. To drop the label would be to recreate the container.
-        OnFileChange::Restart | OnFileChange::Nothing => {
-            carried.filter(|container| container.config == Some(config)).and_then(|container| container.files)
-        }
+        OnFileChange::Restart | OnFileChange::Nothing => kept,
     };
     let mut labels = BTreeMap::from([
         (NODE.to_owned(), node.to_string()),
@@ -112,23 +123,26 @@ pub(super) fn applied(step: &Ensure) -> BTreeMap<Arc<str>, Applied> {
     models.map(|(name, model)| (name.clone(), Applied { model, files: files(&name) })).collect()
 }
 
-/// Digest of everything that Compose itself reads: its file, and the content of every `env_file`, which it turns
-/// into environment. Where neither changed, Compose would recreate nothing that looks right.
+/// Digest of everything that Compose itself reads: its file, and the content of every `env_file` and `label_file`,
+/// which it turns into environment and labels. Where none of them changed, Compose would recreate nothing that
+/// looks right.
 pub(super) fn fingerprint(step: &Ensure, compose_file: &str) -> Digest {
-    let environment = environment_files(&step.model.value());
+    let read = files_of_compose(&step.model.value());
     let digest =
         |path: &String| step.files.get(path.strip_prefix("./").unwrap_or(path)).map(|file| file.digest);
-    let environment: BTreeMap<_, _> = environment.iter().map(|path| (path, digest(path))).collect();
-    let content = (Digest::of(compose_file), environment);
+    let read: BTreeMap<_, _> = read.iter().map(|path| (path, digest(path))).collect();
+    let content = (Digest::of(compose_file), read);
     Digest::of(serde_json::to_vec(&content).expect("its keys are strings"))
 }
 
-/// `env_file: a`, `env_file: [a, {path: b}]`.
-fn environment_files(model: &Value) -> BTreeSet<String> {
-    let services = model.get("services").and_then(Value::as_object);
-    let entries = services.into_iter().flatten().filter_map(|(_, service)| service.get("env_file"));
-    let each = entries.flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice));
-    each.filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()))
+/// `env_file: a`, `env_file: [a, {path: b}]`, and `label_file` in the same forms.
+fn files_of_compose(model: &Value) -> BTreeSet<String> {
+    let services = model.get("services").and_then(Value::as_object).into_iter().flatten();
+    services
+        .flat_map(|(_, service)| ["env_file", "label_file"].map(|field| service.get(field)))
+        .flatten()
+        .flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice))
+        .filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()))
         .map(str::to_owned)
         .collect()
 }

@@ -29,7 +29,9 @@ pub struct Record {
     pub folders: BTreeSet<Arc<str>>,
     /// When a file was last replaced or deleted.
     pub changed_at: Option<Timestamp>,
-    /// What was last applied with success: see `Prepared::fingerprint`.
+    /// Some file was changed, and nothing was applied with success since.
+    pub pending: bool,
+    /// What was last applied with success: a digest of all that Compose itself reads.
     pub applied: Option<Digest>,
     /// The same, by Compose service.
     pub services: BTreeMap<Arc<str>, Applied>,

@@ -35,7 +35,7 @@ fn policy() -> Policy {
 }
 
 fn definitions(letter: char) -> Arc<Definitions> {
-    let tree = Tree::from_files([("gitops.toml", "format = 1\nname = \"test\"\n")]);
+    let tree = Arc::new(Tree::from_files([("gitops.toml", "format = 1\nname = \"test\"\n")]));
     Arc::new(Definitions::load(rev(letter), &tree, None).expect("the smallest repository is valid"))
 }
 

@@ -1,0 +1,114 @@
+//! What a container and an instance are made from, in one number each.
+//!
+//! Nothing else restarts anything: not the commit, not the order of keys, not a comment. A new rule gets a new number,
+//! so that digests of two rules are never compared.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_yaml::{Mapping, Value};
+
+use super::emit::canonical_json;
+use super::files::{Files, Travelling};
+use super::model::used_names;
+use crate::name::Digest;
+use crate::plan::{ContainerDigest, ContainerSpec, FileRef, Model, OnFileChange, RunState};
+
+/// The version of the rules in this file.
+pub const RULE: u32 = 1;
+
+/// The digest of an instance: everything that makes a difference to the host, and nothing else.
+pub fn instance_digest(
+    model: &Model,
+    files: &BTreeMap<Arc<str>, FileRef>,
+    state: RunState,
+    on_file_change: OnFileChange,
+) -> Digest {
+    let content = (RULE, model, files, state, on_file_change);
+    Digest::of(serde_json::to_vec(&content).expect("all map keys are strings and a model holds JSON"))
+}
+
+/// What the containers of each service should look like.
+pub(super) fn containers(model: &Mapping, travelling: &Travelling) -> BTreeMap<Arc<str>, ContainerSpec> {
+    let services = model.get("services").and_then(Value::as_mapping).into_iter().flatten();
+    let named = services.filter_map(|(name, service)| Some((name.as_str()?, service)));
+    named
+        .map(|(name, service)| {
+            let files = travelling.read_by.get(name).map(|read| file_digest(read, &travelling.files));
+            let config = ContainerDigest { rule: RULE, digest: config_digest(model, service) };
+            let (replicas, completes) = (replicas(service), completes(service));
+            (name.into(), ContainerSpec { config, files, replicas, completes })
+        })
+        .collect()
+}
+
+/// Fields that make no difference to a container that exists; Compose leaves the same ones out of its own digest.
+const NOT_THE_CONTAINERS: [&str; 4] = ["depends_on", "profiles", "pull_policy", "scale"];
+
+/// Covers the service, and the networks, volumes, configs and secrets that it uses.
+fn config_digest(model: &Mapping, service: &Value) -> Digest {
+    let mut own = service.as_mapping().cloned().unwrap_or_default();
+    own.retain(|key, _| key.as_str().is_none_or(|key| !NOT_THE_CONTAINERS.contains(&key)));
+    if let Some(Value::Mapping(deploy)) = own.get_mut("deploy") {
+        deploy.shift_remove("replicas");
+        if deploy.is_empty() {
+            own.shift_remove("deploy");
+        }
+    }
+    let mut parts = Mapping::new();
+    let mut used = used_names(service);
+    if !own.contains_key("networks") && !own.contains_key("network_mode") {
+        used.push(("networks", "default"));
+    }
+    for (section, name) in used {
+        let Some(thing) = model.get(section).and_then(|things| things.get(name)) else { continue };
+        let part = parts.entry(section.into()).or_insert_with(|| Value::Mapping(Mapping::new()));
+        if let Value::Mapping(part) = part {
+            part.insert(name.into(), thing.clone());
+        }
+    }
+    parts.insert("service".into(), Value::Mapping(own));
+    Digest::of(canonical_json(&Value::Mapping(parts)))
+}
+
+fn file_digest(read: &BTreeSet<Arc<str>>, files: &Files) -> Digest {
+    let content: Vec<_> = read.iter().filter_map(|path| Some((path, files.get(path)?.reference))).collect();
+    Digest::of(serde_json::to_vec(&content).expect("file references have no map in them"))
+}
+
+fn replicas(service: &Value) -> u32 {
+    let deploy = service.get("deploy").and_then(|deploy| deploy.get("replicas"));
+    let count = service.get("scale").or(deploy).and_then(Value::as_u64).unwrap_or(1);
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// `restart` wins over `deploy.restart_policy`; without either nothing restarts, as in Compose.
+fn completes(service: &Value) -> bool {
+    if let Some(restart) = service.get("restart").and_then(Value::as_str) {
+        return restart == "no" || restart.starts_with("on-failure");
+    }
+    match service.get("deploy").and_then(|deploy| deploy.get("restart_policy")) {
+        Some(policy) => {
+            matches!(policy.get("condition").and_then(Value::as_str), Some("none" | "on-failure"))
+        }
+        None => true,
+    }
+}
+
+/// The names on the node of the volumes that Compose creates for this model.
+pub(super) fn volumes(model: &Mapping, project: &str) -> Vec<Arc<str>> {
+    let declared = model.get("volumes").and_then(Value::as_mapping).into_iter().flatten();
+    let mut names: Vec<Arc<str>> = declared
+        .filter(|(_, volume)| volume.get("external") != Some(&Value::Bool(true)))
+        .filter_map(|(key, volume)| {
+            let own = volume.get("name").and_then(Value::as_str);
+            Some(
+                own.map_or_else(|| format!("{project}_{}", key.as_str().unwrap_or_default()), str::to_owned)
+                    .into(),
+            )
+        })
+        .collect();
+    names.sort();
+    names
+}

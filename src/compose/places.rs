@@ -1,0 +1,170 @@
+//! Where in the definitions a part of a model comes from.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_yaml::Value;
+
+use crate::diagnostic::{Diagnostic, Place};
+use crate::tree::Tree;
+use crate::yaml::{Step, Text, Trail};
+
+/// A Compose document that went into a model.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// From the root of the repository.
+    pub(super) path: Arc<str>,
+    /// Which document of that file.
+    pub(super) document: usize,
+    /// The field that the Compose file is in, if it is no file of its own.
+    pub(super) field: Option<&'static str>,
+    /// Where just one of its services counts, by `extends`: its name there, and in the model.
+    pub(super) service: Option<(Arc<str>, Arc<str>)>,
+}
+
+impl Origin {
+    pub(super) fn steps<'a>(&self, steps: &[Step<'a>]) -> Vec<Step<'a>> {
+        self.field.map(Step::Key).into_iter().chain(steps.iter().copied()).collect()
+    }
+}
+
+/// The texts of a tree, read again when a place in them is asked for.
+pub(super) struct Places<'t> {
+    tree: &'t Tree,
+    texts: RefCell<BTreeMap<Arc<str>, Option<Text<'t>>>>,
+}
+
+impl<'t> Places<'t> {
+    pub(super) fn new(tree: &'t Tree) -> Self {
+        Self { tree, texts: RefCell::default() }
+    }
+
+    fn with<R>(&self, path: &Arc<str>, ask: impl FnOnce(&Text<'t>) -> R) -> Option<R> {
+        let mut texts = self.texts.borrow_mut();
+        let text = texts.entry(path.clone()).or_insert_with(|| {
+            let bytes = self.tree.get(path)?.content.as_deref()?;
+            Text::new(path, bytes).ok()
+        });
+        text.as_ref().map(ask)
+    }
+
+    pub(super) fn value(&self, origin: &Origin, trail: &Trail<'_>) -> Place {
+        let steps = origin.steps(&trail.steps());
+        self.with(&origin.path, |text| text.place(origin.document, &steps))
+            .unwrap_or_else(|| Place::file(origin.path.clone()))
+    }
+
+    /// Of this very piece of a value, where it can be seen in the line.
+    pub(super) fn within(&self, origin: &Origin, trail: &Trail<'_>, pieces: &[String]) -> Place {
+        let mut place = self.value(origin, trail);
+        let Some(line) = place.text.clone() else { return place };
+        let start: usize =
+            line.chars().take(place.column.saturating_sub(1) as usize).map(char::len_utf8).sum();
+        let hit = |piece: &String| Some((line[start..].find(piece)?, piece.chars().count()));
+        if let Some((at, width)) = pieces.iter().find_map(hit) {
+            place.column += u32::try_from(line[start..start + at].chars().count()).unwrap_or(0);
+            place.width = u32::try_from(width).unwrap_or(1);
+        }
+        place
+    }
+
+    /// The last of `origins` that sets this field of the model, or the one that comes nearest.
+    pub(super) fn of_field(&self, origins: &[Origin], path: &[&str]) -> Option<Place> {
+        let mut best: Option<(usize, Place)> = None;
+        for origin in origins.iter().rev() {
+            let Some(path) = origin.path_in(path) else { continue };
+            let Some((depth, place)) = self.with(&origin.path, |text| find(text, origin, &path)).flatten()
+            else {
+                continue;
+            };
+            if depth == path.len() {
+                return Some(place);
+            }
+            if best.as_ref().is_none_or(|(most, _)| depth > *most) {
+                best = Some((depth, place));
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+}
+
+impl Origin {
+    /// The path of a field of the model as it is called in this document; none where it cannot come from here.
+    fn path_in<'a>(&'a self, path: &[&'a str]) -> Option<Vec<&'a str>> {
+        let mut path = path.to_vec();
+        if let Some((here, there)) = &self.service {
+            match path.as_mut_slice() {
+                ["services", name, ..] if **name == **there => *name = here,
+                _ => return None,
+            }
+        }
+        Some(path)
+    }
+}
+
+/// How many steps of `path` the document has, and the place of the last of them.
+fn find(text: &Text<'_>, origin: &Origin, path: &[&str]) -> Option<(usize, Place)> {
+    let documents = text.documents().ok()?;
+    let document = documents.iter().find(|document| document.number == origin.document)?;
+    let mut value = &document.value;
+    if let Some(field) = origin.field {
+        value = value.get(field)?;
+    }
+    let mut steps = Vec::new();
+    for name in path {
+        let Some((step, next)) = step_into(value, name) else { break };
+        steps.push(step);
+        value = next;
+    }
+    let place = text.place(origin.document, &origin.steps(&steps));
+    Some((steps.len(), place))
+}
+
+/// A step by the name that the canonical form has for it: also into a list of `NAME=value` or of plain names.
+fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value)> {
+    match value {
+        Value::Tagged(tagged) => step_into(&tagged.value, name),
+        Value::Mapping(fields) => Some((Step::Key(name), fields.get(name)?)),
+        Value::Sequence(items) => {
+            let named = |item: &Value| item.as_str().is_some_and(|text| text.split('=').next() == Some(name));
+            let number = items.iter().position(named).or_else(|| name.parse().ok())?;
+            Some((Step::Item(number), items.get(number)?))
+        }
+        _ => None,
+    }
+}
+
+/// Collects what is wrong with one document.
+pub(super) struct Report<'a, 't> {
+    pub(super) origin: &'a Origin,
+    pub(super) places: &'a Places<'t>,
+    pub(super) found: &'a mut Vec<Diagnostic>,
+}
+
+/// After so many mistakes in one service people mend those first.
+const MAX_MISTAKES: usize = 100;
+
+impl Report<'_, '_> {
+    /// An error at a value, still to be given notes and help.
+    pub(super) fn error(&mut self, trail: &Trail<'_>, code: &'static str, message: impl Into<String>) {
+        self.push(trail, |place| Diagnostic::error(code, place, message));
+    }
+
+    /// An error with what to do about it.
+    pub(super) fn error_with_help(
+        &mut self,
+        trail: &Trail<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(trail, |place| Diagnostic::error(code, place, message).help(help));
+    }
+
+    fn push(&mut self, trail: &Trail<'_>, diagnostic: impl FnOnce(Place) -> Diagnostic) {
+        if self.found.len() < MAX_MISTAKES {
+            self.found.push(diagnostic(self.places.value(self.origin, trail)));
+        }
+    }
+}

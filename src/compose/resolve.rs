@@ -1,0 +1,503 @@
+//! From the documents of a service to one: each interpolated, its `include` and `extends` resolved, brought into
+//! canonical form, and merged over those before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde_yaml::{Mapping, Value};
+
+use super::interpolate::{Fault, Scope};
+use super::normal::{Normal, drop_extensions};
+use super::paths::{self, Target};
+use super::places::{Origin, Places, Report};
+use super::{Documents, Layer, Source, Variables, merge};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::tree::Tree;
+use crate::yaml::{MAX_NODES, Trail, closest};
+
+/// How deep files may include files, and services extend services.
+const MAX_CHAIN: usize = 20;
+/// How many documents one service may be made of.
+const MAX_DOCUMENTS: usize = 200;
+
+/// One render: what it sees and what it has found so far.
+pub(super) struct Pass<'s, 't, 'v> {
+    pub(super) source: &'s Source,
+    pub(super) tree: &'t Tree,
+    pub(super) places: Places<'t>,
+    pub(super) scope: Scope<'v>,
+    pub(super) found: Vec<Diagnostic>,
+    pub(super) inputs: BTreeSet<Arc<str>>,
+    /// The documents that went in, in the order in which they were merged.
+    pub(super) origins: Vec<Origin>,
+    documents: usize,
+    grown: usize,
+    pools: BTreeMap<String, Option<Rc<Pool>>>,
+}
+
+/// The services of a file that others extend.
+struct Pool {
+    /// Tells files apart.
+    id: String,
+    base: String,
+    origins: Vec<Origin>,
+    services: Mapping,
+}
+
+impl<'s, 't, 'v> Pass<'s, 't, 'v> {
+    pub(super) fn new(source: &'s Source, tree: &'t Tree, variables: &'v Variables) -> Self {
+        Self {
+            source,
+            tree,
+            places: Places::new(tree),
+            scope: Scope::new(variables),
+            found: Vec::new(),
+            inputs: source.inputs.clone(),
+            origins: Vec::new(),
+            documents: 0,
+            grown: 0,
+            pools: BTreeMap::new(),
+        }
+    }
+
+    /// All layers, merged.
+    pub(super) fn merged(&mut self) -> Mapping {
+        let source = self.source;
+        let mut model = Mapping::new();
+        for layer in &source.layers {
+            let mut chain = vec![layer.origin.path.to_string()];
+            let document = self.document(layer, &mut chain);
+            self.merge(&mut model, document, &layer.origin);
+        }
+        let mut model = Value::Mapping(model);
+        merge::settle(&mut model);
+        match model {
+            Value::Mapping(model) => model,
+            _ => Mapping::new(),
+        }
+    }
+
+    /// The place of a field of the merged model.
+    pub(super) fn at(&self, path: &[&str]) -> Place {
+        self.places.of_field(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
+    }
+
+    fn document(&mut self, layer: &Layer, chain: &mut Vec<String>) -> Mapping {
+        let Some(mut document) = self.prepared(layer) else { return Mapping::new() };
+        let include = document.shift_remove("include");
+        let mut model = Mapping::new();
+        if let Some(include) = include {
+            self.includes(layer, include, chain, &mut model);
+        }
+        self.normalise(layer, &mut document);
+        if model.is_empty() {
+            model = document;
+        } else {
+            self.merge(&mut model, document, &layer.origin);
+        }
+        self.extend_services(layer, &mut model);
+        self.origins.push(layer.origin.clone());
+        model
+    }
+
+    /// A document with its variables replaced and what means nothing left out.
+    fn prepared(&mut self, layer: &Layer) -> Option<Mapping> {
+        self.documents += 1;
+        if self.documents > MAX_DOCUMENTS {
+            let message = format!("the service is made of more than {MAX_DOCUMENTS} documents");
+            self.error(&layer.origin, &Trail::ROOT, "compose-too-large", message);
+            return None;
+        }
+        match &*layer.value {
+            Value::Mapping(document) => {
+                let mut document = document.clone();
+                drop_extensions(&mut document);
+                self.interpolate(&layer.origin, &mut document);
+                Some(document)
+            }
+            Value::Null => None,
+            _ => {
+                self.error(&layer.origin, &Trail::ROOT, "wrong-type", "a Compose file must be a mapping");
+                None
+            }
+        }
+    }
+
+    fn interpolate(&mut self, origin: &Origin, document: &mut Mapping) {
+        let Self { scope, places, found, .. } = self;
+        let mut faults = Vec::new();
+        for (key, value) in document.iter_mut() {
+            let key = key.as_str().unwrap_or_default();
+            scope.interpolate(value, &Trail::ROOT.to(key), &mut |trail, fault| {
+                if faults.len() < 100 {
+                    faults.push((places.within(origin, trail, &pieces(&fault)), fault));
+                }
+            });
+        }
+        for (place, fault) in faults {
+            let diagnostic = fault_diagnostic(place, fault, scope);
+            found.push(self.source.note_env_file(self.tree, diagnostic));
+        }
+    }
+
+    fn normalise(&mut self, layer: &Layer, document: &mut Mapping) {
+        let report = Report { origin: &layer.origin, places: &self.places, found: &mut self.found };
+        let mut normal = Normal { base: &layer.base, report, grown: 0 };
+        normal.document(document);
+        let grown = normal.grown;
+        self.grow(&layer.origin, grown);
+    }
+
+    fn merge(&mut self, model: &mut Mapping, document: Mapping, origin: &Origin) {
+        let mut clashes = Vec::new();
+        merge::documents(model, document, &mut clashes);
+        self.clashes(clashes, origin);
+    }
+
+    fn clashes(&mut self, clashes: Vec<merge::Clash>, origin: &Origin) {
+        for clash in clashes {
+            let steps: Vec<&str> = clash.split('.').collect();
+            let place = self.places.of_field(std::slice::from_ref(origin), &steps);
+            let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
+            let message = format!("`{clash}` is of another kind in the file before");
+            self.found.push(Diagnostic::error("wrong-type", place, message).help(
+                "write it as a list in both, or as a mapping in both; or put `!override` in front of it",
+            ));
+        }
+    }
+
+    /// Whether there is room for so many more values.
+    fn grow(&mut self, origin: &Origin, values: usize) -> bool {
+        let fits = self.grown <= MAX_NODES;
+        self.grown += values;
+        if fits && self.grown > MAX_NODES {
+            let message = "the model is too large once ranges and extended services are written out";
+            self.error(origin, &Trail::ROOT, "compose-too-large", message);
+        }
+        self.grown <= MAX_NODES
+    }
+
+    fn error(&mut self, origin: &Origin, trail: &Trail<'_>, code: &'static str, message: impl Into<String>) {
+        Report { origin, places: &self.places, found: &mut self.found }.error(trail, code, message);
+    }
+
+    fn error_with_help(
+        &mut self,
+        origin: &Origin,
+        trail: &Trail<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        Report { origin, places: &self.places, found: &mut self.found }
+            .error_with_help(trail, code, message, help);
+    }
+
+    // ---- include ----
+
+    fn includes(&mut self, layer: &Layer, include: Value, chain: &mut Vec<String>, model: &mut Mapping) {
+        let top = Trail::ROOT.to("include");
+        let Value::Sequence(entries) = include else {
+            return self.error(&layer.origin, &top, "wrong-type", "`include` must be a list");
+        };
+        for (number, entry) in entries.iter().enumerate() {
+            let trail = top.to(number);
+            let Some((files, base)) = self.included_files(layer, entry, &trail) else { continue };
+            for file in files {
+                self.included_file(layer, &trail, &file, &base, chain, model);
+            }
+        }
+    }
+
+    /// The files of one entry, and the folder that their paths are relative to.
+    fn included_files(
+        &mut self,
+        layer: &Layer,
+        entry: &Value,
+        trail: &Trail<'_>,
+    ) -> Option<(Vec<String>, String)> {
+        if entry.get("env_file").is_some() {
+            self.error_with_help(
+                &layer.origin,
+                &trail.to("env_file"),
+                "include-env-file",
+                "an included file gets its variables from the definitions, and not from an `env_file`",
+                "move them under `variables:` of the service",
+            );
+        }
+        let named = entry.get("path").unwrap_or(entry);
+        let files: Vec<&str> = match named {
+            Value::String(path) => vec![path],
+            Value::Sequence(paths) => paths.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        if files.is_empty() {
+            self.error(&layer.origin, trail, "wrong-type", "an `include` names a file, or has a `path`");
+            return None;
+        }
+        let files: Vec<String> =
+            files.into_iter().filter_map(|path| self.compose_file(layer, trail, path)).collect();
+        let first = paths::parent(files.first()?).to_owned();
+        let base = match entry.get("project_directory").and_then(Value::as_str) {
+            None => first,
+            Some(folder) => match paths::target(&layer.base, folder) {
+                Ok(Target::Inside(folder)) => folder,
+                Ok(Target::Host) | Err(_) => {
+                    let fault = paths::PathFault::Outside;
+                    self.error_with_help(
+                        &layer.origin,
+                        &trail.to("project_directory"),
+                        fault.code(),
+                        fault.message(folder),
+                        fault.help(),
+                    );
+                    return None;
+                }
+            },
+        };
+        Some((files, base))
+    }
+
+    /// The path, from the service's folder, of a Compose file that another one names.
+    fn compose_file(&mut self, layer: &Layer, trail: &Trail<'_>, path: &str) -> Option<String> {
+        match paths::file_target(&layer.base, path) {
+            Ok(file) => Some(file),
+            Err(fault) => {
+                self.error_with_help(&layer.origin, trail, fault.code(), fault.message(path), fault.help());
+                None
+            }
+        }
+    }
+
+    fn included_file(
+        &mut self,
+        layer: &Layer,
+        trail: &Trail<'_>,
+        file: &str,
+        base: &str,
+        chain: &mut Vec<String>,
+        model: &mut Mapping,
+    ) {
+        let full = self.source.full(file);
+        if chain.contains(&full) || chain.len() >= MAX_CHAIN {
+            let way = chain.iter().chain([&full]).map(String::as_str).collect::<Vec<_>>().join(" → ");
+            let message = format!("files include each other: {way}");
+            return self.error_with_help(
+                &layer.origin,
+                trail,
+                "include-cycle",
+                message,
+                "take one of them out",
+            );
+        }
+        let Some(documents) = self.read_file(layer, trail, file) else { return };
+        chain.push(full);
+        for document in documents.iter() {
+            let included = self.source.layer(file, base, document);
+            let document = self.document(&included, chain);
+            self.merge(model, document, &included.origin);
+        }
+        chain.pop();
+    }
+
+    /// The documents of a file that `layer` names at `trail`.
+    fn read_file(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Documents> {
+        self.inputs.insert(self.source.full(file).into());
+        if let Some(documents) = self.source.parsed.get(file) {
+            return Some(documents.clone());
+        }
+        if let Err(absent) = self.source.entry(self.tree, file) {
+            self.error_with_help(&layer.origin, trail, absent.code, absent.message, absent.help);
+            return None;
+        }
+        match self.source.parse(self.tree, file) {
+            Ok(documents) => Some(documents),
+            Err(found) => {
+                self.found.extend(found);
+                None
+            }
+        }
+    }
+
+    // ---- extends ----
+
+    fn extend_services(&mut self, layer: &Layer, model: &mut Mapping) {
+        let Some(Value::Mapping(services)) = model.get_mut("services") else { return };
+        if !services.values().any(|service| service.get("extends").is_some()) {
+            return;
+        }
+        let pool = Rc::new(Pool {
+            id: format!("{}#{}", layer.origin.path, layer.origin.document),
+            base: layer.base.clone(),
+            origins: vec![layer.origin.clone()],
+            services: std::mem::take(services),
+        });
+        let mut resolved = Mapping::with_capacity(pool.services.len());
+        for (name, service) in &pool.services {
+            let service = match service.get("extends") {
+                Some(_) => self.extended(&pool, name.as_str().unwrap_or_default(), &mut Vec::new()),
+                None => Some(service.clone()),
+            };
+            if let Some(service) = service {
+                resolved.insert(name.clone(), service);
+            }
+        }
+        *services = resolved;
+    }
+
+    /// A service over all those that it extends. `chain` holds those that lead here.
+    fn extended(&mut self, pool: &Rc<Pool>, name: &str, chain: &mut Vec<(String, String)>) -> Option<Value> {
+        let mut service = pool.services.get(name)?.clone();
+        if !self.grow(&pool.origins[0], nodes(&service)) {
+            return None;
+        }
+        let Some(extends) = service.as_mapping_mut().and_then(|fields| fields.shift_remove("extends")) else {
+            return Some(service);
+        };
+        let services = Trail::ROOT.to("services");
+        let field = services.to(name);
+        let trail = field.to("extends");
+        let layer = pool.layer();
+        let Some(target) = extends.get("service").and_then(Value::as_str) else {
+            self.error(&layer.origin, &trail, "wrong-type", "`extends` names a service, or has a `service`");
+            return None;
+        };
+        chain.push((pool.id.clone(), name.to_owned()));
+        let base_pool = match extends.get("file").and_then(Value::as_str) {
+            None => pool.clone(),
+            Some(path) => {
+                let file = self.compose_file(&layer, &trail, path)?;
+                self.pool(&layer, &trail, &file)?
+            }
+        };
+        let again = chain.contains(&(base_pool.id.clone(), target.to_owned()));
+        if again || chain.len() >= MAX_CHAIN {
+            let way =
+                chain.iter().map(|(_, name)| name.as_str()).chain([target]).collect::<Vec<_>>().join(" → ");
+            let message = format!("services extend each other: {way}");
+            self.error_with_help(&layer.origin, &trail, "extends-cycle", message, "take one `extends` out");
+            return None;
+        }
+        if !base_pool.services.contains_key(target) {
+            let message =
+                format!("there is no service `{target}` to extend in {}", base_pool.origins[0].path);
+            let names = base_pool.services.keys().filter_map(Value::as_str);
+            let help = match closest(target, names) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "name a service of that file".to_owned(),
+            };
+            self.error_with_help(&layer.origin, &trail, "unknown-service", message, help);
+            return None;
+        }
+        let root = chain[0].1.clone();
+        let mut merged = self.extended(&base_pool, target, chain)?;
+        chain.pop();
+        for origin in &base_pool.origins {
+            let service = Some((target.into(), root.as_str().into()));
+            self.origins.push(Origin { service, ..origin.clone() });
+        }
+        let mut clashes = Vec::new();
+        merge::services(&mut merged, service, &mut clashes);
+        let prefixed = clashes.into_iter().map(|clash| format!("services.{name}.{clash}")).collect();
+        self.clashes(prefixed, &layer.origin);
+        Some(merged)
+    }
+
+    /// The services of another file, for `extends`.
+    fn pool(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Rc<Pool>> {
+        if let Some(known) = self.pools.get(file) {
+            return known.clone();
+        }
+        let pool = self.read_file(layer, trail, file).map(|documents| {
+            let base = paths::parent(file);
+            let mut model = Mapping::new();
+            let mut origins = Vec::new();
+            for document in documents.iter() {
+                let layer = self.source.layer(file, base, document);
+                let Some(mut document) = self.prepared(&layer) else { continue };
+                self.normalise(&layer, &mut document);
+                self.merge(&mut model, document, &layer.origin);
+                origins.push(layer.origin);
+            }
+            if origins.is_empty() {
+                origins.push(self.source.layer(file, base, &(0, Arc::new(Value::Null))).origin);
+            }
+            let services = match model.shift_remove("services") {
+                Some(Value::Mapping(services)) => services,
+                _ => Mapping::new(),
+            };
+            Rc::new(Pool { id: file.to_owned(), base: base.to_owned(), origins, services })
+        });
+        self.pools.insert(file.to_owned(), pool.clone());
+        pool
+    }
+}
+
+impl Pool {
+    /// The file as something that names other files.
+    fn layer(&self) -> Layer {
+        Layer { origin: self.origins[0].clone(), base: self.base.clone(), value: Arc::new(Value::Null) }
+    }
+}
+
+fn nodes(value: &Value) -> usize {
+    1 + match value {
+        Value::Sequence(items) => items.iter().map(nodes).sum(),
+        Value::Mapping(fields) => fields.values().map(nodes).sum(),
+        Value::Tagged(tagged) => nodes(&tagged.value),
+        _ => 0,
+    }
+}
+
+/// What of a text to underline for a fault.
+fn pieces(fault: &Fault) -> Vec<String> {
+    match fault {
+        Fault::Missing(name) | Fault::Required(name, _) => {
+            vec![format!("${{{name}}}"), format!("${{{name}"), format!("${name}")]
+        }
+        Fault::Syntax(text) => vec![text.clone()],
+        Fault::TooLarge => Vec::new(),
+    }
+}
+
+fn fault_diagnostic(place: Place, fault: Fault, scope: &Scope<'_>) -> Diagnostic {
+    let define = "define it under `variables:` of the service or the node, or in `[defaults]`";
+    match fault {
+        Fault::Missing(name) => {
+            let help = match closest(&name, scope.names()) {
+                Some(meant) => format!("did you mean `{meant}`? If not, {define}"),
+                None => format!("{define}, or give it a default: `${{{name}:-…}}`"),
+            };
+            Diagnostic::error("unknown-variable", place, format!("there is no variable `{name}`")).help(help)
+        }
+        Fault::Required(name, message) => {
+            let diagnostic =
+                Diagnostic::error("unknown-variable", place, format!("the variable `{name}` must be set"))
+                    .help(define);
+            if message.is_empty() { diagnostic } else { diagnostic.label(message) }
+        }
+        Fault::Syntax(text) => {
+            Diagnostic::error("variable-syntax", place, format!("`{text}` is not the form of a variable"))
+                .help("write `${NAME}` or `${NAME:-default}`; for a dollar sign as it stands, write `$$`")
+        }
+        Fault::TooLarge => {
+            Diagnostic::error("compose-too-large", place, "the variables are too long or nest too deep")
+        }
+    }
+}
+
+impl Source {
+    /// People who know Compose expect a `.env` file to count: where one would, says so.
+    fn note_env_file(&self, tree: &Tree, diagnostic: Diagnostic) -> Diagnostic {
+        let content = tree.get(&self.full(".env")).and_then(|entry| entry.content.as_deref());
+        let name = diagnostic.message.split('`').nth(1).unwrap_or_default();
+        let sets =
+            |line: &[u8]| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+        let there = content.is_some_and(|content| content.split(|&byte| byte == b'\n').any(sets));
+        if there && diagnostic.code.as_ref() == "unknown-variable" {
+            return diagnostic.note("`.env` has it, but is not read: what is deployed must not depend on it");
+        }
+        diagnostic
+    }
+}
