@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
@@ -93,22 +94,19 @@ struct Requirement {
 
 /// The packages of the workspace and of others that the programs are built from. `cargo metadata` knows the licences
 /// and sources, but lists optional crates that nothing turns on; what is really built is known to `cargo tree`.
-fn shipped() -> Vec<Package> {
-    let trees = rules().graph.targets.iter().map(|target| cargo(&tree_of(target))).collect::<String>();
-    let built = built(&trees);
-    let metadata = cargo(&["metadata", "--format-version", "1", "--locked", "--offline"]);
+static SHIPPED: LazyLock<Vec<Package>> = LazyLock::new(|| {
+    let targets = rules().graph.targets;
+    let built = built(&targets.iter().map(|target| cargo(TREE, "--target", &[target])).collect::<String>());
+    let metadata = cargo(METADATA, "--filter-platform", &targets.iter().collect::<Vec<_>>());
     let metadata: Metadata = serde_json::from_str(&metadata).expect("cargo metadata prints JSON");
-    let shipped: Vec<Package> =
-        metadata.packages.into_iter().filter(|package| built.contains(&package.spec())).collect();
+    let packages = metadata.packages.into_iter().filter(|package| built.contains(&package.spec()));
+    let shipped: Vec<Package> = packages.collect();
     assert_eq!(shipped.len(), built.len(), "both tell of the same crates");
     shipped
-}
+});
 
-fn tree_of(target: &str) -> Vec<&str> {
-    let words =
-        "tree --workspace --locked --offline --edges normal,build --prefix none --format {p} --target";
-    words.split(' ').chain([target]).collect()
-}
+const TREE: &str = "tree --workspace --locked --edges normal,build --prefix none --format {p}";
+const METADATA: &str = "metadata --locked --format-version 1";
 
 /// Each line is `name v1.2.3`, and what else cargo tells of it.
 fn built(tree: &str) -> BTreeSet<String> {
@@ -119,9 +117,12 @@ fn built(tree: &str) -> BTreeSet<String> {
     tree.lines().filter_map(spec).collect()
 }
 
-fn cargo(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    let output = output.expect("cargo runs");
+/// Cargo needs the network only for what it never fetched.
+fn cargo(command: &str, option: &str, targets: &[&String]) -> String {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(command.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR"));
+    targets.iter().for_each(|target| _ = cargo.args([option, target]));
+    let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo prints UTF-8")
 }
@@ -272,14 +273,14 @@ fn none(mistakes: &[String]) {
 
 #[test]
 fn every_licence_is_allowed_and_every_allowed_licence_is_needed() {
-    let (packages, allow) = (shipped(), rules().licenses.allow);
-    none(&licence_mistakes(&packages, &allow));
+    let (packages, allow) = (&*SHIPPED, rules().licenses.allow);
+    none(&licence_mistakes(packages, &allow));
     assert_eq!(unneeded_licences(&packages, &allow), [""; 0], "these can be taken off the list");
 }
 
 #[test]
 fn no_crate_is_banned_doubled_or_of_any_version() {
-    let (packages, bans) = (shipped(), rules().bans);
+    let (packages, bans) = (&*SHIPPED, rules().bans);
     none(&ban_mistakes(&packages, &bans.deny));
     none(&duplicate_mistakes(&packages, &bans.skip));
     none(&wildcard_mistakes(&packages));
@@ -287,7 +288,7 @@ fn no_crate_is_banned_doubled_or_of_any_version() {
 
 #[test]
 fn every_crate_comes_from_the_registry_or_from_this_workspace() {
-    none(&source_mistakes(&shipped(), &["gitops", "gitops-agent"]));
+    none(&source_mistakes(&SHIPPED, &["gitops", "gitops-agent"]));
 }
 
 // ---- and would be seen to fail ------------------------------------------------------------------------------------
