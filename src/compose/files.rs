@@ -61,13 +61,13 @@ impl Pass<'_, '_, '_> {
             for item in service.get(field).and_then(Value::as_sequence).into_iter().flatten() {
                 let Some(path) = inside(item.get("path").unwrap_or(item)) else { continue };
                 let required = item.get("required") != Some(&Value::Bool(false));
-                read.extend(self.wanted(&["services", name, field], path, required, files));
+                read.extend(self.wanted(&["services", name, field, path], path, required, files));
             }
         }
         for mount in service.get("volumes").and_then(Value::as_sequence).into_iter().flatten() {
             let bind = mount.get("type").and_then(Value::as_str) == Some("bind");
             if let Some(path) = mount.get("source").and_then(inside).filter(|_| bind) {
-                read.extend(self.wanted(&["services", name, "volumes"], path, true, files));
+                read.extend(self.wanted(&["services", name, "volumes", path], path, true, files));
             }
         }
         read
@@ -84,7 +84,7 @@ impl Pass<'_, '_, '_> {
             Err(absent) => {
                 let place = self.at(field);
                 let mut diagnostic = Diagnostic::error(absent.code, place, absent.message).help(absent.help);
-                if absent.code == "file-not-found" && field.ends_with(&["volumes"]) {
+                if absent.code == "file-not-found" && field.get(2) == Some(&"volumes") {
                     diagnostic = diagnostic.note("for data that a service writes, use a named volume");
                 }
                 self.found.push(diagnostic);

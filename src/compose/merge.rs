@@ -231,6 +231,11 @@ fn tag(value: &Value) -> Option<Tag> {
     }
 }
 
+/// Whether a value says that there is none.
+pub(super) fn is_reset(value: &Value) -> bool {
+    matches!(tag(value), Some(Tag::Reset))
+}
+
 /// Obeys the tags that are left when there is nothing more to merge: those of fields that no earlier document has.
 pub(super) fn settle(value: &mut Value) {
     while let Value::Tagged(tagged) = value {
@@ -239,11 +244,11 @@ pub(super) fn settle(value: &mut Value) {
     }
     match value {
         Value::Mapping(fields) => {
-            fields.retain(|_, field| !matches!(tag(field), Some(Tag::Reset)));
+            fields.retain(|_, field| !is_reset(field));
             fields.values_mut().for_each(settle);
         }
         Value::Sequence(items) => {
-            items.retain(|item| !matches!(tag(item), Some(Tag::Reset)));
+            items.retain(|item| !is_reset(item));
             items.iter_mut().for_each(settle);
         }
         _ => {}

@@ -14,96 +14,20 @@ use crate::yaml::closest;
 const SECTIONS: [&str; 7] = ["name", "services", "networks", "volumes", "configs", "secrets", "models"];
 
 /// Fields of a service in the Compose specification, `build` and `develop` left out.
+#[rustfmt::skip]
 const SERVICE_FIELDS: &[&str] = &[
-    "annotations",
-    "attach",
-    "blkio_config",
-    "cap_add",
-    "cap_drop",
-    "cgroup",
-    "cgroup_parent",
-    "command",
-    "configs",
-    "container_name",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "cpu_shares",
-    "cpus",
-    "cpuset",
-    "credential_spec",
-    "depends_on",
-    "deploy",
-    "device_cgroup_rules",
-    "devices",
-    "dns",
-    "dns_opt",
-    "dns_search",
-    "domainname",
-    "entrypoint",
-    "env_file",
-    "environment",
-    "expose",
-    "external_links",
-    "extra_hosts",
-    "gpus",
-    "group_add",
-    "healthcheck",
-    "hostname",
-    "image",
-    "init",
-    "ipc",
-    "isolation",
-    "label_file",
-    "labels",
-    "links",
-    "logging",
-    "mac_address",
-    "mem_limit",
-    "mem_reservation",
-    "mem_swappiness",
-    "memswap_limit",
-    "models",
-    "network_mode",
-    "networks",
-    "oom_kill_disable",
-    "oom_score_adj",
-    "pid",
-    "pids_limit",
-    "platform",
-    "ports",
-    "post_start",
-    "pre_start",
-    "pre_stop",
-    "privileged",
-    "profiles",
-    "provider",
-    "pull_policy",
-    "read_only",
-    "restart",
-    "runtime",
-    "scale",
-    "secrets",
-    "security_opt",
-    "shm_size",
-    "stdin_open",
-    "stop_grace_period",
-    "stop_signal",
-    "storage_opt",
-    "sysctls",
-    "tmpfs",
-    "tty",
-    "ulimits",
-    "use_api_socket",
-    "user",
-    "userns_mode",
-    "uts",
-    "volumes",
-    "volumes_from",
-    "working_dir",
+    "annotations", "attach", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command",
+    "configs", "container_name", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period",
+    "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "credential_spec", "depends_on", "deploy",
+    "device_cgroup_rules", "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file",
+    "environment", "expose", "external_links", "extra_hosts", "gpus", "group_add", "healthcheck", "hostname",
+    "image", "init", "ipc", "isolation", "label_file", "labels", "links", "logging", "mac_address",
+    "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "network_mode", "networks",
+    "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "post_start", "pre_start",
+    "pre_stop", "privileged", "profiles", "provider", "pull_policy", "read_only", "restart", "runtime",
+    "scale", "secrets", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal",
+    "storage_opt", "sysctls", "tmpfs", "tty", "ulimits", "use_api_socket", "user", "userns_mode", "uts",
+    "volumes", "volumes_from", "working_dir",
 ];
 
 /// A file whose content is a variable's value, by path from the service's folder.
@@ -175,7 +99,7 @@ impl Pass<'_, '_, '_> {
 
     fn unknown_sections(&self, model: &Mapping, warnings: &mut Vec<Diagnostic>) {
         for name in model.keys().filter_map(Value::as_str).filter(|name| !SECTIONS.contains(name)) {
-            warnings.push(unknown(self.at(&[name]), name, &SECTIONS));
+            warnings.push(unknown(self.at_key(&[name]), name, &SECTIONS));
         }
     }
 
@@ -222,7 +146,7 @@ impl Pass<'_, '_, '_> {
         }
         for field in service.keys().filter_map(Value::as_str).filter(|field| !SERVICE_FIELDS.contains(field))
         {
-            warnings.push(unknown(self.at(&["services", name, field]), field, SERVICE_FIELDS));
+            warnings.push(unknown(self.at_key(&["services", name, field]), field, SERVICE_FIELDS));
         }
         for field in ["labels", "annotations", "sysctls"] {
             let Some(Value::Mapping(pairs)) = service.get_mut(field) else { continue };

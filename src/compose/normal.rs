@@ -6,76 +6,33 @@
 
 use serde_yaml::{Mapping, Value};
 
-use super::merge::keep_last_of_each;
+use super::merge::{is_reset, keep_last_of_each};
 use super::paths::{self, Target};
 use super::places::Report;
 use super::short;
 use crate::yaml::Trail;
 
 /// Fields of a service that hold one text; numbers and truths there are taken as they stand.
+#[rustfmt::skip]
 const TEXTS: &[&str] = &[
-    "cgroup",
-    "cgroup_parent",
-    "container_name",
-    "cpuset",
-    "domainname",
-    "hostname",
-    "image",
-    "ipc",
-    "isolation",
-    "mac_address",
-    "mem_limit",
-    "mem_reservation",
-    "memswap_limit",
-    "network_mode",
-    "pid",
-    "platform",
-    "pull_policy",
-    "restart",
-    "runtime",
-    "shm_size",
-    "stop_grace_period",
-    "stop_signal",
-    "user",
-    "userns_mode",
-    "uts",
-    "working_dir",
+    "cgroup", "cgroup_parent", "container_name", "cpuset", "domainname", "hostname", "image", "ipc",
+    "isolation", "mac_address", "mem_limit", "mem_reservation", "memswap_limit", "network_mode", "pid",
+    "platform", "pull_policy", "restart", "runtime", "shm_size", "stop_grace_period", "stop_signal", "user",
+    "userns_mode", "uts", "working_dir",
 ];
 /// Fields of a service that hold a number: `"3"`, as a variable gives it, is 3.
+#[rustfmt::skip]
 const NUMBERS: &[&str] = &[
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_quota",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "cpu_shares",
-    "cpus",
-    "mem_swappiness",
-    "oom_score_adj",
-    "pids_limit",
-    "scale",
+    "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares",
+    "cpus", "mem_swappiness", "oom_score_adj", "pids_limit", "scale",
 ];
 const TRUTHS: &[&str] =
     &["attach", "init", "oom_kill_disable", "privileged", "read_only", "stdin_open", "tty"];
 /// Lists of texts, of which a single one may stand alone.
+#[rustfmt::skip]
 const LISTS: &[&str] = &[
-    "cap_add",
-    "cap_drop",
-    "command",
-    "device_cgroup_rules",
-    "dns",
-    "dns_opt",
-    "dns_search",
-    "entrypoint",
-    "expose",
-    "external_links",
-    "group_add",
-    "links",
-    "profiles",
-    "security_opt",
-    "tmpfs",
-    "volumes_from",
+    "cap_add", "cap_drop", "command", "device_cgroup_rules", "dns", "dns_opt", "dns_search", "entrypoint",
+    "expose", "external_links", "group_add", "links", "profiles", "security_opt", "tmpfs", "volumes_from",
 ];
 
 /// Brings documents into canonical form.
@@ -180,7 +137,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     ) {
         match untagged(value) {
             Value::Mapping(fields) => {
-                for (key, field) in fields.iter_mut() {
+                for (key, field) in fields.iter_mut().filter(|(_, field)| !is_reset(field)) {
                     let key = key.as_str().unwrap_or_default();
                     each(self, key, untagged(field), &trail.to(key));
                 }
@@ -198,7 +155,7 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
     ) {
         match value {
             Value::Sequence(items) => {
-                for (number, item) in items.iter_mut().enumerate() {
+                for (number, item) in items.iter_mut().enumerate().filter(|(_, item)| !is_reset(item)) {
                     each(self, untagged(item), &trail.to(number));
                 }
             }
@@ -469,12 +426,12 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                     self.long_port(&mut port, &trail);
                     ports.push(Value::Mapping(port));
                 }
+                // Over the budget already: nothing more is written out, and the render fails.
+                Value::String(_) | Value::Number(_) if self.grown > crate::yaml::MAX_NODES => {}
                 Value::String(_) | Value::Number(_) => match short::ports(&text_of(&item)) {
                     Some(all) => {
                         self.grown += all.len() * 5;
-                        if self.grown <= crate::yaml::MAX_NODES {
-                            ports.extend(all.into_iter().map(Value::Mapping));
-                        }
+                        ports.extend(all.into_iter().map(Value::Mapping));
                     }
                     None => ports.push(Value::String(text_of(&item))),
                 },

@@ -72,10 +72,20 @@ impl<'t> Places<'t> {
 
     /// The last of `origins` that sets this field of the model, or the one that comes nearest.
     pub(super) fn of_field(&self, origins: &[Origin], path: &[&str]) -> Option<Place> {
+        self.of(origins, path, Text::place)
+    }
+
+    /// The same for the key of the field.
+    pub(super) fn of_key(&self, origins: &[Origin], path: &[&str]) -> Option<Place> {
+        self.of(origins, path, Text::key_place)
+    }
+
+    fn of(&self, origins: &[Origin], path: &[&str], place: PlaceIn<'t>) -> Option<Place> {
         let mut best: Option<(usize, Place)> = None;
         for origin in origins.iter().rev() {
             let Some(path) = origin.path_in(path) else { continue };
-            let Some((depth, place)) = self.with(&origin.path, |text| find(text, origin, &path)).flatten()
+            let Some((depth, place)) =
+                self.with(&origin.path, |text| find(text, origin, &path, place)).flatten()
             else {
                 continue;
             };
@@ -104,8 +114,11 @@ impl Origin {
     }
 }
 
+/// [`Text::place`] or [`Text::key_place`].
+type PlaceIn<'t> = for<'p, 's> fn(&Text<'t>, usize, &'p [Step<'s>]) -> Place;
+
 /// How many steps of `path` the document has, and the place of the last of them.
-fn find(text: &Text<'_>, origin: &Origin, path: &[&str]) -> Option<(usize, Place)> {
+fn find<'t>(text: &Text<'t>, origin: &Origin, path: &[&str], place: PlaceIn<'t>) -> Option<(usize, Place)> {
     let documents = text.documents().ok()?;
     let document = documents.iter().find(|document| document.number == origin.document)?;
     let mut value = &document.value;
@@ -120,18 +133,32 @@ fn find(text: &Text<'_>, origin: &Origin, path: &[&str]) -> Option<(usize, Place
         steps.push(step);
         value = next;
     }
-    let place = text.place(origin.document, &origin.steps(&steps));
-    Some((steps.len(), place))
+    Some((steps.len(), place(text, origin.document, &origin.steps(&steps))))
 }
 
-/// A step by the name that the canonical form has for it: also into a list of `NAME=value` or of plain names.
+/// Whether an item of a list is what the canonical form calls by this name: `NAME=value`, `name:/target`, `./file`, or
+/// the long form of such.
+fn is_named(item: &Value, name: &str) -> bool {
+    let name = name.trim_start_matches("./");
+    let starts = |text: &str| {
+        let rest = text.trim_start_matches("./").strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ':', '/']))
+    };
+    match item {
+        Value::String(text) => starts(text),
+        _ => ["source", "path", "target"]
+            .iter()
+            .any(|key| item.get(key).and_then(Value::as_str).is_some_and(starts)),
+    }
+}
+
+/// A step by the name that the canonical form has for it, also into a list.
 fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value)> {
     match value {
         Value::Tagged(tagged) => step_into(&tagged.value, name),
         Value::Mapping(fields) => Some((Step::Key(name), fields.get(name)?)),
         Value::Sequence(items) => {
-            let named = |item: &Value| item.as_str().is_some_and(|text| text.split('=').next() == Some(name));
-            let number = items.iter().position(named).or_else(|| name.parse().ok())?;
+            let number = items.iter().position(|item| is_named(item, name)).or_else(|| name.parse().ok())?;
             Some((Step::Item(number), items.get(number)?))
         }
         _ => None,

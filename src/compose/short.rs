@@ -230,7 +230,7 @@ mod tests {
             "C:\\x:/a",
             r#"{"bind":{"create_host_path":true},"source":"C:\\x","target":"/a","type":"bind"}"#,
         );
-        for odd in ["", ":", "a:", "a:b:c:d", "a:/b:odd", "::"] {
+        for odd in ["", ":", "a:", "aa:bb:cc:dd", "a:/b:odd", "::"] {
             check(odd, "none");
         }
     }

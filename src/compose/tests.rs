@@ -178,11 +178,11 @@ fn mistakes_are_said_with_their_place() {
     check(&with("volumes: [./data:/data]"), &["file-not-found: there is no `data`"][..1].as_ref());
     check(
         &with("volumes: ['../x:/x']"),
-        &["4:15+6 path-outside: `../x` leaves the folder of the service"][..].as_ref(),
+        &["4:15+9 path-outside: `../x` leaves the folder of the service"][..].as_ref(),
     );
     check(
-        &with("volumes: ['~/x:/x', 'a:b:c:d']"),
-        &["path-outside: `~/x` means the home folder", "invalid-value: `a:b:c:d` is not a volume"],
+        &with("volumes: ['~/x:/x', 'aa:b:cc:d']"),
+        &["path-outside: `~/x` means the home folder", "invalid-value: `aa:b:cc:d` is not a volume"],
     );
     check(
         &with("volumes: [db:/x]\nnetworks: [front]\nsecrets: [key]\nconfigs: [c]"),
@@ -241,7 +241,7 @@ fn mistakes_are_said_with_their_place() {
     check(
         &with("secrets: [{source: s}]\nports: [x]")
             .replace("services:", "secrets: {s: {environment: NO}}\nservices:"),
-        &["1:27+2 unknown-variable"],
+        &["1:28+2 unknown-variable"],
     );
 }
 
@@ -429,7 +429,7 @@ services:
     check(&["services", "app", "environment", "Z"], "base.yaml:4:22");
     check(&["services", "app", "user"], "base.yaml:3:11");
     check(&["services", "app", "tty"], "compose.yaml:10:10");
-    check(&["services", "b", "gone"], "compose.yaml:6:3");
+    check(&["services", "b", "gone"], "compose.yaml:6:6");
 }
 
 #[test]
