@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gitops::api::wire::{Hello, Problem, Receipt, Report, SPOKEN};
 use gitops::name::{Digest, Generation};
 use gitops::plan::{NodePlan, SCHEMA};
-use gitops::status::{AgentInfo, NodeStatus, PlanId};
+use gitops::status::{AgentInfo, PlanId};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::agent::state::{Answer, Failed, Message, Offer};
 use crate::blobs::{BlobError, BlobWriter};
@@ -86,28 +87,6 @@ impl DaemonError {
         let second_agent = matches!(self, Self::Refused { code, .. } if code == "second-agent");
         Failed { message: crate::agent::chain(self), second_agent }
     }
-}
-
-/// Body of `PUT /v1/agent/status`.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Report<'a> {
-    Status(&'a NodeStatus),
-    Heartbeat { digest: Digest },
-}
-
-/// Its answer.
-#[derive(Deserialize)]
-struct Receipt {
-    want_status: bool,
-    heartbeat_seconds: u32,
-}
-
-/// RFC 9457.
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    detail: String,
 }
 
 /// How to reach the daemon.
@@ -188,7 +167,7 @@ impl HttpDaemon {
         }
         let body = body(response, MAX_ANSWER_BYTES, "refusal").await?;
         Err(match serde_json::from_slice::<Problem>(&body) {
-            Ok(Problem { code, detail }) => DaemonError::Refused { code, detail },
+            Ok(Problem { code, detail, .. }) => DaemonError::Refused { code, detail },
             Err(_) => DaemonError::Refused { code: status.as_str().to_owned(), detail: status.to_string() },
         })
     }
@@ -221,7 +200,7 @@ impl Daemon for HttpDaemon {
 
     async fn report(&self, message: Message) -> Result<Answer, DaemonError> {
         let report = match &message {
-            Message::Full(status) => Report::Status(status),
+            Message::Full(status) => Report::Status(Arc::new((**status).clone())),
             Message::Heartbeat { digest } => Report::Heartbeat { digest: *digest },
         };
         let request = self.client.put(self.url(&["status"])?).timeout(ANSWER_WITHIN).json(&report);
@@ -293,21 +272,13 @@ fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, DaemonError> {
 }
 
 fn headers(config: &ClientConfig) -> HeaderMap {
-    let fields = [
-        ("gitops-protocol", "1"),
-        ("gitops-agent", &*config.agent.id),
-        ("gitops-agent-version", &*config.agent.version),
-        ("gitops-agent-host", &*config.host),
-    ];
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        let visible = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-        let value: String = value.chars().take(200).map(visible).collect();
-        let value = if value.is_empty() { "?".to_owned() } else { value };
-        let value = HeaderValue::from_str(&value).expect("it is visible ASCII");
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    headers
+    let AgentInfo { id, version } = config.agent.clone();
+    let hello = Hello { protocols: SPOKEN, agent: id, version, host: config.host.as_str().into() };
+    let header = |(name, value): (&'static str, String)| {
+        let value = HeaderValue::from_str(&value).expect("a hello is visible ASCII");
+        (HeaderName::from_static(name), value)
+    };
+    hello.to_headers().into_iter().map(header).collect()
 }
 
 #[cfg(test)]

@@ -22,8 +22,9 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, Model, Remove};
+use gitops::plan::{Ensure, Remove};
 use gitops::status::{Container, ContainerState, HostInfo};
 use tokio::sync::mpsc;
 
@@ -390,20 +391,4 @@ fn filters<const N: usize>(
     filters: [(&str, Vec<String>); N],
 ) -> std::collections::HashMap<String, Vec<String>> {
     filters.into_iter().map(|(name, values)| (name.to_owned(), values)).collect()
-}
-
-/// The Compose file: the model with our labels, and every `$` doubled, since nothing in a model is left to
-/// interpolate. Compose reads YAML, which JSON is.
-fn labelled(model: &Model, labels: &decide::Labels) -> String {
-    let mut model = model.value();
-    for (service, ours) in labels {
-        let pointer = format!("/services/{}", service.replace('~', "~0").replace('/', "~1"));
-        if let Some(service) = model.pointer_mut(&pointer).and_then(serde_json::Value::as_object_mut) {
-            let labels = service.entry("labels").or_insert_with(|| serde_json::json!({}));
-            if let Some(labels) = labels.as_object_mut() {
-                labels.extend(ours.iter().map(|(name, value)| (name.clone(), value.clone().into())));
-            }
-        }
-    }
-    model.to_string().replace('$', "$$")
 }

@@ -6,19 +6,12 @@
 use std::sync::Arc;
 
 use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum as State};
+pub(super) use gitops::compose::labels::{CONFIG, FILES, NODE, SERVICE};
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::ContainerDigest;
 use gitops::status::{Container, ContainerState, Health};
 use jiff::Timestamp;
 
-/// The node whose agent looks after the container.
-pub(super) const NODE: &str = "gitops.node";
-/// The service that it is a part of.
-pub(super) const SERVICE: &str = "gitops.service";
-/// `ContainerSpec::config`.
-pub(super) const CONFIG: &str = "gitops.config";
-/// `ContainerSpec::files`.
-pub(super) const FILES: &str = "gitops.files";
 /// Compose's own labels. Source: `docker compose` 2.26, `pkg/api/labels.go`.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 const COMPOSE_SERVICE: &str = "com.docker.compose.service";

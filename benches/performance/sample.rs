@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 /// The table that all rows go under.
-pub fn head() {
+pub(crate) fn head() {
     println!("| what | runs | p50 | p99 | max | to hold |");
     println!("|---|---|---|---|---|---|");
 }
 
 /// Runs `body` so often and prints its times. `prepare` is not timed.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-pub fn row<T, R>(what: &str, runs: usize, target: &str, mut prepare: impl FnMut(usize) -> T, mut body: impl FnMut(T) -> R) {
+pub(crate) fn row<T, R>(what: &str, runs: usize, target: &str, mut prepare: impl FnMut(usize) -> T, mut body: impl FnMut(T) -> R) {
     let mut times: Vec<Duration> = Vec::with_capacity(runs);
     for run in 0..runs {
         let input = prepare(run);
@@ -23,7 +23,7 @@ pub fn row<T, R>(what: &str, runs: usize, target: &str, mut prepare: impl FnMut(
 }
 
 /// Prints times that were taken elsewhere.
-pub fn print(what: &str, times: &mut [Duration], target: &str) {
+pub(crate) fn print(what: &str, times: &mut [Duration], target: &str) {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() - 1) * share / 100];
     let [p50, p99, max] = [at(50), at(99), at(100)].map(in_words);

@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 
 /// How large the estate is.
 #[derive(Clone, Copy)]
-pub struct Size {
-    pub services: usize,
-    pub nodes: usize,
+pub(crate) struct Size {
+    pub(crate) services: usize,
+    pub(crate) nodes: usize,
     /// Nodes that each service runs on.
-    pub instances: usize,
+    pub(crate) instances: usize,
 }
 
 /// 10,000 services, 3 instances each, 1,000 nodes.
-pub const W10K: Size = Size { services: 10_000, nodes: 1_000, instances: 3 };
+pub(crate) const W10K: Size = Size { services: 10_000, nodes: 1_000, instances: 3 };
 
 /// Every file by path. A service is about 1.2 kB in two files.
-pub fn files(size: Size) -> Vec<(String, String)> {
+pub(crate) fn files(size: Size) -> Vec<(String, String)> {
     let mut files = vec![("gitops.toml".to_owned(), settings())];
     files.extend((0..size.nodes).map(|number| (format!("nodes/{}.yaml", node(number)), node_file(number))));
     for number in 0..size.services {
@@ -34,11 +34,11 @@ fn settings() -> String {
     "format = 1\nname = \"reference\"\n\n[defaults.variables]\nREGISTRY = \"registry.example\"\nLOG_LEVEL = \"info\"\n".into()
 }
 
-pub fn node(number: usize) -> String {
+pub(crate) fn node(number: usize) -> String {
     format!("node-{number:04}")
 }
 
-pub fn service(number: usize) -> String {
+pub(crate) fn service(number: usize) -> String {
     format!("service-{number:05}")
 }
 
@@ -60,7 +60,7 @@ fn service_file(size: Size, number: usize) -> String {
 }
 
 /// `edit` changes one value, as a commit would.
-pub fn compose_file(number: usize, edit: usize) -> String {
+pub(crate) fn compose_file(number: usize, edit: usize) -> String {
     let mut text = String::from("services:\n");
     for container in ["app", "worker"] {
         let _ = write!(
@@ -79,7 +79,7 @@ pub fn compose_file(number: usize, edit: usize) -> String {
 
 /// A bare repository whose branch `main` has the files of `size`, and then `edits` commits that each change the
 /// Compose file of one service.
-pub fn bare_repository(path: &Path, size: Size, edits: usize) {
+pub(crate) fn bare_repository(path: &Path, size: Size, edits: usize) {
     git(path, &["init", "--quiet", "--bare", "--initial-branch=main", "."]);
     let mut stream = String::from("reset refs/heads/main\n");
     commit(&mut stream, 0, &files(size));
@@ -106,12 +106,12 @@ fn commit(stream: &mut String, number: usize, files: &[(String, String)]) {
 }
 
 /// The commits of `main`, oldest first.
-pub fn revisions(path: &Path) -> Vec<String> {
+pub(crate) fn revisions(path: &Path) -> Vec<String> {
     let output = git_command(path, &["rev-list", "--reverse", "main"]).output().expect("git runs");
     String::from_utf8(output.stdout).expect("hexadecimal digits").lines().map(str::to_owned).collect()
 }
 
-pub fn git(path: &Path, arguments: &[&str]) {
+pub(crate) fn git(path: &Path, arguments: &[&str]) {
     assert!(git_command(path, arguments).status().expect("git runs").success());
 }
 
