@@ -16,16 +16,28 @@ use crate::api::wire::Problem;
 #[command(next_help_heading = "Daemon")]
 pub(super) struct Connection {
     /// Where the daemon listens
-    #[arg(long, env = "GITOPS_URL", default_value = "http://127.0.0.1:8470")]
+    #[arg(long, global = true, env = "GITOPS_URL", default_value = "http://127.0.0.1:8470")]
     url: Url,
     /// The file with the operator token
-    #[arg(long, env = "GITOPS_TOKEN_FILE", value_name = "FILE", default_value = "/var/lib/gitops/operator.token")]
+    #[arg(
+        long,
+        global = true,
+        env = "GITOPS_TOKEN_FILE",
+        value_name = "FILE",
+        default_value = "/var/lib/gitops/operator.token"
+    )]
     token_file: PathBuf,
     /// The operator token itself. A flag would show it to every user of the machine, so it is only an environment variable.
-    #[arg(long = "token-from-environment", env = "GITOPS_TOKEN", hide = true, hide_env_values = true)]
+    #[arg(
+        long = "token-from-environment",
+        global = true,
+        env = "GITOPS_TOKEN",
+        hide = true,
+        hide_env_values = true
+    )]
     token: Option<String>,
     /// A certificate that the daemon's is signed with, where the system does not know it
-    #[arg(long, env = "GITOPS_CA_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "GITOPS_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
@@ -115,13 +127,16 @@ impl Client {
 /// A token in plain HTTP can be read on the way, so that is for this machine only.
 fn check_url(url: &Url) -> Result<(), CliError> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback => Ok(()),
         "http" => Err(CliError::new(format!("{url} would send the token in plain text"))
             .hint("use https://, or http:// to this machine only")),
-        _ => Err(CliError::new(format!("{url} is not an address of a daemon")).hint("use https:// or http://")),
+        _ => {
+            Err(CliError::new(format!("{url} is not an address of a daemon")).hint("use https:// or http://"))
+        }
     }
 }
 
@@ -130,8 +145,9 @@ fn token(connection: &Connection) -> Result<String, CliError> {
         Some(token) => token.clone(),
         None => fs::read_to_string(&connection.token_file).map_err(|error| {
             let path = connection.token_file.display();
-            CliError::because(format!("cannot read the operator token from {path}"), error)
-                .hint("--token-file or GITOPS_TOKEN_FILE names it; the daemon writes it into its state folder")
+            CliError::because(format!("cannot read the operator token from {path}"), error).hint(
+                "--token-file or GITOPS_TOKEN_FILE names it; the daemon writes it into its state folder",
+            )
         })?,
     };
     Ok(text.trim().to_owned())
@@ -140,13 +156,15 @@ fn token(connection: &Connection) -> Result<String, CliError> {
 fn http(connection: &Connection) -> Result<reqwest::Client, CliError> {
     // A second installation of the same provider is refused and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
+    let mut builder =
+        reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
     if let Some(path) = &connection.ca_file {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             CliError::because(format!("cannot use the certificate {}", path.display()), error)
         };
         let pem = fs::read(path).map_err(|error| failed(error.into()))?;
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
         builder = builder.tls_certs_merge(certificates);
     }
     builder.build().map_err(|error| CliError::because("cannot make a client", error))
@@ -158,10 +176,12 @@ mod tests {
 
     #[test]
     fn a_token_is_not_sent_in_plain_text_to_another_machine() {
-        for good in ["http://127.0.0.1:8470", "http://localhost", "http://[::1]:1", "https://gitops.example"] {
+        for good in ["http://127.0.0.1:8470", "http://localhost", "http://[::1]:1", "https://gitops.example"]
+        {
             assert!(check_url(&good.parse().expect("a URL")).is_ok(), "{good}");
         }
-        for bad in ["http://gitops.example", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"] {
+        for bad in ["http://gitops.example", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"]
+        {
             assert!(check_url(&bad.parse().expect("a URL")).is_err(), "{bad}");
         }
     }

@@ -10,12 +10,10 @@ use crate::render::{self, json};
 
 /// Show what a change does to each node and service, before it is made
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  $ gitops diff                 the files as they are, against HEAD\n  \
+#[command(after_help = "Examples:\n  $ gitops diff                 the files as they are, against HEAD\n  \
                   $ gitops diff main            the files as they are, against main\n  \
                   $ gitops diff main..feature   two revisions\n  \
-                  $ gitops diff --exit-code     ends with 2 if something would change"
-)]
+                  $ gitops diff --exit-code     ends with 2 if something would change")]
 pub(super) struct Args {
     /// What to compare with: a revision, or two as `BASE..HEAD`
     #[arg(default_value = "HEAD")]
@@ -59,7 +57,7 @@ fn side(args: &Args, revision: Option<&str>) -> Result<Definitions, CliError> {
     load::definitions(&args.path, revision)?.map_err(|diagnostics| {
         anstream::eprint!("{}", render::diagnostics::text(&diagnostics));
         let side = revision.unwrap_or("the work tree");
-        CliError::new(format!("{side} has {}", render::diagnostics::summary(&diagnostics)))
+        CliError::new(format!("{side} has mistakes, so it cannot be compared"))
             .hint("mend the mistakes above; `gitops validate` shows them again")
     })
 }

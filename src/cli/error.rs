@@ -88,13 +88,19 @@ impl CliError {
         let mut text = format!("{} {}\n", painted(BAD.bold(), "error:"), inert(&self.to_string()));
         let mut cause = self.source();
         while let Some(error) = cause {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "  because {}", inert(&error.to_string()));
+            // A mistake in a settings file comes as a picture of several lines.
+            for (number, line) in error.to_string().lines().enumerate() {
+                let word = if number == 0 { "because" } else { "       " };
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "  {word} {}", inert(line));
+            }
             cause = error.source();
         }
         let hint = match self {
             Self::Failed { hint, .. } => hint.as_deref(),
-            Self::Unreachable { .. } => Some("is `gitops serve` running there? --url and GITOPS_URL say where it is"),
+            Self::Unreachable { .. } => {
+                Some("is `gitops serve` running there? --url and GITOPS_URL say where it is")
+            }
         };
         if let Some(hint) = hint {
             let _ = writeln!(text, "  fix: {}", inert(hint));
@@ -118,6 +124,9 @@ mod tests {
         let cause = std::io::Error::other("disk on fire");
         let error = CliError::because("cannot read the repository", cause).hint("buy a new disk");
         let text = anstream::adapter::strip_str(&error.text()).to_string();
-        assert_eq!(text, "error: cannot read the repository\n  because disk on fire\n  fix: buy a new disk\n");
+        assert_eq!(
+            text,
+            "error: cannot read the repository\n  because disk on fire\n  fix: buy a new disk\n"
+        );
     }
 }
