@@ -11,12 +11,15 @@ use super::error::{CliError, Exit};
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
 use crate::definition::Seconds;
-use crate::fleet::{FleetStatus, InstanceState, NodeState, SourceState};
+use crate::fleet::{FleetStatus, InstanceState, NodeState, NodeView, SourceState, SourceStatus};
+use crate::name::Revision;
 use crate::render::{count, status};
 
 /// Look at the repository now, instead of at the next poll
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  $ gitops sync\n  $ gitops sync --wait --timeout 5m\n  $ gitops sync --accept-rewind")]
+#[command(
+    after_help = "Examples:\n  $ gitops sync\n  $ gitops sync --wait --timeout 5m\n  $ gitops sync --accept-rewind"
+)]
 pub(super) struct Args {
     /// Return when every node has done what the newest revision asks for
     #[arg(long)]
@@ -51,8 +54,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (Some(revision), SourceState::Ok) => revision,
         (_, state) => return Err(not_deployed(&synced, state)),
     };
-    anstream::println!("revision {} is planned", revision.short());
-    if args.wait { wait(args, &client).await } else { Ok(Exit::Done) }
+    anstream::println!("revision {} is to be deployed", revision.short());
+    if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }
 
 fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
@@ -73,25 +76,42 @@ fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
     }
 }
 
-async fn wait(args: &Args, client: &Client) -> Result<Exit, CliError> {
+async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit, CliError> {
     let end = Instant::now() + Duration::from_secs(args.timeout.0.into());
     let progress = Progress::new();
     loop {
         let fleet: FleetStatus = client.get("/v1/status").await?;
         let (done, all) = progress.show(&fleet);
-        if fleet.nodes.iter().all(|node| matches!(node.state, NodeState::Ok | NodeState::Undefined)) {
+        if is_planned(&fleet.source, revision) && fleet.nodes.iter().all(is_done) {
             progress.finish();
-            anstream::println!("{} on {} as planned", count(all, "instance"), count(fleet.nodes.len(), "node"));
+            anstream::println!(
+                "{} on {} as planned",
+                count(all, "instance"),
+                count(fleet.nodes.len(), "node")
+            );
             return Ok(Exit::Done);
         }
         if Instant::now() >= end {
             progress.finish();
             anstream::eprint!("{}", status::text(&fleet, clock::now()));
-            let message = format!("{done} of {} as planned after {}s", count(all, "instance"), args.timeout.0);
-            return Err(CliError::new(message).hint("the status above says what each of the others waits for"));
+            let message =
+                format!("{done} of {} as planned after {}s", count(all, "instance"), args.timeout.0);
+            return Err(
+                CliError::new(message).hint("the status above says what each of the others waits for")
+            );
         }
         tokio::time::sleep(PERIOD).await;
     }
+}
+
+/// The answer to the request comes before the plans do. Where a newer revision was pushed meanwhile, that one counts.
+fn is_planned(source: &SourceStatus, revision: &Revision) -> bool {
+    let is_newest = source.state == SourceState::Ok && source.deployed == source.newest;
+    is_newest || source.deployed.as_ref() == Some(revision)
+}
+
+fn is_done(node: &NodeView) -> bool {
+    matches!(node.state, NodeState::Ok | NodeState::Undefined)
 }
 
 /// A bar on a terminal, a line for each change elsewhere.
@@ -119,7 +139,9 @@ impl Progress {
                 bar.set_length(counts.1 as u64);
                 bar.set_position(counts.0 as u64);
             }
-            None if self.last.get() != Some(counts) => anstream::eprintln!("{} of {} instances as planned", counts.0, counts.1),
+            None if self.last.get() != Some(counts) => {
+                anstream::eprintln!("{} of {} instances as planned", counts.0, counts.1)
+            }
             None => {}
         }
         self.last.set(Some(counts));

@@ -70,7 +70,7 @@ impl Drop for Program {
         if std::thread::panicking() {
             let said = self.said();
             let lines: Vec<&str> = said.lines().collect();
-            let tail = lines[lines.len().saturating_sub(60)..].join("\n");
+            let tail = lines[lines.len().saturating_sub(40)..].join("\n");
             eprintln!("---- the end of {} ----\n{tail}", self.log.display());
         }
     }

@@ -21,7 +21,7 @@ fn an_invalid_commit_changes_nothing_and_all_its_mistakes_are_shown() {
     let before = [Left, Right].map(|side| (world.containers(side), world.node_status(side)["plan"].clone()));
 
     world.service("web", &[Left], &compose(&[("app", "environment: {LEVEL: \"${LEVEL}\"}")]));
-    world.service("job", &[Right], &compose(&[("app", "privilegd: true")]));
+    world.service("job", &[Right], &compose(&[("app", "build: .")]));
     world.define("nodes/third.yaml", "node: third\nlabel: {}\n");
     let bad = world.push("three mistakes");
     let synced = world.gitops(&["sync", "--wait"]);

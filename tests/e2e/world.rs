@@ -188,12 +188,7 @@ impl World {
     pub(crate) fn start_daemon(&mut self) {
         let mut command = self.sandbox.command(support::program("gitops"));
         command.args(["serve", "--source", "origin.git", "--state-dir", "control", "--heartbeat", "1s"]);
-        command.args([
-            "--listen",
-            &format!("127.0.0.1:{}", self.port),
-            "--log",
-            "debug,hyper=info,sqlx=warn",
-        ]);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--log", "info"]);
         self.daemon = Some(Program::start(command, &self.sandbox.path("daemon.log")));
         self.wait("the daemon answers", |world| {
             let daemon = world.daemon.as_mut().expect("it was started");
@@ -215,7 +210,7 @@ impl World {
         command.args(["--state-dir", &format!("state/{state}"), "--token-file", &self.token(side)]);
         command.arg("--docker").arg(&self.engine(side).socket);
         // What it reacts to is events, not the next look.
-        command.args(["--settle-seconds", "1", "--observe-seconds", "60", "--log", "debug,hyper=info"]);
+        command.args(["--settle-seconds", "1", "--observe-seconds", "60", "--log", &log()]);
         command.env("DOCKER_CONFIG", docker_config());
         command
     }
@@ -253,6 +248,11 @@ fn docker_config() -> PathBuf {
     let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
     named.unwrap_or_else(|| home().join(".docker"))
+}
+
+/// How much of what happens is told where a test fails.
+fn log() -> String {
+    std::env::var("GITOPS_TEST_LOG").unwrap_or_else(|_| "info".to_owned())
 }
 
 /// A port that nothing listens on, below those that the system gives to connections that go out, so that it stays

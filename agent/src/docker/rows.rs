@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum as State};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary,
+    ContainerSummaryStateEnum as State, HealthStatusEnum as Check,
+};
 pub(super) use gitops::compose::labels::{CONFIG, FILES, NODE, SERVICE};
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::ContainerDigest;
@@ -32,9 +35,15 @@ pub(super) struct Row {
     pub status: String,
 }
 
-/// What a list does not tell, or not in every version.
+/// What a list does not tell, not in every version, or too late: for a moment after the event that a container died,
+/// a list still says that it runs, because it is answered from a copy that the engine brings up to date after it
+/// sends the event. An inspection asks the container itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
+    /// The state; none in an answer without one.
+    pub state: Option<ContainerState>,
+    /// The health; none where there is no check, which then stands in the list as well.
+    pub health: Option<Health>,
     /// See [`Container::restarts`].
     pub restarts: u64,
     /// See [`Container::exit_code`]; meaningful only where it does not run.
@@ -93,6 +102,8 @@ impl Row {
 
     /// The container with what an inspection told.
     pub(super) fn with(mut self, details: &Details) -> Container {
+        self.container.state = details.state.unwrap_or(self.container.state);
+        self.container.health = details.health.unwrap_or(self.container.health);
         let runs = matches!(self.container.state, ContainerState::Running | ContainerState::Paused);
         self.container.restarts = details.restarts;
         self.container.started_at = details.started_at;
@@ -106,6 +117,8 @@ impl Row {
 pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
     let state = inspected.state.unwrap_or_default();
     Details {
+        state: state.status.and_then(inspected_state),
+        health: state.health.and_then(|health| health.status).and_then(inspected_health),
         restarts: inspected.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         exit_code: state.exit_code,
         started_at: state.started_at.as_deref().and_then(started_at),
@@ -128,6 +141,28 @@ fn state(state: Option<State>) -> ContainerState {
         // Podman says `initialized` or `configured` for what Docker calls created.
         _ => ContainerState::Created,
     }
+}
+
+fn inspected_state(status: Status) -> Option<ContainerState> {
+    Some(match status {
+        Status::CREATED => ContainerState::Created,
+        Status::RUNNING | Status::STOPPING => ContainerState::Running,
+        Status::PAUSED => ContainerState::Paused,
+        Status::RESTARTING => ContainerState::Restarting,
+        Status::REMOVING => ContainerState::Removing,
+        Status::EXITED => ContainerState::Exited,
+        Status::DEAD => ContainerState::Dead,
+        Status::EMPTY => return None,
+    })
+}
+
+fn inspected_health(check: Check) -> Option<Health> {
+    Some(match check {
+        Check::STARTING => Health::Starting,
+        Check::HEALTHY => Health::Healthy,
+        Check::UNHEALTHY => Health::Unhealthy,
+        Check::NONE | Check::EMPTY => return None,
+    })
 }
 
 /// `Exited (137) 2 hours ago`, `Restarting (1) 3 seconds ago`.

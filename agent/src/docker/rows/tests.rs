@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::*;
 
 /// Answers of Docker Engine 20.10 to `GET /containers/json?all=1` and `GET /containers/{id}/json`, shortened.
@@ -63,6 +65,16 @@ fn an_inspection_tells_restarts_and_when_it_was_started() {
     let created = container("byhand");
     assert_eq!((created.restarts, created.started_at, created.exit_code), (0, None, None));
     assert_eq!(container("rec-b-1").exit_code, Some(3));
+}
+
+#[test]
+fn an_inspection_knows_of_an_end_before_the_list_does() {
+    let row = rows().remove("rec-a-1").unwrap();
+    assert_eq!(row.container.state, ContainerState::Running);
+    let state = json!({"Status": "exited", "ExitCode": 137, "StartedAt": "2026-01-02T03:04:05Z"});
+    let inspected: ContainerInspectResponse = serde_json::from_value(json!({"State": state})).unwrap();
+    let container = row.with(&details(inspected));
+    assert_eq!((container.state, container.exit_code), (ContainerState::Exited, Some(137)));
 }
 
 #[test]
