@@ -31,26 +31,20 @@ pub fn violations(plan: &NodePlan, previous: Option<&NodePlan>, status: Option<&
         let service = step.service();
         require(!seen.contains(service), format!("`{service}` has two steps"));
         require(!step.because().is_empty(), format!("the step of `{service}` has no reason"));
-        for other in after(step) {
+        for other in step.after() {
             let later = plan.step(other).is_some() && !seen.contains(other);
             require(!later, format!("`{service}` comes before `{other}`, which it waits for"));
         }
         check_step(step, previous, &mut require);
         seen.insert(service);
     }
-    for step in previous.map(|plan| &*plan.steps).unwrap_or_default() {
-        let done = matches!(step, Step::Remove(_)) && status.is_some_and(|status| status.satisfies(step));
+    for (plan, step) in previous.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
         let service = step.service();
+        let has_gone = status.is_some_and(|status| status.has_done(plan, service, None));
+        let done = matches!(step, Step::Remove(_)) && has_gone;
         require(done || seen.contains(service), format!("`{service}` vanished without being removed"));
     }
     found
-}
-
-fn after(step: &Step) -> &[ServiceName] {
-    match step {
-        Step::Ensure(ensure) => &ensure.after,
-        Step::Remove(remove) => &remove.after,
-    }
 }
 
 fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut(bool, String)) {

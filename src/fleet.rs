@@ -215,7 +215,8 @@ fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
     let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
     let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
     for step in steps {
-        if !facts.status().is_some_and(|status| matches!(step, Step::Remove(_)) && status.satisfies(step)) {
+        let gone = facts.status().zip(facts.plan).is_some_and(|(status, plan)| status.has_done(plan, step.service(), None));
+        if !(gone && matches!(step, Step::Remove(_))) {
             views.insert(step.service().clone(), step_view(facts, step));
         }
     }

@@ -94,6 +94,14 @@ impl Step {
         }
     }
 
+    /// The services whose steps on this node come first.
+    pub fn after(&self) -> &[ServiceName] {
+        match self {
+            Self::Ensure(ensure) => &ensure.after,
+            Self::Remove(remove) => &remove.after,
+        }
+    }
+
     /// The `Ensure` in it, if it is one.
     pub fn as_ensure(&self) -> Option<&Ensure> {
         match self {

@@ -53,13 +53,19 @@ impl NodeStatus {
         self.accepted == Some(PlanId::of(plan)) && plan.steps.iter().all(|step| self.satisfies(step))
     }
 
-    /// Whether the step, in exactly this form, is satisfied.
+    /// Whether the step, in exactly this form, is satisfied. Only a report about the plan that the step is in can say
+    /// so: see [`NodeStatus::has_done`].
     pub fn satisfies(&self, step: &Step) -> bool {
         self.is_satisfied(step.service(), step.as_ensure().map(|ensure| ensure.digest))
     }
 
-    /// Whether a service stands satisfied with this instance digest; with none, as removed.
-    pub fn is_satisfied(&self, service: &ServiceName, digest: Option<Digest>) -> bool {
+    /// Whether, under `plan`, a service stands satisfied with this instance digest; with none, as removed. A report
+    /// about another plan does not say so: the service may have come and gone in between.
+    pub fn has_done(&self, plan: &NodePlan, service: &ServiceName, digest: Option<Digest>) -> bool {
+        self.accepted == Some(PlanId::of(plan)) && self.is_satisfied(service, digest)
+    }
+
+    fn is_satisfied(&self, service: &ServiceName, digest: Option<Digest>) -> bool {
         let result = self.steps.get(service);
         result.is_some_and(|result| result.outcome == StepOutcome::Satisfied && result.digest == digest)
     }

@@ -34,7 +34,7 @@ fn step(
     let service = &instance.ensure.service;
     let before = step_of(previous, service);
     let moving = before.filter(|step| project(step) != &*instance.ensure.project);
-    if let Some(step) = moving.filter(|step| !is_removed(step, situation.status(node))) {
+    if let Some(step) = moving.filter(|step| !is_removed(step, previous, situation.status(node))) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", project(step)));
         return Some(removal::of(step, vec![project_reason(step, instance)], Vec::new()));
     }
@@ -45,7 +45,7 @@ fn step(
         _ => match gate(situation, node, instance) {
             Some(reason) => {
                 waiting.insert(service.clone(), reason);
-                before.filter(|step| matches!(step, Step::Ensure(_))).cloned()
+                before.filter(|step| !is_removed(step, previous, situation.status(node))).cloned()
             }
             None => Some(fresh(situation, before.and_then(Step::as_ensure), instance)),
         },
@@ -98,8 +98,7 @@ fn unready_nodes<'a>(
     let instances = situation.desired.services.get(dependency);
     instances.into_iter().flat_map(|service| &service.instances).filter_map(move |(other, wanted)| {
         let elsewhere = other != node;
-        let digest = Some(wanted.ensure.digest);
-        let ready = || situation.status(other).is_some_and(|status| status.is_satisfied(dependency, digest));
+        let ready = || situation.is_acknowledged(other, dependency, wanted.ensure.digest);
         (elsewhere && !ready()).then_some((dependency, other))
     })
 }

@@ -1,11 +1,12 @@
 //! From what should be and what stands to one plan per node.
 //!
 //! One file per planning step: [`ensure`] says which instances a node gets and which are held back, [`removal`]
-//! what goes, [`succession`] whether the result is a new plan at all and which generation it has. Every function
+//! what goes, [`order`] what comes first, [`succession`] whether the result is a new plan at all and which generation it has. Every function
 //! is pure, and the plan of a node is made from that node's facts alone, except for gates, which look at other
 //! nodes' reports.
 
 mod ensure;
+mod order;
 mod removal;
 mod succession;
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::Desired;
-use crate::name::{NodeName, Revision, ServiceName};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Step};
 use crate::status::{NodeStatus, Reported};
 
@@ -31,6 +32,13 @@ pub struct Situation<'a> {
 }
 
 impl<'a> Situation<'a> {
+    /// Whether a service is acknowledged on a node with this instance digest.
+    fn is_acknowledged(&self, node: &NodeName, service: &ServiceName, digest: Digest) -> bool {
+        let plan = self.plans.get(node);
+        let done = |(plan, status): (&Arc<NodePlan>, &NodeStatus)| status.has_done(plan, service, Some(digest));
+        plan.zip(self.status(node)).is_some_and(done)
+    }
+
     fn status(&self, node: &NodeName) -> Option<&'a NodeStatus> {
         self.reported.nodes.get(node).map(|reported| &*reported.status)
     }
@@ -58,6 +66,7 @@ pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
     let mut steps = ensure::steps(situation, node, previous, &mut waiting);
     let removals = removal::steps(situation, node, previous, &steps);
     steps.extend(removals);
+    let steps = order::ordered(steps);
     let plan = succession::succeed(situation.revision, node, steps, previous, status);
     Planned { plan: plan.map(Arc::new), waiting }
 }
@@ -67,7 +76,8 @@ fn step_of<'p>(previous: Option<&'p NodePlan>, service: &ServiceName) -> Option<
     previous?.step(service)
 }
 
-/// Whether a removal was reported done, so that the plan need not name it any longer.
-fn is_removed(step: &Step, status: Option<&NodeStatus>) -> bool {
-    matches!(step, Step::Remove(_)) && status.is_some_and(|status| status.satisfies(step))
+/// Whether a step of the previous plan is a removal that was reported done, so that no plan need name it any longer.
+fn is_removed(step: &Step, previous: Option<&NodePlan>, status: Option<&NodeStatus>) -> bool {
+    let is_done = |(plan, status): (&NodePlan, &NodeStatus)| status.has_done(plan, step.service(), None);
+    matches!(step, Step::Remove(_)) && previous.zip(status).is_some_and(is_done)
 }

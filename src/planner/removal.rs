@@ -19,12 +19,8 @@ pub(super) fn steps(
 ) -> Vec<Step> {
     let Some(previous) = previous else { return Vec::new() };
     let is_kept = |service: &ServiceName| ensured.iter().any(|step| step.service() == service);
-    let is_held = |service: &ServiceName| {
-        let wanted = situation.desired.services.get(service);
-        wanted.is_some_and(|service| service.instances.contains_key(node))
-    };
-    let gone = previous.steps.iter().filter(|step| !is_kept(step.service()) && !is_held(step.service()));
-    let going: Vec<&Step> = gone.filter(|step| !is_removed(step, situation.status(node))).collect();
+    let gone = previous.steps.iter().filter(|step| !is_kept(step.service()));
+    let going: Vec<&Step> = gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
     // The last plan is in dependency order, so its reverse has dependants first.
     let removal = |step: &&Step| of(step, reasons(situation, node, step), dependants(step, &previous.steps));
     going.iter().rev().map(removal).collect()
