@@ -14,6 +14,7 @@ use crate::definition::{Located, Node};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
+use crate::spread::spread;
 use crate::tree::Tree;
 
 /// One service on one node (or on several that give it the same values), fully specified.
@@ -61,13 +62,14 @@ impl Desired {
         let mut found = Vec::new();
         for name in &changed {
             services.remove(*name);
-            let Some(entry) = catalog.services.get(*name) else { continue };
-            match render(catalog, entry) {
+        }
+        let entries: Vec<&Arc<ServiceEntry>> =
+            changed.iter().filter_map(|name| catalog.services.get(*name)).collect();
+        for (entry, rendered) in entries.iter().zip(spread(&entries, |entry| render(catalog, entry))) {
+            match rendered {
                 Ok(instances) => {
-                    services.insert(
-                        (*name).clone(),
-                        Arc::new(ServiceInstances { entry: entry.clone(), instances }),
-                    );
+                    let name = entry.service().service.clone();
+                    services.insert(name, Arc::new(ServiceInstances { entry: (*entry).clone(), instances }));
                 }
                 Err(diagnostics) => found.extend(diagnostics),
             }

@@ -17,6 +17,7 @@ pub mod plan;
 pub mod planner;
 pub mod reconcile;
 pub mod render;
+mod spread;
 pub mod status;
 pub mod tree;
 pub mod yaml;

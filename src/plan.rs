@@ -293,25 +293,34 @@ pub struct Reason {
 
 /// A Compose model as canonical JSON text: kept as text, so that its bytes survive every hop, and shared, because
 /// the instances of a service on a thousand nodes are mostly the same.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Model(Arc<str>);
+#[derive(Clone)]
+pub struct Model(Arc<RawValue>);
 
 impl Model {
     /// From canonical JSON. The caller vouches that it is JSON.
-    pub fn from_canonical(json: impl Into<Arc<str>>) -> Self {
-        Self(json.into())
+    pub fn from_canonical(json: impl Into<String>) -> Self {
+        let raw = RawValue::from_string(json.into()).expect("the caller vouches that it is JSON");
+        Self(raw.into())
     }
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.get()
     }
 
     /// The model as a value.
     pub fn value(&self) -> serde_json::Value {
-        serde_json::from_str(&self.0).expect("a model holds JSON: it was parsed or made as such")
+        serde_json::from_str(self.as_str()).expect("a model holds JSON: it was parsed or made as such")
     }
 }
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Model {}
 
 impl schemars::JsonSchema for Model {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -325,20 +334,18 @@ impl schemars::JsonSchema for Model {
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for Model {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        raw.serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Model {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(raw.get().into()))
+        Ok(Self(Box::<RawValue>::deserialize(deserializer)?.into()))
     }
 }

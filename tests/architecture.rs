@@ -30,7 +30,9 @@ fn source_folder() -> PathBuf {
 /// The modules in the order of `src/lib.rs`.
 fn modules() -> Vec<String> {
     let lib = std::fs::read_to_string(source_folder().join("lib.rs")).expect("src/lib.rs is there");
-    let names = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let names = lib
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
     names.map(str::to_owned).collect()
 }
 

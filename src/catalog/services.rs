@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread;
 
 use super::{Catalog, ServiceEntry, files};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Service};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::ServiceName;
+use crate::spread::spread;
 use crate::tree::Tree;
 use crate::yaml::Step;
-
-/// Reading is spread over threads from this many services on; below it a thread costs more than it saves.
-const PARALLEL_FROM: usize = 64;
-const THREADS: usize = 4;
 
 /// Fills in the services. `previous` is the catalog before and the paths that changed since.
 pub(super) fn load(
@@ -45,18 +41,7 @@ pub(super) fn load(
 type Read = (Option<ServiceEntry>, Vec<Diagnostic>);
 
 fn read_all(catalog: &Catalog, folders: &[&String]) -> Vec<Read> {
-    let read = |folders: &[&String]| folders.iter().map(|folder| read(catalog, folder)).collect::<Vec<_>>();
-    if folders.len() < PARALLEL_FROM {
-        return read(folders);
-    }
-    let chunks: Vec<&[&String]> = folders.chunks(folders.len().div_ceil(THREADS)).collect();
-    thread::scope(|scope| {
-        let running: Vec<_> = chunks.into_iter().map(|chunk| scope.spawn(move || read(chunk))).collect();
-        running
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+    spread(folders, |folder| read(catalog, folder))
 }
 
 /// `services/web` of `services/web/compose.yaml`; none for a file directly in `services/`.

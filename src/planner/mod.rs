@@ -86,13 +86,13 @@ fn stands(
     let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else {
         return false;
     };
-    let wanted = situation.desired.nodes.get(node).map(|instances| instances.iter()).into_iter().flatten();
+    let mut wanted = situation.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
     let standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status));
     let mut standing = standing.map(Step::as_ensure);
     let same = |instance: &Arc<Instance>| {
         standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure))
     };
-    let all_same = wanted.map(same).all(|same| same);
+    let all_same = wanted.all(same);
     all_same && standing.next().is_none()
 }
 
