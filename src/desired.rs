@@ -55,34 +55,33 @@ impl Desired {
     ///
     /// What cannot be rendered: missing variables and files, mostly; and instances that would share a project.
     pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> Result<Self, Vec<Diagnostic>> {
-        let same_nodes = previous.filter(|(before, _)| before.same_ground(catalog)).map(|(_, desired)| desired);
+        let previous = previous.filter(|(before, _)| before.same_ground(catalog));
+        let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
+        let changed = changed_services(catalog, previous.map(|(before, _)| before));
         let mut found = Vec::new();
-        let mut services = BTreeMap::new();
-        let mut changed: BTreeSet<&ServiceName> = BTreeSet::new();
-        for (name, entry) in &catalog.services {
-            let before = same_nodes.and_then(|desired| desired.services.get(name));
-            let instances = match before.filter(|before| Arc::ptr_eq(&before.entry, entry)) {
-                Some(before) => before.clone(),
-                None => {
-                    changed.insert(name);
-                    match render(catalog, entry) {
-                        Ok(instances) => Arc::new(ServiceInstances { entry: entry.clone(), instances }),
-                        Err(diagnostics) => {
-                            found.extend(diagnostics);
-                            continue;
-                        }
-                    }
+        for name in &changed {
+            services.remove(*name);
+            let Some(entry) = catalog.services.get(*name) else { continue };
+            match render(catalog, entry) {
+                Ok(instances) => {
+                    services.insert((*name).clone(), Arc::new(ServiceInstances { entry: entry.clone(), instances }));
                 }
-            };
-            services.insert(name.clone(), instances);
+                Err(diagnostics) => found.extend(diagnostics),
+            }
         }
-        let gone = same_nodes.into_iter().flat_map(|desired| desired.services.keys());
-        changed.extend(gone.filter(|name| !catalog.services.contains_key(*name)));
-        let nodes = nodes(catalog, &services, same_nodes.map(|desired| (desired, &changed)));
-        found.extend(shared_projects(&nodes));
+        let renewed = match previous {
+            Some((_, desired)) => renewed_nodes(desired, &services, &changed),
+            None => ordered(catalog.nodes.keys().cloned(), services.values()),
+        };
+        found.extend(shared_projects(&renewed));
         found.sort();
         found.dedup();
-        if found.is_empty() { Ok(Self { services, nodes, tree: catalog.tree.clone() }) } else { Err(found) }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
+        nodes.extend(renewed);
+        Ok(Self { services, nodes, tree: catalog.tree.clone() })
     }
 
     /// Every (node, service) that has an instance.
@@ -181,34 +180,39 @@ const DEFAULT_HEALTH_SECONDS: u32 = 120;
 
 type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
 
-/// The instances of each node in dependency order; those of nodes that no changed service touches are taken over.
-fn nodes(
-    catalog: &Catalog,
-    services: &BTreeMap<ServiceName, Arc<ServiceInstances>>,
-    previous: Option<(&Desired, &BTreeSet<&ServiceName>)>,
-) -> NodeInstances {
-    let Some((previous, changed)) = previous else {
-        return ordered(catalog.nodes.keys().cloned().collect(), services.values());
+/// The services whose definition is not the very one that was there before, new and gone ones included.
+fn changed_services<'a>(catalog: &'a Catalog, before: Option<&'a Catalog>) -> BTreeSet<&'a ServiceName> {
+    let Some(before) = before else { return catalog.services.keys().collect() };
+    let is_other = |name: &ServiceName, entry: &Arc<ServiceEntry>, than: &Catalog| {
+        than.services.get(name).is_none_or(|other| !Arc::ptr_eq(other, entry))
     };
-    let touched_by = |service: &&ServiceName| {
-        let sides = [previous.services.get(*service), services.get(*service)];
-        sides.into_iter().flatten().flat_map(|service| service.instances.keys().cloned()).collect::<Vec<_>>()
-    };
-    let touched: BTreeSet<NodeName> = changed.iter().flat_map(touched_by).collect();
-    let mut nodes = previous.nodes.clone();
-    let on_touched = services.values().filter(|service| {
-        touched.len() > 64 || service.instances.keys().any(|node| touched.contains(node))
-    });
-    nodes.extend(ordered(touched.clone(), on_touched));
-    nodes
+    let new = catalog.services.iter().filter(|(name, entry)| is_other(name, entry, before));
+    let old = before.services.iter().filter(|(name, entry)| is_other(name, entry, catalog));
+    new.chain(old).map(|(name, _)| name).collect()
 }
 
+/// The nodes that a changed service runs on or ran on, with their instances in dependency order.
+fn renewed_nodes(
+    previous: &Desired,
+    services: &BTreeMap<ServiceName, Arc<ServiceInstances>>,
+    changed: &BTreeSet<&ServiceName>,
+) -> NodeInstances {
+    let versions = |name: &&ServiceName| [previous.services.get(*name), services.get(*name)];
+    let nodes: BTreeSet<&NodeName> =
+        changed.iter().flat_map(versions).flatten().flat_map(|service| service.instances.keys()).collect();
+    let there = nodes.iter().filter_map(|node| previous.nodes.get(*node)).flat_map(|instances| instances.iter());
+    let names: BTreeSet<&ServiceName> =
+        there.map(|instance| &instance.ensure.service).chain(changed.iter().copied()).collect();
+    ordered(nodes.into_iter().cloned(), names.into_iter().filter_map(|name| services.get(name)))
+}
+
+/// The instances of `services` on each of `nodes`, in dependency order.
 fn ordered<'a>(
-    nodes: BTreeSet<NodeName>,
+    nodes: impl Iterator<Item = NodeName>,
     services: impl Iterator<Item = &'a Arc<ServiceInstances>>,
 ) -> NodeInstances {
     let mut by_node: BTreeMap<NodeName, BTreeMap<&ServiceName, &Arc<Instance>>> =
-        nodes.into_iter().map(|node| (node, BTreeMap::new())).collect();
+        nodes.map(|node| (node, BTreeMap::new())).collect();
     for service in services {
         for (node, instance) in &service.instances {
             if let Some(instances) = by_node.get_mut(node) {

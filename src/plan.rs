@@ -113,12 +113,7 @@ impl Step {
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
     pub fn same_effect(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Ensure(a), Self::Ensure(b)) => {
-                let Ensure { service, project, digest, after, health_within, because: _, .. } = a;
-                // `digest` covers the model, the files, the containers, the state and the file-change rule.
-                (service, project, digest, after, health_within)
-                    == (&b.service, &b.project, &b.digest, &b.after, &b.health_within)
-            }
+            (Self::Ensure(a), Self::Ensure(b)) => a.same_effect(b),
             (Self::Remove(a), Self::Remove(b)) => (&a.service, &a.project) == (&b.service, &b.project),
             _ => false,
         }
@@ -151,6 +146,17 @@ pub struct Ensure {
     pub on_file_change: OnFileChange,
     /// What changed when this step took its present form.
     pub because: Vec<Reason>,
+}
+
+impl Ensure {
+    /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
+    pub fn same_effect(&self, other: &Self) -> bool {
+        let Self { service, project, digest, after, health_within, because: _, .. } = self;
+        // `digest` covers the model, the files, the containers, the state and the file-change rule.
+        digest == &other.digest
+            && (service, project, after, health_within)
+                == (&other.service, &other.project, &other.after, &other.health_within)
+    }
 }
 
 /// An instance that must go.

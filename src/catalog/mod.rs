@@ -118,7 +118,7 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     };
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
-    found.extend(references::check(&catalog));
+    found.extend(references::check(&catalog, previous));
     found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
     (catalog, found)
 }

@@ -1,6 +1,7 @@
 //! Do names lead somewhere? References between definitions, and cycles among them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Catalog, ServiceEntry, services};
 use crate::definition::Located;
@@ -53,13 +54,22 @@ fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Featu
     Some(diagnostic.help("create it, or remove `overlay`"))
 }
 
-/// References of services, and cycles of `depends_on`.
-pub(super) fn check(catalog: &Catalog) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for entry in catalog.services.values() {
-        found.extend(check_service(catalog, entry));
-    }
-    found.extend(cycles(catalog));
+/// References of services, and cycles of `depends_on`. `previous` is a catalog without mistakes: an entry that it has
+/// too, on the same ground and among services of the same names, was checked then.
+pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagnostic> {
+    let comparable = previous.filter(|before| {
+        before.same_ground(catalog) && before.services.keys().eq(catalog.services.keys())
+    });
+    let new: Vec<(&ServiceName, &Arc<ServiceEntry>)> = match comparable {
+        Some(before) => {
+            let pairs = catalog.services.iter().zip(before.services.values());
+            pairs.filter(|((_, entry), old)| !Arc::ptr_eq(entry, old)).map(|(new, _)| new).collect()
+        }
+        None => catalog.services.iter().collect(),
+    };
+    let mut found: Vec<Diagnostic> = new.iter().flat_map(|(_, entry)| check_service(catalog, entry)).collect();
+    // A new circle goes through a new entry.
+    found.extend(cycles(catalog, new.iter().map(|(name, _)| *name)));
     found
 }
 
@@ -88,31 +98,11 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
             found.push(unknown_name("service", name.as_str(), known, "services/", place(&["depends_on"], index)));
         }
     }
-    if service.place.nodes.is_empty() {
-        let place = catalog.place(&entry.definition, &[Step::Key("place"), Step::Key("nodes")]);
-        let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
-        found.push(Diagnostic::warning("placed-nowhere", place, message).help("name at least one node"));
-    }
-    found.extend(twice(&service.place.nodes).map(|(index, name)| named_twice(name.as_str(), place(&["place", "nodes"], index))));
-    found.extend(twice(&service.depends_on).map(|(index, name)| named_twice(name.as_str(), place(&["depends_on"], index))));
-    found.extend(
-        twice(service.features.as_deref().unwrap_or_default())
-            .map(|(index, name)| named_twice(name.as_str(), place(&["features"], index))),
-    );
     found
 }
 
 fn unknown<T>(names: &[T], is_known: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {
     names.iter().enumerate().filter(move |(_, name)| !is_known(name))
-}
-
-fn twice<T: Ord>(names: &[T]) -> impl Iterator<Item = (usize, &T)> {
-    let mut seen = BTreeSet::new();
-    names.iter().enumerate().filter(move |(_, name)| !seen.insert(*name))
-}
-
-fn named_twice(name: &str, place: Place) -> Diagnostic {
-    Diagnostic::error("named-twice", place, format!("`{name}` is named twice")).help("name it once")
 }
 
 fn unknown_name<'a>(
@@ -143,11 +133,11 @@ fn unknown_control(catalog: &Catalog, name: &str, place: Place) -> Diagnostic {
     unknown_name("control", name, catalog.controls.keys().map(|name| name.as_str()), "controls/", place)
 }
 
-/// Each cycle of `depends_on` once, as a path, at its first service by name.
-fn cycles(catalog: &Catalog) -> Vec<Diagnostic> {
+/// Each circle of `depends_on` that can be reached from these services, as a path.
+fn cycles<'a>(catalog: &'a Catalog, from: impl Iterator<Item = &'a ServiceName>) -> Vec<Diagnostic> {
     let mut colours: BTreeMap<&ServiceName, bool> = BTreeMap::new();
     let mut found = Vec::new();
-    for name in catalog.services.keys() {
+    for name in from {
         search(catalog, name, &mut Vec::new(), &mut colours, &mut found);
     }
     found

@@ -77,6 +77,7 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
         None => return (None, found),
     };
     found.extend(check_folder(tree, folder, &definition));
+    found.extend(check_lists(tree, &definition));
     match compose_source(catalog, folder, &definition) {
         Ok(source) => {
             // What is only a warning stays with the entry, so that it is told again while the entry stands.
@@ -109,6 +110,33 @@ fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Opt
         Diagnostic::error("service-folder-mismatch", place, message)
             .help(format!("write `service: {expected}`, or rename the folder to services/{name}"))
     })
+}
+
+/// What can be said of the lists of a definition without a look at any other.
+fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
+    let service = &definition.value;
+    let place = |fields: &[&'static str], index: Option<usize>| {
+        let keys = fields.iter().map(|field| Step::Key(field)).chain(index.map(Step::Item));
+        super::place(tree, definition, &keys.collect::<Vec<_>>())
+    };
+    let mut found = Vec::new();
+    if service.place.nodes.is_empty() {
+        let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
+        let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
+        found.push(diagnostic.help("name at least one node"));
+    }
+    let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
+        let mut seen = BTreeSet::new();
+        for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
+            let diagnostic = Diagnostic::error("named-twice", place(fields, Some(index)), format!("`{name}` is named twice"));
+            found.push(diagnostic.help("name it once"));
+        }
+    };
+    named_twice(&["place", "nodes"], service.place.nodes.iter().map(|name| name.as_str()).collect());
+    named_twice(&["depends_on"], service.depends_on.iter().map(|name| name.as_str()).collect());
+    named_twice(&["features"], service.features.iter().flatten().map(|name| name.as_str()).collect());
+    named_twice(&["controls"], service.controls.iter().flatten().map(|name| name.as_str()).collect());
+    found
 }
 
 fn compose_source(

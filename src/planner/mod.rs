@@ -13,7 +13,7 @@ mod succession;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Instance};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Step};
 use crate::status::{NodeStatus, Reported};
@@ -62,6 +62,9 @@ pub struct Planned {
 pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
     let previous = situation.plans.get(node).map(|plan| &**plan);
     let status = situation.status(node);
+    if stands(situation, node, previous, status) {
+        return Planned::default();
+    }
     let mut waiting = BTreeMap::new();
     let mut steps = ensure::steps(situation, node, previous, &mut waiting);
     let removals = removal::steps(situation, node, previous, &steps);
@@ -69,6 +72,23 @@ pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
     let steps = order::ordered(steps);
     let plan = succession::succeed(situation.revision, node, steps, previous, status);
     Planned { plan: plan.map(Arc::new), waiting }
+}
+
+/// Whether the last plan says all of it already, step by step. It only saves time: a node that does not stand so is
+/// planned, and may come to the same end.
+fn stands(
+    situation: &Situation<'_>,
+    node: &NodeName,
+    previous: Option<&NodePlan>,
+    status: Option<&NodeStatus>,
+) -> bool {
+    let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else { return false };
+    let wanted = situation.desired.nodes.get(node).map(|instances| instances.iter()).into_iter().flatten();
+    let standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status));
+    let mut standing = standing.map(Step::as_ensure);
+    let same = |instance: &Arc<Instance>| standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure));
+    let all_same = wanted.map(same).all(|same| same);
+    all_same && standing.next().is_none()
 }
 
 /// The step that the previous plan has for a service.

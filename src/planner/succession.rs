@@ -14,8 +14,7 @@ pub(super) fn succeed(
     previous: Option<&NodePlan>,
     status: Option<&NodeStatus>,
 ) -> Option<NodePlan> {
-    let accepted = status.and_then(|status| status.accepted);
-    let ahead = accepted.filter(|accepted| is_ahead(*accepted, previous));
+    let ahead = ahead(previous, status);
     let unchanged = match previous {
         Some(previous) => says_the_same(previous, &steps, status),
         None => steps.is_empty(),
@@ -27,6 +26,11 @@ pub(super) fn succeed(
     let generation = ahead.map_or(last, |ahead| ahead.generation.max(last)).next();
     let parent = previous.map(|plan| plan.digest);
     Some(NodePlan::new(node.clone(), generation, parent, revision.clone(), steps))
+}
+
+/// The plan that the agent holds, if this store does not know it to be older.
+pub(super) fn ahead(previous: Option<&NodePlan>, status: Option<&NodeStatus>) -> Option<PlanId> {
+    status.and_then(|status| status.accepted).filter(|accepted| is_ahead(*accepted, previous))
 }
 
 /// Whether the agent holds a plan that this store does not know to be older: the store was restored from a backup.
