@@ -55,10 +55,14 @@ fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut
             let services = model.as_ref().ok().and_then(|model| model.get("services")?.as_object());
             let names: Option<BTreeSet<&str>> = services.map(|map| map.keys().map(String::as_str).collect());
             let specified: BTreeSet<&str> = ensure.containers.keys().map(|name| &**name).collect();
-            require(names == Some(specified), format!("the containers of `{service}` are not those of its model"));
+            require(
+                names == Some(specified),
+                format!("the containers of `{service}` are not those of its model"),
+            );
             require(ensure.health_within > 0, format!("`{service}` has no time to become healthy"));
             for path in ensure.files.keys() {
-                let inside = !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+                let inside =
+                    !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
                 require(inside, format!("`{path}` of `{service}` leaves the folder of the instance"));
             }
         }

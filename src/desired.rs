@@ -64,7 +64,10 @@ impl Desired {
             let Some(entry) = catalog.services.get(*name) else { continue };
             match render(catalog, entry) {
                 Ok(instances) => {
-                    services.insert((*name).clone(), Arc::new(ServiceInstances { entry: entry.clone(), instances }));
+                    services.insert(
+                        (*name).clone(),
+                        Arc::new(ServiceInstances { entry: entry.clone(), instances }),
+                    );
                 }
                 Err(diagnostics) => found.extend(diagnostics),
             }
@@ -104,11 +107,13 @@ impl Desired {
         let place = instance.rendered.place_of(&self.tree, &keys)?;
         Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
     }
-
 }
 
 /// The instances of one service, rendered once for each distinct set of values that its files use.
-fn render(catalog: &Catalog, entry: &Arc<ServiceEntry>) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
+fn render(
+    catalog: &Catalog,
+    entry: &Arc<ServiceEntry>,
+) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
     let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
     let mut instances = BTreeMap::new();
     let mut found = Vec::new();
@@ -200,7 +205,8 @@ fn renewed_nodes(
     let versions = |name: &&ServiceName| [previous.services.get(*name), services.get(*name)];
     let nodes: BTreeSet<&NodeName> =
         changed.iter().flat_map(versions).flatten().flat_map(|service| service.instances.keys()).collect();
-    let there = nodes.iter().filter_map(|node| previous.nodes.get(*node)).flat_map(|instances| instances.iter());
+    let there =
+        nodes.iter().filter_map(|node| previous.nodes.get(*node)).flat_map(|instances| instances.iter());
     let names: BTreeSet<&ServiceName> =
         there.map(|instance| &instance.ensure.service).chain(changed.iter().copied()).collect();
     ordered(nodes.into_iter().cloned(), names.into_iter().filter_map(|name| services.get(name)))

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// How much a finding weighs. Only an error keeps a commit from being applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The commit is not applied.
@@ -120,10 +122,9 @@ impl Diagnostic {
 impl Ord for Diagnostic {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |d: &Self| (d.place.clone(), d.severity, d.code.clone());
-        key(self)
-            .cmp(&key(other))
-            .then_with(|| self.message.cmp(&other.message))
-            .then_with(|| (&self.label, &self.notes, &self.help).cmp(&(&other.label, &other.notes, &other.help)))
+        key(self).cmp(&key(other)).then_with(|| self.message.cmp(&other.message)).then_with(|| {
+            (&self.label, &self.notes, &self.help).cmp(&(&other.label, &other.notes, &other.help))
+        })
     }
 }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, RunState, Step};
-use crate::status::{Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome};
+use crate::status::{
+    Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
+};
 
 /// The whole picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -84,7 +86,9 @@ pub struct NodeView {
 }
 
 /// The state of a node in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// Heard within three heartbeats, and everything is as its newest plan says.
@@ -119,7 +123,9 @@ pub struct InstanceView {
 }
 
 /// The state of an instance in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// As the plan says, and healthy.
@@ -215,7 +221,10 @@ fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
     let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
     let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
     for step in steps {
-        let gone = facts.status().zip(facts.plan).is_some_and(|(status, plan)| status.has_done(plan, step.service(), None));
+        let gone = facts
+            .status()
+            .zip(facts.plan)
+            .is_some_and(|(status, plan)| status.has_done(plan, step.service(), None));
         if !(gone && matches!(step, Step::Remove(_))) {
             views.insert(step.service().clone(), step_view(facts, step));
         }
@@ -226,7 +235,9 @@ fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
         view.message = Some(reason.clone());
     }
     let observed = facts.status().map(|status| &status.instances);
-    for service in observed.into_iter().flatten().filter(|(_, containers)| !containers.is_empty()).map(|(name, _)| name) {
+    for service in
+        observed.into_iter().flatten().filter(|(_, containers)| !containers.is_empty()).map(|(name, _)| name)
+    {
         views.entry(service.clone()).or_insert_with(|| InstanceView {
             message: Some("runs here and is in no plan; it is left alone".into()),
             ..blank(facts, service)

@@ -120,7 +120,9 @@ name_type!(
 );
 
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Revision(Arc<str>);
 
@@ -171,14 +173,31 @@ impl fmt::Display for Revision {
 }
 
 /// The number of a node's plan. It only rises; 0 means that no plan was ever made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
 impl Generation {
     /// The one after this.
     pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).expect("2^64 plans are never reached: one each nanosecond would take 584 years"))
+        Self(
+            self.0
+                .checked_add(1)
+                .expect("2^64 plans are never reached: one each nanosecond would take 584 years"),
+        )
     }
 }
 

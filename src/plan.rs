@@ -48,7 +48,8 @@ impl NodePlan {
         revision: Revision,
         steps: Vec<Step>,
     ) -> Self {
-        let mut plan = Self { schema: SCHEMA, node, generation, parent, revision, steps, digest: Digest::of("") };
+        let mut plan =
+            Self { schema: SCHEMA, node, generation, parent, revision, steps, digest: Digest::of("") };
         plan.digest = plan.content_digest();
         plan
     }
@@ -177,7 +178,9 @@ pub struct Remove {
 }
 
 /// Whether the containers of a service run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// Created and started.
@@ -188,7 +191,9 @@ pub enum RunState {
 }
 
 /// What a change of nothing but file content does to the containers that mount the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFileChange {
     /// A new container.
@@ -230,7 +235,9 @@ pub struct ContainerSpec {
 
 /// A digest together with the version of the rule that made it, written `1:sha256:…`. Digests of different rules
 /// cannot be compared, so a container that carries one of another rule is adopted instead of recreated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerDigest {
     /// Version of the rule.

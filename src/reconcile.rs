@@ -39,7 +39,11 @@ impl Definitions {
     /// # Errors
     ///
     /// All findings, in order, if one of them is an error.
-    pub fn load(revision: Revision, tree: &Arc<Tree>, previous: Option<&Self>) -> Result<Self, Vec<Diagnostic>> {
+    pub fn load(
+        revision: Revision,
+        tree: &Arc<Tree>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));
         findings.extend(govern::findings(&catalog));
         let before = previous.map(|previous| (&previous.catalog, &previous.desired));
@@ -86,7 +90,8 @@ pub struct Outcome {
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     let Inputs { definitions, plans, reported, .. } = *inputs;
-    let situation = Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
+    let situation =
+        Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
     let mut outcome = Outcome::default();
     for node in situation.nodes() {
         let planned = planner::plan(&situation, node);
@@ -129,7 +134,8 @@ fn content_of<'a>(
     plan: &'a NodePlan,
     ensure: &'a Ensure,
 ) -> impl Iterator<Item = (Digest, Arc<[u8]>)> + 'a {
-    let instance = desired.instance(&plan.node, &ensure.service).filter(|one| one.ensure.digest == ensure.digest);
+    let instance =
+        desired.instance(&plan.node, &ensure.service).filter(|one| one.ensure.digest == ensure.digest);
     let files = instance.into_iter().flat_map(|instance| instance.rendered.files.values());
     files.map(|file| (file.reference.digest, file.content.clone()))
 }

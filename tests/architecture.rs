@@ -83,7 +83,8 @@ fn a_module_imports_only_modules_above_it() {
         for (path, text) in files_of(module) {
             for name in imported(without_tests(&text)) {
                 if modules[position + 1..].contains(&name) {
-                    broken.push(format!("{} imports `{name}`, which stands below `{module}`", path.display()));
+                    broken
+                        .push(format!("{} imports `{name}`, which stands below `{module}`", path.display()));
                 }
             }
         }
@@ -94,7 +95,8 @@ fn a_module_imports_only_modules_above_it() {
 #[test]
 fn the_core_reaches_nothing_outside_the_process() {
     let modules = modules();
-    let shell = modules.iter().position(|module| module == FIRST_OF_SHELL).expect("the shell begins somewhere");
+    let shell =
+        modules.iter().position(|module| module == FIRST_OF_SHELL).expect("the shell begins somewhere");
     let mut broken = Vec::new();
     for (path, text) in modules[..shell].iter().flat_map(|module| files_of(module)) {
         let code = without_tests(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -116,8 +118,10 @@ fn every_module_of_the_library_is_in_the_map() {
         folders.push(name.trim_end_matches(".rs").to_owned());
     }
     let modules = modules();
-    let missing: Vec<&String> =
-        folders.iter().filter(|name| !["lib", "main"].contains(&name.as_str()) && !modules.contains(name)).collect();
+    let missing: Vec<&String> = folders
+        .iter()
+        .filter(|name| !["lib", "main"].contains(&name.as_str()) && !modules.contains(name))
+        .collect();
     assert!(missing.is_empty(), "not in src/lib.rs: {missing:?}");
 }
 
@@ -141,6 +145,7 @@ fn a_file_can_be_read_in_one_sitting() {
     collect(&root.join("src"), &mut paths);
     collect(&root.join("agent/src"), &mut paths);
     let lines = |path: &PathBuf| std::fs::read_to_string(path).expect("it was just listed").lines().count();
-    let long: Vec<_> = paths.iter().map(|path| (lines(path), path)).filter(|(lines, _)| *lines > 600).collect();
+    let long: Vec<_> =
+        paths.iter().map(|path| (lines(path), path)).filter(|(lines, _)| *lines > 600).collect();
     assert!(long.is_empty(), "over 600 lines: {long:?}");
 }

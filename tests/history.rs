@@ -72,7 +72,12 @@ fn tree(models: &[Model; SERVICES]) -> Arc<Tree> {
     files.extend(NODES.map(|node| (format!("nodes/{node}.yaml"), format!("node: {node}\n"))));
     for (number, model) in models.iter().enumerate().filter(|(_, model)| model.there) {
         let name = name(number);
-        let nodes: Vec<&str> = NODES.into_iter().enumerate().filter(|(bit, _)| model.nodes >> bit & 1 == 1).map(|(_, node)| node).collect();
+        let nodes: Vec<&str> = NODES
+            .into_iter()
+            .enumerate()
+            .filter(|(bit, _)| model.nodes >> bit & 1 == 1)
+            .map(|(_, node)| node)
+            .collect();
         let needs = |other: &usize| models[*other].there && model.depends_on >> *other & 1 == 1;
         let depends_on: Vec<String> = (0..number).filter(needs).map(self::name).collect();
         let project = if model.project { format!("name: other-{name}\n") } else { String::new() };
@@ -152,7 +157,8 @@ impl Fleet {
 
     fn report(&mut self, plan: &NodePlan, failed: u8) {
         let result = |(number, step): (usize, &Step)| {
-            let outcome = if failed >> number & 1 == 1 { StepOutcome::Failed } else { StepOutcome::Satisfied };
+            let outcome =
+                if failed >> number & 1 == 1 { StepOutcome::Failed } else { StepOutcome::Satisfied };
             let digest = step.as_ensure().map(|ensure| ensure.digest);
             (step.service().clone(), StepResult { digest, outcome, message: None })
         };
@@ -166,7 +172,9 @@ impl Fleet {
             steps: plan.steps.iter().enumerate().map(result).collect(),
             instances: BTreeMap::new(),
         };
-        self.reported.nodes.insert(plan.node.clone(), ReportedNode { status: Arc::new(status), heard_at: self.now });
+        self.reported
+            .nodes
+            .insert(plan.node.clone(), ReportedNode { status: Arc::new(status), heard_at: self.now });
     }
 
     /// One pass, with everything that must hold of it.
@@ -176,7 +184,8 @@ impl Fleet {
             let previous = self.plans.get(&plan.node).map(|plan| &**plan);
             let status = self.reported.nodes.get(&plan.node).map(|reported| &*reported.status);
             prop_assert_eq!(check::violations(plan, previous, status), Vec::<String>::new());
-            let again: NodePlan = serde_json::from_slice(&serde_json::to_vec(&**plan).expect("a plan is JSON")).expect("JSON");
+            let again: NodePlan =
+                serde_json::from_slice(&serde_json::to_vec(&**plan).expect("a plan is JSON")).expect("JSON");
             prop_assert_eq!(&again, &**plan, "a plan survives the wire");
             prop_assert_eq!(again.content_digest(), plan.digest);
             self.plans.insert(plan.node.clone(), plan.clone());

@@ -21,7 +21,10 @@ fn every_field_is_in_the_document() {
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
         std::fs::write(&path, &expected).expect("the document can be written");
     }
-    assert!(text == expected, "run `UPDATE_GOLDENS=1 cargo test --test repository_format` and read what changed");
+    assert!(
+        text == expected,
+        "run `UPDATE_GOLDENS=1 cargo test --test repository_format` and read what changed"
+    );
 }
 
 /// Replaces what stands between the markers of a form.
@@ -59,7 +62,8 @@ fn resolved<'a>(root: &'a Value, field: &'a Value) -> &'a Value {
     if let Some(name) = field["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
         return resolved(root, &root["$defs"][name]);
     }
-    let choices = field["anyOf"].as_array().filter(|choices| choices.iter().any(|choice| choice["type"] == "null"));
+    let choices =
+        field["anyOf"].as_array().filter(|choices| choices.iter().any(|choice| choice["type"] == "null"));
     match choices.and_then(|choices| choices.iter().find(|choice| choice["type"] != "null")) {
         Some(choice) => resolved(root, choice),
         None => field,
@@ -75,11 +79,14 @@ fn kind(root: &Value, field: &Value) -> String {
         return format!("`{constant}`");
     }
     if let Some(values) = field["enum"].as_array() {
-        let words: Vec<String> = values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
+        let words: Vec<String> =
+            values.iter().filter_map(Value::as_str).map(|word| format!("`{word}`")).collect();
         return words.join(" or ");
     }
     let types: Vec<&str> = match &field["type"] {
-        Value::Array(types) => types.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect(),
+        Value::Array(types) => {
+            types.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").collect()
+        }
         other => other.as_str().into_iter().collect(),
     };
     let word = |kind: &&str| match *kind {

@@ -37,8 +37,8 @@ use gitops::plan::{NodePlan, RunState, Step};
 use gitops::reconcile::{Definitions, Inputs, Outcome, reconcile};
 use gitops::render;
 use gitops::status::{
-    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA,
-    StepOutcome, StepResult,
+    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Reported, ReportedNode,
+    SCHEMA, StepOutcome, StepResult,
 };
 use gitops::tree::{BlobId, Entry, EntryKind, Tree};
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,8 @@ fn scenarios_say_what_their_goldens_say() {
 fn text_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the folder of scenarios is there");
     let paths = entries.map(|entry| entry.expect("the folder can be read").path());
-    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
     paths.sort();
     paths
 }
@@ -65,7 +66,9 @@ fn check_scenario(path: &Path) -> Result<(), String> {
     let script = std::fs::read_to_string(path).expect("a scenario is UTF-8");
     let mut world = World::new();
     for (number, (command, body)) in commands(&script).into_iter().enumerate() {
-        world.run(&command, &body).map_err(|error| format!("{name}: command {} `{command}`: {error}", number + 1))?;
+        world
+            .run(&command, &body)
+            .map_err(|error| format!("{name}: command {} `{command}`: {error}", number + 1))?;
     }
     let invariants = world.invariants();
     let golden_path = path.with_extension("golden");
@@ -132,7 +135,8 @@ impl World {
             ["submodule", path] => self.put(path, b"", EntryKind::Submodule),
             ["size", path, bytes] => {
                 let size = bytes.parse().map_err(|_| "the size is a number of bytes")?;
-                let entry = Entry { size, content: None, id: BlobId::of(bytes.as_bytes()), ..Entry::default() };
+                let entry =
+                    Entry { size, content: None, id: BlobId::of(bytes.as_bytes()), ..Entry::default() };
                 self.files.insert((*path).to_owned(), entry);
             }
             ["delete", path] => _ = self.files.remove(*path).ok_or("no such file")?,
@@ -168,7 +172,12 @@ impl World {
     }
 
     fn put(&mut self, path: &str, content: &[u8], kind: EntryKind) {
-        let entry = Entry { id: BlobId::of(content), kind, size: content.len() as u64, content: Some(content.into()) };
+        let entry = Entry {
+            id: BlobId::of(content),
+            kind,
+            size: content.len() as u64,
+            content: Some(content.into()),
+        };
         self.files.insert(path.to_owned(), entry);
     }
 
@@ -182,7 +191,8 @@ impl World {
     }
 
     fn tree(&self) -> Arc<Tree> {
-        let entries = self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone())).collect();
+        let entries =
+            self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone())).collect();
         Arc::new(Tree { entries, ..Tree::default() })
     }
 
@@ -253,7 +263,8 @@ impl World {
 
     fn nothing_waits(&self, outcome: &Outcome) -> Result<(), String> {
         let instances = outcome.nodes.iter().flat_map(|node| &node.instances);
-        let mut waiting = instances.filter(|instance| instance.state == gitops::fleet::InstanceState::Waiting);
+        let mut waiting =
+            instances.filter(|instance| instance.state == gitops::fleet::InstanceState::Waiting);
         match waiting.next() {
             Some(instance) => Err(format!("`{}` waits for ever: {:?}", instance.service, instance.message)),
             None => Ok(()),
@@ -308,9 +319,14 @@ fn instances(outcome: &Outcome) -> String {
     let mut text = String::new();
     for node in &outcome.nodes {
         for instance in &node.instances {
-            let message = instance.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let message =
+                instance.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             let state = format!("{:?}", instance.state).to_lowercase();
-            let _ = writeln!(text, "{} on {}: {state} {}/{}{message}", instance.service, node.node, instance.running, instance.wanted);
+            let _ = writeln!(
+                text,
+                "{} on {}: {state} {}/{}{message}",
+                instance.service, node.node, instance.running, instance.wanted
+            );
         }
     }
     text

@@ -19,7 +19,9 @@ use gitops::git::{Access, Mirror, MirrorConfig, Repository, Scope, TreeCache};
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{NodePlan, Step};
 use gitops::reconcile::{Definitions, Inputs, Outcome, reconcile};
-use gitops::status::{AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult};
+use gitops::status::{
+    AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
+};
 use gitops::store::sqlite::{self, SqliteStore};
 use gitops::store::{Publication, Published, Store};
 use gitops::tree::Tree;
@@ -34,7 +36,13 @@ fn main() {
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let size = if quick { Size { services: 60, nodes: 10, instances: 3 } } else { W10K };
     let runs = if quick { 2 } else { 30 };
-    println!("{} services, {} instances, {} nodes; {}", size.services, size.services * size.instances, size.nodes, machine());
+    println!(
+        "{} services, {} instances, {} nodes; {}",
+        size.services,
+        size.services * size.instances,
+        size.nodes,
+        machine()
+    );
     sample::head();
     let estate = Estate::new(size, runs);
     cold_start(&estate, runs.min(10));
@@ -53,7 +61,11 @@ fn machine() -> String {
         line.split(':').nth(1).unwrap_or("unknown").trim().to_owned()
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!("{cores} cores of {}, {} of memory", read("/proc/cpuinfo", "model name"), read("/proc/meminfo", "MemTotal"))
+    format!(
+        "{cores} cores of {}, {} of memory",
+        read("/proc/cpuinfo", "model name"),
+        read("/proc/meminfo", "MemTotal")
+    )
 }
 
 /// A bare repository, its mirror, and a commit for each run.
@@ -79,7 +91,8 @@ impl Estate {
         };
         let mirror = Mirror::open(config).expect("a mirror");
         mirror.fetch(&AtomicBool::new(false)).expect("the repository is there");
-        let revisions = workload::revisions(&origin).iter().map(|id| id.parse().expect("a commit id")).collect();
+        let revisions =
+            workload::revisions(&origin).iter().map(|id| id.parse().expect("a commit id")).collect();
         Self { folder, mirror, revisions, runtime: Runtime::new().expect("a runtime") }
     }
 
@@ -138,7 +151,8 @@ fn acked(plans: &Plans) -> Reported {
             instances: BTreeMap::new(),
         }
     };
-    let reported = |plan: &Arc<NodePlan>| ReportedNode { status: Arc::new(status(plan)), heard_at: clock::now() };
+    let reported =
+        |plan: &Arc<NodePlan>| ReportedNode { status: Arc::new(status(plan)), heard_at: clock::now() };
     Reported { nodes: plans.iter().map(|(node, plan)| (node.clone(), reported(plan))).collect() }
 }
 
@@ -151,14 +165,22 @@ fn cold_start(estate: &Estate, runs: usize) {
         (definitions, outcome)
     };
     sample::row("cold start: bare mirror to plans", runs, "≤ 500 ms", |_| (), whole);
-    sample::row("… of that: read every blob", runs, "", |_| (), |()| estate.tree(0, &mut TreeCache::default()));
+    sample::row(
+        "… of that: read every blob",
+        runs,
+        "",
+        |_| (),
+        |()| estate.tree(0, &mut TreeCache::default()),
+    );
     let tree = estate.tree(0, &mut TreeCache::default());
     sample::row("… of that: parse, check and render", runs, "", |_| (), |()| estate.load(0, &tree, None));
     let definitions = estate.load(0, &tree, None);
     sample::row("… of that: plan every node", runs, "", |_| (), |()| pass(&definitions, &none, &silent));
     let outcome = pass(&definitions, &none, &silent);
     let store = |run| estate.store(&format!("cold-{run}"));
-    sample::row("publish every plan, durable", runs.min(5), "", store, |store| estate.publish(&store, &definitions, &outcome));
+    sample::row("publish every plan, durable", runs.min(5), "", store, |store| {
+        estate.publish(&store, &definitions, &outcome)
+    });
 }
 
 fn warm(estate: &Estate, runs: usize) {
@@ -168,11 +190,17 @@ fn warm(estate: &Estate, runs: usize) {
     let first = pass(&definitions, &plans, &Reported::default());
     taken_over(&mut plans, &first);
     let reported = acked(&plans);
-    sample::row("full replan, warm, nothing to do", runs, "≤ 30 ms", |_| (), |()| {
-        let outcome = pass(&definitions, &plans, &reported);
-        assert!(outcome.plans.is_empty());
-        outcome
-    });
+    sample::row(
+        "full replan, warm, nothing to do",
+        runs,
+        "≤ 30 ms",
+        |_| (),
+        |()| {
+            let outcome = pass(&definitions, &plans, &reported);
+            assert!(outcome.plans.is_empty());
+            outcome
+        },
+    );
 }
 
 fn one_file(estate: &Estate, runs: usize) {
@@ -239,25 +267,43 @@ impl Stages {
 fn offline_diff(estate: &Estate, runs: usize) {
     let last = estate.revisions.len() - 1;
     let repository = Repository::discover(&estate.folder.path().join("origin.git")).expect("it is there");
-    sample::row("diff of two revisions of the whole, in process", runs, "≤ 500 ms", |_| (), |()| {
-        let mut cache = TreeCache::default();
-        let mut load = |revision: &Revision, previous: Option<&Definitions>| {
-            let tree = repository.tree(revision, &Scope::default(), &mut cache).expect("it is there");
-            Definitions::load(revision.clone(), &Arc::new(tree), previous).expect("the workload is valid")
-        };
-        let old = load(&estate.revisions[0], None);
-        let new = load(&estate.revisions[last], Some(&old));
-        let diff = diff::between(&old.desired, &new.desired);
-        assert!(!diff.changes.is_empty());
-        (old, new, diff)
-    });
+    sample::row(
+        "diff of two revisions of the whole, in process",
+        runs,
+        "≤ 500 ms",
+        |_| (),
+        |()| {
+            let mut cache = TreeCache::default();
+            let mut load = |revision: &Revision, previous: Option<&Definitions>| {
+                let tree = repository.tree(revision, &Scope::default(), &mut cache).expect("it is there");
+                Definitions::load(revision.clone(), &Arc::new(tree), previous).expect("the workload is valid")
+            };
+            let old = load(&estate.revisions[0], None);
+            let new = load(&estate.revisions[last], Some(&old));
+            let diff = diff::between(&old.desired, &new.desired);
+            assert!(!diff.changes.is_empty());
+            (old, new, diff)
+        },
+    );
 }
 
 fn commands(estate: &Estate, runs: usize) {
     let clone = estate.folder.path().join("clone");
     workload::git(estate.folder.path(), &["clone", "--quiet", "origin.git", "clone"]);
-    sample::row("`gitops validate` of the work tree", runs, "≤ 800 ms", |_| (), |()| gitops(&clone, &["validate"]));
-    sample::row("`gitops validate --rev HEAD`", runs, "≤ 800 ms", |_| (), |()| gitops(&clone, &["validate", "--rev", "HEAD"]));
+    sample::row(
+        "`gitops validate` of the work tree",
+        runs,
+        "≤ 800 ms",
+        |_| (),
+        |()| gitops(&clone, &["validate"]),
+    );
+    sample::row(
+        "`gitops validate --rev HEAD`",
+        runs,
+        "≤ 800 ms",
+        |_| (),
+        |()| gitops(&clone, &["validate", "--rev", "HEAD"]),
+    );
 }
 
 fn small_repository(runs: usize) {
@@ -267,7 +313,13 @@ fn small_repository(runs: usize) {
     workload::bare_repository(&origin, Size { services: 30, nodes: 5, instances: 2 }, 3);
     workload::git(folder.path(), &["clone", "--quiet", "origin.git", "clone"]);
     let clone = folder.path().join("clone");
-    sample::row("`gitops diff HEAD~1 HEAD` of 30 services", runs, "≤ 30 ms", |_| (), |()| gitops(&clone, &["diff", "HEAD~1", "HEAD"]));
+    sample::row(
+        "`gitops diff HEAD~1 HEAD` of 30 services",
+        runs,
+        "≤ 30 ms",
+        |_| (),
+        |()| gitops(&clone, &["diff", "HEAD~1", "HEAD"]),
+    );
 }
 
 fn gitops(folder: &Path, arguments: &[&str]) {
@@ -278,7 +330,11 @@ fn gitops(folder: &Path, arguments: &[&str]) {
 #[expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
 fn gitops_command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gitops"));
-    command.current_dir(folder).args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command
 }
 
@@ -289,10 +345,12 @@ fn daemon_at_rest(quick: bool) {
     std::fs::create_dir(&origin).expect("a folder");
     workload::bare_repository(&origin, Size { services: 30, nodes: 5, instances: 2 }, 0);
     let arguments = ["serve", "--source", "origin.git", "--state-dir", "state", "--listen", "127.0.0.1:0"];
-    let mut daemon = gitops_command(folder.path(), &arguments).stderr(Stdio::null()).spawn().expect("gitops runs");
+    let mut daemon =
+        gitops_command(folder.path(), &arguments).stderr(Stdio::null()).spawn().expect("gitops runs");
     std::thread::sleep(Duration::from_secs(if quick { 1 } else { 10 }));
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("unknown").trim().to_owned();
+    let resident =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("unknown").trim().to_owned();
     println!("| resident memory of the daemon at rest, 30 services | 1 | {resident} | | | ≤ 15 MB |");
     daemon.kill().expect("it runs");
     daemon.wait().expect("it ends");

@@ -10,7 +10,13 @@ pub(crate) fn head() {
 
 /// Runs `body` so often and prints its times. `prepare` is not timed.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-pub(crate) fn row<T, R>(what: &str, runs: usize, target: &str, mut prepare: impl FnMut(usize) -> T, mut body: impl FnMut(T) -> R) {
+pub(crate) fn row<T, R>(
+    what: &str,
+    runs: usize,
+    target: &str,
+    mut prepare: impl FnMut(usize) -> T,
+    mut body: impl FnMut(T) -> R,
+) {
     let mut times: Vec<Duration> = Vec::with_capacity(runs);
     for run in 0..runs {
         let input = prepare(run);

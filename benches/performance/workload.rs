@@ -44,7 +44,10 @@ pub(crate) fn service(number: usize) -> String {
 
 fn node_file(number: usize) -> String {
     let zone = number % 8;
-    format!("node: {}\ndescription: Machine {number} of the reference workload\nlabels:\n  zone: z{zone}\n", node(number))
+    format!(
+        "node: {}\ndescription: Machine {number} of the reference workload\nlabels:\n  zone: z{zone}\n",
+        node(number)
+    )
 }
 
 fn service_file(size: Size, number: usize) -> String {
@@ -88,7 +91,8 @@ pub(crate) fn bare_repository(path: &Path, size: Size, edits: usize) {
         let path = format!("services/{}/compose.yaml", service(number));
         commit(&mut stream, edit, &[(path, compose_file(number, edit))]);
     }
-    let mut import = git_command(path, &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("git runs");
+    let mut import =
+        git_command(path, &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().expect("git runs");
     import.stdin.take().expect("it is piped").write_all(stream.as_bytes()).expect("git reads");
     assert!(import.wait().expect("git ends").success());
 }
@@ -96,7 +100,12 @@ pub(crate) fn bare_repository(path: &Path, size: Size, edits: usize) {
 fn commit(stream: &mut String, number: usize, files: &[(String, String)]) {
     let message = format!("commit {number}");
     let _ = write!(stream, "commit refs/heads/main\nmark :{}\n", number + 1);
-    let _ = write!(stream, "committer bench <bench@example> {} +0000\ndata {}\n{message}\n", 1_700_000_000 + number, message.len());
+    let _ = write!(
+        stream,
+        "committer bench <bench@example> {} +0000\ndata {}\n{message}\n",
+        1_700_000_000 + number,
+        message.len()
+    );
     if number > 0 {
         let _ = writeln!(stream, "from :{number}");
     }
@@ -118,6 +127,10 @@ pub(crate) fn git(path: &Path, arguments: &[&str]) {
 #[expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
 fn git_command(path: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(path).args(arguments).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    command
+        .current_dir(path)
+        .args(arguments)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
     command
 }

@@ -89,12 +89,15 @@ pub(super) fn overlays(
     features: &BTreeMap<FeatureName, Located<Feature>>,
     found: &mut Vec<Diagnostic>,
 ) -> BTreeMap<Arc<str>, Overlay> {
-    let paths: BTreeSet<&Arc<str>> = features.values().filter_map(|feature| feature.value.overlay.as_ref()).collect();
+    let paths: BTreeSet<&Arc<str>> =
+        features.values().filter_map(|feature| feature.value.overlay.as_ref()).collect();
     let read = |name: &Arc<str>| {
         let path: Arc<str> = format!("features/{name}").into();
-        let documents = yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.documents());
+        let documents =
+            yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.documents());
         let document = documents.map_err(|diagnostics| found.extend(diagnostics)).ok()?.into_iter().next()?;
-        let overlay = Overlay { path, document: document.number, field: None, value: Arc::new(document.value) };
+        let overlay =
+            Overlay { path, document: document.number, field: None, value: Arc::new(document.value) };
         Some((name.clone(), overlay))
     };
     paths.into_iter().filter_map(read).collect()
@@ -111,9 +114,14 @@ pub(super) fn settings(tree: &Tree, found: &mut Vec<Diagnostic>) -> Option<Setti
         return None;
     }
     let content = content(tree, &path, found)?;
-    let settings: Settings = Settings::parse(&path, content).map_err(|diagnostics| found.extend(diagnostics)).ok()?;
+    let settings: Settings =
+        Settings::parse(&path, content).map_err(|diagnostics| found.extend(diagnostics)).ok()?;
     if settings.format != Settings::FORMAT {
-        let message = format!("this repository has format {}, this program knows {}", settings.format, Settings::FORMAT);
+        let message = format!(
+            "this repository has format {}, this program knows {}",
+            settings.format,
+            Settings::FORMAT
+        );
         let diagnostic = Diagnostic::error("unknown-format", Place::file(path), message);
         found.push(diagnostic.help("use a newer version of gitops, or write `format = 1`"));
     }
@@ -124,7 +132,8 @@ pub(super) fn settings(tree: &Tree, found: &mut Vec<Diagnostic>) -> Option<Setti
 fn content<'a>(tree: &'a Tree, path: &Arc<str>, found: &mut Vec<Diagnostic>) -> Option<&'a [u8]> {
     let entry = tree.get(path)?;
     if !matches!(entry.kind, EntryKind::File { .. }) {
-        let diagnostic = Diagnostic::error("not-a-file", Place::file(path.clone()), "this is not a regular file");
+        let diagnostic =
+            Diagnostic::error("not-a-file", Place::file(path.clone()), "this is not a regular file");
         found.push(diagnostic.help("links and submodules are not followed: put the file itself here"));
         return None;
     }

@@ -113,7 +113,9 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     let mut found = over_limits(tree);
     let ground_stands = |paths: &BTreeSet<Arc<str>>| paths.iter().all(|path| path.starts_with("services/"));
     let mut catalog = match (previous, &changed) {
-        (Some(previous), Some(paths)) if ground_stands(paths) => Catalog { tree: tree.clone(), ..previous.clone() },
+        (Some(previous), Some(paths)) if ground_stands(paths) => {
+            Catalog { tree: tree.clone(), ..previous.clone() }
+        }
         _ => ground(tree),
     };
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
@@ -128,10 +130,20 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     let mut found = Vec::new();
     let settings = files::settings(tree, &mut found);
     let nodes = files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
-    let features =
-        files::definitions(tree, "features", "feature", |feature: &Feature| feature.feature.clone(), &mut found);
-    let controls =
-        files::definitions(tree, "controls", "control", |control: &Control| control.control.clone(), &mut found);
+    let features = files::definitions(
+        tree,
+        "features",
+        "feature",
+        |feature: &Feature| feature.feature.clone(),
+        &mut found,
+    );
+    let controls = files::definitions(
+        tree,
+        "controls",
+        "control",
+        |control: &Control| control.control.clone(),
+        &mut found,
+    );
     let settings = settings.unwrap_or(Settings {
         format: Settings::FORMAT,
         name: String::new(),
@@ -193,7 +205,8 @@ fn over_limits(tree: &Tree) -> Vec<Diagnostic> {
         found.push(diagnostic);
     }
     for (path, entry) in tree.entries.iter().filter(|(_, entry)| entry.size > limits.file_bytes) {
-        let message = format!("the file has {} bytes, over the limit of {} bytes", entry.size, limits.file_bytes);
+        let message =
+            format!("the file has {} bytes, over the limit of {} bytes", entry.size, limits.file_bytes);
         let diagnostic = Diagnostic::error("file-too-large", Place::file(path.clone()), message)
             .help("put large content into an image or a volume instead of the definitions repository");
         found.push(diagnostic);

@@ -30,10 +30,14 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     }
     let defaults = &catalog.settings.defaults;
     let settings = || Place::file("gitops.toml");
-    for (_, name) in unknown(defaults.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name)) {
+    for (_, name) in
+        unknown(defaults.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+    {
         found.push(unknown_feature(catalog, name, settings()));
     }
-    for (_, name) in unknown(defaults.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name)) {
+    for (_, name) in
+        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+    {
         found.push(unknown_control(catalog, name.as_str(), settings()));
     }
     found
@@ -44,7 +48,11 @@ fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Featu
     let path = format!("features/{overlay}");
     let place = || catalog.place(feature, &[Step::Key("overlay")]);
     if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        let diagnostic = Diagnostic::error("path-leaves-folder", place(), format!("`{overlay}` is not a path below features/"));
+        let diagnostic = Diagnostic::error(
+            "path-leaves-folder",
+            place(),
+            format!("`{overlay}` is not a path below features/"),
+        );
         return Some(diagnostic.help("name a file below features/, such as `overlays/audit.yaml`"));
     }
     if catalog.tree.get(&path).is_some() {
@@ -57,9 +65,8 @@ fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Featu
 /// References of services, and cycles of `depends_on`. `previous` is a catalog without mistakes: an entry that it has
 /// too, on the same ground and among services of the same names, was checked then.
 pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagnostic> {
-    let comparable = previous.filter(|before| {
-        before.same_ground(catalog) && before.services.keys().eq(catalog.services.keys())
-    });
+    let comparable = previous
+        .filter(|before| before.same_ground(catalog) && before.services.keys().eq(catalog.services.keys()));
     let new: Vec<(&ServiceName, &Arc<ServiceEntry>)> = match comparable {
         Some(before) => {
             let pairs = catalog.services.iter().zip(before.services.values());
@@ -67,7 +74,8 @@ pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagno
         }
         None => catalog.services.iter().collect(),
     };
-    let mut found: Vec<Diagnostic> = new.iter().flat_map(|(_, entry)| check_service(catalog, entry)).collect();
+    let mut found: Vec<Diagnostic> =
+        new.iter().flat_map(|(_, entry)| check_service(catalog, entry)).collect();
     // A new circle goes through a new entry.
     found.extend(cycles(catalog, new.iter().map(|(name, _)| *name)));
     found
@@ -85,17 +93,27 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         let known = catalog.nodes.keys().map(|name| name.as_str());
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
     }
-    for (index, name) in unknown(service.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name)) {
+    for (index, name) in
+        unknown(service.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+    {
         found.push(unknown_feature(catalog, name, place(&["features"], index)));
     }
-    for (index, name) in unknown(service.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name)) {
+    for (index, name) in
+        unknown(service.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+    {
         found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
     }
     for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
         // A service that is there and has mistakes was not read: those mistakes are told, not this.
         if !catalog.tree.is_folder(&format!("services/{name}")) {
             let known = services::names(&catalog.services);
-            found.push(unknown_name("service", name.as_str(), known, "services/", place(&["depends_on"], index)));
+            found.push(unknown_name(
+                "service",
+                name.as_str(),
+                known,
+                "services/",
+                place(&["depends_on"], index),
+            ));
         }
     }
     found
@@ -126,7 +144,13 @@ fn unknown_name<'a>(
 }
 
 fn unknown_feature(catalog: &Catalog, name: &FeatureName, place: Place) -> Diagnostic {
-    unknown_name("feature", name.as_str(), catalog.features.keys().map(FeatureName::as_str), "features/", place)
+    unknown_name(
+        "feature",
+        name.as_str(),
+        catalog.features.keys().map(FeatureName::as_str),
+        "features/",
+        place,
+    )
 }
 
 fn unknown_control(catalog: &Catalog, name: &str, place: Place) -> Diagnostic {
@@ -158,7 +182,8 @@ fn search<'a>(
     colours.insert(start, false);
     path.push((start, 0));
     while let Some((name, next)) = path.last_mut() {
-        let dependencies = catalog.services.get(*name).map(|entry| &*entry.service().depends_on).unwrap_or_default();
+        let dependencies =
+            catalog.services.get(*name).map(|entry| &*entry.service().depends_on).unwrap_or_default();
         let Some(dependency) = dependencies.get(*next) else {
             colours.insert(name, true);
             path.pop();

@@ -25,7 +25,9 @@ pub(super) fn load(
     let standing = previous.filter(|(before, _)| before.same_ground(catalog));
     let folders: BTreeSet<String> = match standing {
         Some((_, changed)) => changed.iter().filter_map(|path| folder(path)).map(str::to_owned).collect(),
-        None => catalog.tree.under("services").filter_map(|(path, _)| folder(path)).map(str::to_owned).collect(),
+        None => {
+            catalog.tree.under("services").filter_map(|(path, _)| folder(path)).map(str::to_owned).collect()
+        }
     };
     catalog.services = standing.map(|(before, _)| before.services.clone()).unwrap_or_default();
     for folder in &folders {
@@ -50,7 +52,10 @@ fn read_all(catalog: &Catalog, folders: &[&String]) -> Vec<Read> {
     let chunks: Vec<&[&String]> = folders.chunks(folders.len().div_ceil(THREADS)).collect();
     thread::scope(|scope| {
         let running: Vec<_> = chunks.into_iter().map(|chunk| scope.spawn(move || read(chunk))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        running
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }
 
@@ -98,7 +103,8 @@ fn no_definition(tree: &Tree, folder: &str, path: Arc<str>) -> Diagnostic {
     let misspelt = tree.under(folder).find(|(path, _)| path.ends_with("/service.yml"));
     match misspelt {
         Some((found, _)) => diagnostic.help(format!("rename {found} to service.yaml")),
-        None => diagnostic.help("add one (`gitops schema service` tells its fields), or move the folder out of services/"),
+        None => diagnostic
+            .help("add one (`gitops schema service` tells its fields), or move the folder out of services/"),
     }
 }
 
@@ -128,7 +134,11 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
         for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
-            let diagnostic = Diagnostic::error("named-twice", place(fields, Some(index)), format!("`{name}` is named twice"));
+            let diagnostic = Diagnostic::error(
+                "named-twice",
+                place(fields, Some(index)),
+                format!("`{name}` is named twice"),
+            );
             found.push(diagnostic.help("name it once"));
         }
     };

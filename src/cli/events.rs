@@ -11,7 +11,9 @@ use crate::store::Event;
 
 /// Show what happened, oldest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  $ gitops events\n  $ gitops events --follow\n  $ gitops events --after 120 -o json")]
+#[command(
+    after_help = "Examples:\n  $ gitops events\n  $ gitops events --follow\n  $ gitops events --after 120 -o json"
+)]
 pub(super) struct Args {
     /// Go on with what happens from now on, until interrupted
     #[arg(short, long)]
@@ -47,7 +49,8 @@ fn print(args: &Args, event: &Event) {
     match args.output {
         Format::Text => anstream::println!("{}", events::line(event)),
         Format::Json => {
-            let line = serde_json::to_string(event).expect("an event has no map with keys that are not strings");
+            let line =
+                serde_json::to_string(event).expect("an event has no map with keys that are not strings");
             anstream::println!("{line}");
         }
     }
@@ -59,13 +62,18 @@ async fn follow(args: &Args, client: &Client, after: u64) -> Result<(), CliError
     let mut chunks = response.bytes_stream();
     let mut pending: Vec<u8> = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        pending.extend_from_slice(&chunk.map_err(|error| CliError::because("the stream of events broke off", error))?);
+        pending.extend_from_slice(
+            &chunk.map_err(|error| CliError::because("the stream of events broke off", error))?,
+        );
         while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            if let Some(event) = line.strip_prefix(b"data:").and_then(|data| serde_json::from_slice(data).ok()) {
+            if let Some(event) =
+                line.strip_prefix(b"data:").and_then(|data| serde_json::from_slice(data).ok())
+            {
                 print(args, &event);
             }
         }
     }
-    Err(CliError::new("the daemon ended the stream of events").hint("`gitops events --follow` starts it again"))
+    Err(CliError::new("the daemon ended the stream of events")
+        .hint("`gitops events --follow` starts it again"))
 }

@@ -14,14 +14,19 @@ use crate::tree::{Limits, Tree};
 const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
 
 /// The definitions in `dir`, at `revision` or as the files are. The inner error holds all their mistakes.
-pub(super) fn definitions(dir: &Path, revision: Option<&str>) -> Result<Result<Definitions, Vec<Diagnostic>>, CliError> {
+pub(super) fn definitions(
+    dir: &Path,
+    revision: Option<&str>,
+) -> Result<Result<Definitions, Vec<Diagnostic>>, CliError> {
     let (revision, tree) = tree(dir, revision)?;
     Ok(Definitions::load(revision, &Arc::new(tree), None))
 }
 
 fn tree(dir: &Path, revision: Option<&str>) -> Result<(Revision, Tree), CliError> {
     let here = dir.display();
-    let failed = |error: crate::git::GitError| CliError::because(format!("cannot read the definitions in {here}"), error);
+    let failed = |error: crate::git::GitError| {
+        CliError::because(format!("cannot read the definitions in {here}"), error)
+    };
     let dir = dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
     let Some(spec) = revision else {
         let tree = worktree::tree(&dir, Limits::default()).map_err(failed)?;

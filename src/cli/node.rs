@@ -51,7 +51,11 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
             let fleet: FleetStatus = client.get("/v1/status").await?;
             match output {
                 Format::Text => {
-                    anstream::print!("{}{}", status::nodes(&fleet.nodes, clock::now()), status::hosts(&fleet.nodes));
+                    anstream::print!(
+                        "{}{}",
+                        status::nodes(&fleet.nodes, clock::now()),
+                        status::hosts(&fleet.nodes)
+                    );
                 }
                 Format::Json => anstream::print!("{}", json::document(&fleet.nodes)),
             }
@@ -59,7 +63,9 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         Command::Token { node } => {
             let token: NodeToken = client.send(Method::POST, &format!("/v1/nodes/{node}/token")).await?;
             anstream::println!("{}", token.token);
-            anstream::eprintln!("the agent of {node} reads it from the file that `token_file` names in its agent.toml");
+            anstream::eprintln!(
+                "the agent of {node} reads it from the file that `token_file` names in its agent.toml"
+            );
         }
         Command::Revoke { node } => {
             let revoked: Revoked = client.send(Method::DELETE, &format!("/v1/nodes/{node}/token")).await?;

@@ -33,7 +33,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     })?;
     let node = node(args, &definitions)?;
     let instance = definitions.desired.instance(&node, &args.service);
-    let instance = instance.ok_or_else(|| CliError::new(format!("`{}` does not run on `{node}`", args.service)))?;
+    let instance =
+        instance.ok_or_else(|| CliError::new(format!("`{}` does not run on `{node}`", args.service)))?;
     let labels = compose::labels(&node, &instance.ensure);
     anstream::print!("{}", compose::labelled(&instance.ensure.model, &labels));
     Ok(Exit::Done)

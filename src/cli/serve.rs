@@ -27,7 +27,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let config = Config::load(&args.settings, args.config.as_deref())
         .map_err(|error| CliError::because("the settings cannot be used", error))?;
     log_to_stderr(&config)?;
-    let stopped = |error: Box<dyn std::error::Error + Send + Sync>| CliError::because("the daemon stopped", error);
+    let stopped =
+        |error: Box<dyn std::error::Error + Send + Sync>| CliError::because("the daemon stopped", error);
     let runtime = daemon::runtime().map_err(|error| stopped(error.into()))?;
     runtime.block_on(async {
         let shutdown = daemon::stop_on_signals().map_err(|error| stopped(error.into()))?;
@@ -38,9 +39,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
 }
 
 fn log_to_stderr(config: &Config) -> Result<(), CliError> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log)
-        .map_err(|error| CliError::because(format!("`{}` is no log filter", config.log), error).hint("use info, debug or gitops::daemon=trace"))?;
+    let filter = EnvFilter::builder().parse(&config.log).map_err(|error| {
+        CliError::because(format!("`{}` is no log filter", config.log), error)
+            .hint("use info, debug or gitops::daemon=trace")
+    })?;
     let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.log_format {

@@ -41,8 +41,9 @@ impl Visitor<'_> for SecondsVisitor {
         if let Ok(seconds) = text.parse() {
             return Seconds::checked(seconds);
         }
-        let span: SignedDuration =
-            text.parse().map_err(|_| E::custom(format_args!("`{text}` is not a span of time such as `90s` or `5m`")))?;
+        let span: SignedDuration = text
+            .parse()
+            .map_err(|_| E::custom(format_args!("`{text}` is not a span of time such as `90s` or `5m`")))?;
         Seconds::checked(span.as_secs())
     }
 

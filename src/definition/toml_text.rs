@@ -16,7 +16,8 @@ use crate::yaml::{self, Places, Step};
 /// Reads the text as the form `T`.
 pub(super) fn decode<T: DeserializeOwned>(path: &Arc<str>, content: &[u8]) -> Result<T, Vec<Diagnostic>> {
     let text = std::str::from_utf8(content).map_err(|_| {
-        let diagnostic = Diagnostic::error("not-utf-8", Place::file(path.clone()), "the file is not text in UTF-8");
+        let diagnostic =
+            Diagnostic::error("not-utf-8", Place::file(path.clone()), "the file is not text in UTF-8");
         vec![diagnostic.help("save it as UTF-8")]
     })?;
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn bad_syntax_is_pointed_at() {
-        let found = Settings::parse(&"gitops.toml".into(), b"format = \nname = \"x\"\n").expect_err("it is no TOML");
+        let found =
+            Settings::parse(&"gitops.toml".into(), b"format = \nname = \"x\"\n").expect_err("it is no TOML");
         assert_eq!((found[0].place.line, &*found[0].code), (1, "toml-syntax"));
         assert!(Settings::parse(&"gitops.toml".into(), b"\xff").is_err());
     }

@@ -60,7 +60,8 @@ pub fn shown(field: &str, value: &Value) -> Arc<str> {
     if is_sensitive(field, &text) {
         return HIDDEN.into();
     }
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE + 1).collect();
+    let line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE + 1).collect();
     if line.chars().count() > MAX_VALUE {
         let cut: String = line.chars().take(MAX_VALUE).collect();
         return format!("{cut}…").into();
@@ -95,7 +96,11 @@ mod tests {
 
     #[test]
     fn secrets_and_control_characters_do_not_come_through() {
-        check(json!({"DB_PASSWORD": "a"}), json!({"DB_PASSWORD": "b"}), &["DB_PASSWORD: (hidden) → (hidden)"]);
+        check(
+            json!({"DB_PASSWORD": "a"}),
+            json!({"DB_PASSWORD": "b"}),
+            &["DB_PASSWORD: (hidden) → (hidden)"],
+        );
         check(json!({"x": "a"}), json!({"x": "\u{1b}[31mred\n"}), &["x: a → \u{20}[31mred "]);
     }
 

@@ -125,7 +125,8 @@ fn removal_reason(node: &NodeName, service: &ServiceName, old: &Desired, new: &D
 
 /// What happens to the containers of an instance, by Compose service.
 pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>, Effect> {
-    let containers = |ensure: Option<&Ensure>| ensure.map(|ensure| ensure.containers.clone()).unwrap_or_default();
+    let containers =
+        |ensure: Option<&Ensure>| ensure.map(|ensure| ensure.containers.clone()).unwrap_or_default();
     let (before, after) = (containers(old), containers(new));
     let names: std::collections::BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
     let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
@@ -208,7 +209,11 @@ fn file_model(files: &BTreeMap<Arc<str>, FileRef>) -> Value {
         let mode = if file.executable { ", executable" } else { "" };
         format!("{} ({} bytes{mode})", file.digest.short(), file.size)
     };
-    files.iter().map(|(path, file)| (path.to_string(), Value::String(text(file)))).collect::<serde_json::Map<_, _>>().into()
+    files
+        .iter()
+        .map(|(path, file)| (path.to_string(), Value::String(text(file))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn setting_reasons(old: &Ensure, new: &Instance) -> Vec<Reason> {

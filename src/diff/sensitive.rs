@@ -9,8 +9,19 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// Parts of a name that say its value is secret. Compared in lower case without `_`, `-` and `.`.
 const SECRET_NAMES: [&str; 13] = [
-    "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "accesskey", "privatekey", "credential",
-    "signingkey", "encryptionkey", "dsn",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+    "signingkey",
+    "encryptionkey",
+    "dsn",
 ];
 
 /// Whether the value of `field` (a path such as `services.db.environment.POSTGRES_PASSWORD`) must be hidden.
@@ -34,10 +45,12 @@ fn has_credentials(value: &str) -> bool {
 
 /// `--password=x`, `--token x`, `PGPASSWORD=x`, `{"password": "x"}` within a longer text.
 fn assigns_a_secret(value: &str) -> bool {
-    value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '&' | '?' | '{' | '"' | '\'')).any(|word| {
-        let name = word.split(['=', ':']).next().unwrap_or(word);
-        (word.contains(['=', ':']) || word.starts_with('-')) && names_a_secret(name)
-    }) || value.contains("Bearer ")
+    value.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '&' | '?' | '{' | '"' | '\'')).any(
+        |word| {
+            let name = word.split(['=', ':']).next().unwrap_or(word);
+            (word.contains(['=', ':']) || word.starts_with('-')) && names_a_secret(name)
+        },
+    ) || value.contains("Bearer ")
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ fn finding(
     let (first, _) = unmet.next()?;
     let more = unmet.count();
     let service = &entry.service().service;
-    let message = format!("control `{name}` ({}) is not met by service `{service}`", control.enforcement.as_str());
+    let message =
+        format!("control `{name}` ({}) is not met by service `{service}`", control.enforcement.as_str());
     let label = match more {
         0 => format!("requires feature `{first}`"),
         more => format!("requires feature `{first}` and {more} more"),

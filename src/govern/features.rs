@@ -32,15 +32,25 @@ fn finding(
         }
         FeatureState::Planned => {
             let message = format!("service `{service}` uses feature `{name}`, which is only planned");
-            let target = feature.target_version.as_ref().map_or("no date or version is set".into(), |target| format!("planned for {target}"));
-            Some(Diagnostic::warning("feature-planned", place(), message).note(target).note("nothing is added to the service"))
+            let target = feature
+                .target_version
+                .as_ref()
+                .map_or("no date or version is set".into(), |target| format!("planned for {target}"));
+            Some(
+                Diagnostic::warning("feature-planned", place(), message)
+                    .note(target)
+                    .note("nothing is added to the service"),
+            )
         }
         FeatureState::Deprecated => {
             let date = feature.remove_after.as_ref();
-            let end = date.map_or("the date of removal is not set".into(), |date| format!("it goes after {date}"));
+            let end =
+                date.map_or("the date of removal is not set".into(), |date| format!("it goes after {date}"));
             let message = format!("service `{service}` uses feature `{name}`, which is deprecated");
             let diagnostic = Diagnostic::warning("feature-deprecated", place(), message).note(end);
-            Some(diagnostic.help(instead.unwrap_or_else(|| "no replacement is named: ask the owner of the feature".into())))
+            Some(diagnostic.help(
+                instead.unwrap_or_else(|| "no replacement is named: ask the owner of the feature".into()),
+            ))
         }
         FeatureState::Removed => {
             let message = format!("service `{service}` uses feature `{name}`, which was removed");

@@ -35,7 +35,8 @@ impl<'a> Situation<'a> {
     /// Whether a service is acknowledged on a node with this instance digest.
     fn is_acknowledged(&self, node: &NodeName, service: &ServiceName, digest: Digest) -> bool {
         let plan = self.plans.get(node);
-        let done = |(plan, status): (&Arc<NodePlan>, &NodeStatus)| status.has_done(plan, service, Some(digest));
+        let done =
+            |(plan, status): (&Arc<NodePlan>, &NodeStatus)| status.has_done(plan, service, Some(digest));
         plan.zip(self.status(node)).is_some_and(done)
     }
 
@@ -82,11 +83,15 @@ fn stands(
     previous: Option<&NodePlan>,
     status: Option<&NodeStatus>,
 ) -> bool {
-    let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else { return false };
+    let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else {
+        return false;
+    };
     let wanted = situation.desired.nodes.get(node).map(|instances| instances.iter()).into_iter().flatten();
     let standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status));
     let mut standing = standing.map(Step::as_ensure);
-    let same = |instance: &Arc<Instance>| standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure));
+    let same = |instance: &Arc<Instance>| {
+        standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure))
+    };
     let all_same = wanted.map(same).all(|same| same);
     all_same && standing.next().is_none()
 }

@@ -15,7 +15,8 @@ pub(super) fn ordered(mut steps: Vec<Step>) -> Vec<Step> {
     let mut ordered = Vec::with_capacity(steps.len());
     let mut open: BTreeSet<ServiceName> = steps.iter().map(|step| step.service().clone()).collect();
     while !steps.is_empty() {
-        let is_free = |step: &Step| step.after().iter().all(|other| !open.contains(other) || other == step.service());
+        let is_free =
+            |step: &Step| step.after().iter().all(|other| !open.contains(other) || other == step.service());
         let next = steps.iter().position(is_free).unwrap_or_else(|| give_way(&mut steps, &open));
         let step = steps.remove(next);
         open.remove(step.service());

@@ -20,7 +20,8 @@ pub(super) fn steps(
     let Some(previous) = previous else { return Vec::new() };
     let is_kept = |service: &ServiceName| ensured.iter().any(|step| step.service() == service);
     let gone = previous.steps.iter().filter(|step| !is_kept(step.service()));
-    let going: Vec<&Step> = gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
+    let going: Vec<&Step> =
+        gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
     // The last plan is in dependency order, so its reverse has dependants first.
     let removal = |step: &&Step| of(step, reasons(situation, node, step), dependants(step, &previous.steps));
     going.iter().rev().map(removal).collect()

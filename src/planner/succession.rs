@@ -47,7 +47,8 @@ fn is_ahead(accepted: PlanId, previous: Option<&NodePlan>) -> bool {
 fn says_the_same(previous: &NodePlan, steps: &[Step], status: Option<&NodeStatus>) -> bool {
     let mut standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status)).count();
     let same = steps.iter().all(|step| {
-        let before = previous.step(step.service()).filter(|before| !is_removed(before, Some(previous), status));
+        let before =
+            previous.step(step.service()).filter(|before| !is_removed(before, Some(previous), status));
         standing -= usize::from(before.is_some());
         before.is_some_and(|before| before.same_effect(step))
     });

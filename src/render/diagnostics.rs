@@ -18,7 +18,9 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
         (0, 0) => painted(GOOD, "no mistakes"),
         (0, warnings) => painted(WARN, &count(warnings, "warning")),
         (errors, 0) => painted(BAD, &count(errors, "error")),
-        (errors, warnings) => painted(BAD, &format!("{} and {}", count(errors, "error"), count(warnings, "warning"))),
+        (errors, warnings) => {
+            painted(BAD, &format!("{} and {}", count(errors, "error"), count(warnings, "warning")))
+        }
     }
 }
 
@@ -55,7 +57,8 @@ fn snippet(diagnostic: &Diagnostic, source: &str) -> String {
 
 /// The bytes of the line that the caret underlines. A place past the end of a cut line points at its end.
 fn underlined(source: &str, place: &Place) -> std::ops::Range<usize> {
-    let offset = |chars: u32| source.char_indices().nth(chars as usize).map_or(source.len(), |(offset, _)| offset);
+    let offset =
+        |chars: u32| source.char_indices().nth(chars as usize).map_or(source.len(), |(offset, _)| offset);
     let column = place.column.saturating_sub(1);
     offset(column)..offset(column.saturating_add(place.width))
 }
@@ -73,7 +76,8 @@ fn bare(diagnostic: &Diagnostic) -> String {
         0 => String::new(),
         line => format!(":{line}:{}", diagnostic.place.column),
     };
-    let mut lines = vec![format!("{heading}{message}"), format!(" --> {}{position}", inert(&diagnostic.place.path))];
+    let mut lines =
+        vec![format!("{heading}{message}"), format!(" --> {}{position}", inert(&diagnostic.place.path))];
     lines.extend(diagnostic.notes.iter().map(|note| format!("  = {}", inert(note))));
     lines.extend(diagnostic.help.iter().map(|help| format!("  = fix: {}", inert(help))));
     lines.join("\n")

@@ -54,7 +54,9 @@ fn change_text(change: &Change) -> String {
 
 /// `services.app.image: nginx:1.27 → nginx:1.28   services/web/compose.yaml:4`
 pub fn reason_text(reason: &Reason) -> String {
-    let value = |value: &Option<_>| value.as_ref().map_or("(none)".to_owned(), |value: &std::sync::Arc<str>| inert(value));
+    let value = |value: &Option<_>| {
+        value.as_ref().map_or("(none)".to_owned(), |value: &std::sync::Arc<str>| inert(value))
+    };
     let source = reason.source.as_deref().map(|source| painted(DIM, &format!("   {}", inert(source))));
     let (old, new) = (value(&reason.old), value(&reason.new));
     format!("{}: {old} → {new}{}", inert(&reason.field), source.unwrap_or_default())
@@ -71,7 +73,10 @@ fn effects_text(change: &Change) -> String {
             Effect::Switch => ("is started or stopped", WARN),
             Effect::Remove => ("is removed", BAD),
         };
-        text.push_str(&format!("      {}\n", painted(style, &format!("container {} {words}", inert(container)))));
+        text.push_str(&format!(
+            "      {}\n",
+            painted(style, &format!("container {} {words}", inert(container)))
+        ));
     }
     if change.kind == ChangeKind::Update && change.effects.is_empty() {
         text.push_str(&format!("      {}\n", painted(DIM, "no container is touched")));

@@ -8,7 +8,8 @@ use crate::plan::{Ensure, NodePlan, RunState, Step};
 pub fn text(plan: &NodePlan) -> String {
     let title = painted(BOLD, &format!("{} generation {}", plan.node, plan.generation));
     let parent = plan.parent.map_or("none".to_owned(), |parent| parent.short());
-    let mut text = format!("{title}  {}  parent {parent}  revision {}\n", plan.digest.short(), plan.revision.short());
+    let mut text =
+        format!("{title}  {}  parent {parent}  revision {}\n", plan.digest.short(), plan.revision.short());
     for step in &plan.steps {
         text.push_str(&format!("  {}\n", step_text(step)));
         for reason in step.because() {
@@ -46,7 +47,11 @@ fn state_text(ensure: &Ensure) -> String {
     let containers: Vec<String> = ensure
         .containers
         .iter()
-        .map(|(name, spec)| if spec.replicas == 1 { name.to_string() } else { format!("{name}×{}", spec.replicas) })
+        .map(
+            |(name, spec)| {
+                if spec.replicas == 1 { name.to_string() } else { format!("{name}×{}", spec.replicas) }
+            },
+        )
         .collect();
     let state = match ensure.state {
         RunState::Running => "running",

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 
 use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, diagnostics, inert, painted, span};
-use crate::fleet::{FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus};
+use crate::fleet::{
+    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus,
+};
 
 /// The whole picture.
 pub fn text(fleet: &FleetStatus, now: Timestamp) -> String {
@@ -29,8 +31,12 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Held => ("held", WARN),
         SourceState::Invalid => ("invalid", BAD),
     };
-    let checked = source.checked_at.map_or("never reached".to_owned(), |at| format!("checked {} ago", since(at, now)));
-    let deployed = source.deployed.as_ref().map_or("nothing deployed".to_owned(), |revision| format!("deployed {}", revision.short()));
+    let checked =
+        source.checked_at.map_or("never reached".to_owned(), |at| format!("checked {} ago", since(at, now)));
+    let deployed = source
+        .deployed
+        .as_ref()
+        .map_or("nothing deployed".to_owned(), |revision| format!("deployed {}", revision.short()));
     let newest = source.newest.as_ref().filter(|newest| Some(*newest) != source.deployed.as_ref());
     let newest = newest.map_or(String::new(), |revision| format!(", newest {}", revision.short()));
     let mut text = format!(
@@ -56,7 +62,9 @@ pub fn nodes(nodes: &[NodeView], now: Timestamp) -> String {
     }
     let row = |node: &NodeView| {
         let (word, style) = node_word(node.state);
-        let generation = |plan: &Option<crate::status::PlanId>| plan.map_or("-".to_owned(), |plan| plan.generation.to_string());
+        let generation = |plan: &Option<crate::status::PlanId>| {
+            plan.map_or("-".to_owned(), |plan| plan.generation.to_string())
+        };
         let heard = node.heard_at.map_or("never".to_owned(), |at| format!("{} ago", since(at, now)));
         let done = node.instances.iter().filter(|instance| is_done(instance)).count();
         [
@@ -145,7 +153,12 @@ fn details(nodes: &[NodeView]) -> String {
     let mut text = String::new();
     for node in nodes {
         if let Some(refusal) = &node.refused {
-            let words = format!("{} refused plan {}: {}", node.node, refusal.plan.generation, inert(&refusal.message));
+            let words = format!(
+                "{} refused plan {}: {}",
+                node.node,
+                refusal.plan.generation,
+                inert(&refusal.message)
+            );
             text.push_str(&format!("\n{}\n", painted(BAD, &words)));
         }
         if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
@@ -153,7 +166,8 @@ fn details(nodes: &[NodeView]) -> String {
         }
         for instance in &node.instances {
             let message = instance.message.as_deref().unwrap_or_default();
-            let rest: Vec<String> = message.lines().skip(1).map(|line| format!("  {}\n", inert(line))).collect();
+            let rest: Vec<String> =
+                message.lines().skip(1).map(|line| format!("  {}\n", inert(line))).collect();
             if !rest.is_empty() {
                 text.push_str(&format!("\n{} on {}\n{}", instance.service, node.node, rest.concat()));
             }
