@@ -1,14 +1,16 @@
 //! The real host: Docker Engine for reading, Docker Compose for changing.
 //!
 //! **Invariant:** only containers that carry this node's label are looked at or touched, so that two agents can
-//! share one engine; a Compose project with any other container in it is refused. The engine's API is only ever
-//! read: every change goes through [`Compose`](crate::compose::Compose), and is logged with its reason.
+//! share one engine; a Compose project with any other container in it is refused. Changes go
+//! through [`Compose`](crate::compose::Compose), each logged with its reason; the engine's API is only read, but to
+//! end what a Compose that was killed left half done.
 
 mod decide;
 mod events;
 mod info;
 mod look;
 mod rows;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -189,6 +191,20 @@ impl DockerHost {
         }
     }
 
+    /// The containers of the project, after replacements that were broken off have been ended. The caller has the lock.
+    async fn finished(&self, step: &Ensure, reason: &str) -> Result<Vec<Row>, HostError> {
+        let rows = self.project(&step.service, &step.project).await?;
+        let endings = unfinished::endings(&rows);
+        if endings.is_empty() {
+            return Ok(rows);
+        }
+        for ending in &endings {
+            tracing::info!(project = &*step.project, ?ending, reason, "ending what a killed Compose began");
+            self.ask(async |engine| unfinished::end(engine, ending).await).await?;
+        }
+        self.project(&step.service, &step.project).await
+    }
+
     /// The instance's folders, and the right to change it.
     async fn take(&self, service: &ServiceName) -> Result<(InstanceFiles, Lock), HostError> {
         let (instances, name) = (self.instances.clone(), service.clone());
@@ -308,7 +324,7 @@ impl Host for DockerHost {
     async fn ensure(&self, step: &Ensure, _observed: &[Container], reason: &str) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
         // Not what was observed: that lists only our own containers, and may be seconds old.
-        let rows = self.project(&step.service, &step.project).await?;
+        let rows = self.finished(step, reason).await?;
         let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows).await?;
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };

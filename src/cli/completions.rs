@@ -1,5 +1,7 @@
 //! `gitops completions`
 
+use std::io::{ErrorKind, Write as _};
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -14,6 +16,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "gitops", &mut std::io::stdout());
-    Ok(Exit::Done)
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "gitops", &mut script);
+    match std::io::stdout().write_all(&script) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::because("cannot print", error)),
+        _ => Ok(Exit::Done),
+    }
 }
