@@ -36,6 +36,7 @@ use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::{NodePlan, RunState, Step};
 use gitops::reconcile::{Definitions, Inputs, Outcome, reconcile};
 use gitops::render;
+use gitops::render::diagnostics::Form;
 use gitops::status::{
     AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Reported, ReportedNode,
     SCHEMA, StepOutcome, StepResult,
@@ -202,11 +203,11 @@ impl World {
         match Definitions::load(revision(self.commits), &self.tree(), self.definitions.as_deref()) {
             Err(diagnostics) => {
                 self.valid = false;
-                self.say("diagnostics", &render::diagnostics::text(&diagnostics));
+                self.say("diagnostics", &render::diagnostics::text(&diagnostics, Form::Pictures));
             }
             Ok(definitions) => {
                 self.valid = true;
-                self.say("diagnostics", &render::diagnostics::text(&definitions.findings));
+                self.say("diagnostics", &render::diagnostics::text(&definitions.findings, Form::Pictures));
                 let empty = Desired::default();
                 let before = self.definitions.as_ref().map_or(&empty, |before| &before.desired);
                 self.say("diff", &render::diff::text(&diff::between(before, &definitions.desired)));

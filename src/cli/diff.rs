@@ -1,9 +1,11 @@
 //! `gitops diff`
 
+use std::io::stderr;
 use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
-use super::{load, output::Format};
+use super::load;
+use super::output::{Format, form};
 use crate::diff;
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
@@ -55,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
 /// One side, valid. Its mistakes are printed where it is not.
 fn side(args: &Args, revision: Option<&str>) -> Result<Definitions, CliError> {
     load::definitions(&args.path, revision)?.map_err(|diagnostics| {
-        anstream::eprint!("{}", render::diagnostics::text(&diagnostics));
+        anstream::eprint!("{}", render::diagnostics::text(&diagnostics, form(&stderr())));
         let side = revision.unwrap_or("the work tree");
         CliError::new(format!("{side} has mistakes, so it cannot be compared"))
             .hint("mend the mistakes above; `gitops validate` shows them again")

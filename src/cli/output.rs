@@ -1,6 +1,10 @@
-//! Output that can be text or JSON.
+//! Output that can be text or JSON, and text that depends on who reads it.
+
+use std::io::IsTerminal;
 
 use clap::ValueEnum;
+
+use crate::render::diagnostics;
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -10,4 +14,9 @@ pub(super) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// Pictures at a terminal, lines elsewhere.
+pub(super) fn form(stream: &impl IsTerminal) -> diagnostics::Form {
+    if stream.is_terminal() { diagnostics::Form::Pictures } else { diagnostics::Form::Lines }
 }

@@ -1,9 +1,11 @@
 //! `gitops render`
 
+use std::io::stderr;
 use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
 use super::load;
+use super::output::form;
 use crate::compose;
 use crate::name::{NodeName, ServiceName};
 use crate::reconcile::Definitions;
@@ -28,7 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let definitions = load::definitions(&args.path, args.rev.as_deref())?.map_err(|diagnostics| {
-        anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics));
+        anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics, form(&stderr())));
         CliError::new("the definitions have mistakes, so nothing is rendered")
     })?;
     let node = node(args, &definitions)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::Format;
+use super::output::{Format, form};
 use crate::clock;
 use crate::fleet::FleetStatus;
 use crate::render::{json, status};
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
 
 fn text(args: &Args, fleet: &FleetStatus) -> String {
     match args.output {
-        Format::Text => status::text(fleet, clock::now()),
+        Format::Text => status::text(fleet, clock::now(), form(&std::io::stdout())),
         Format::Json => json::document(fleet),
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
+use super::output::form;
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
 use crate::definition::Seconds;
@@ -93,7 +94,7 @@ async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit,
         }
         if Instant::now() >= end {
             progress.finish();
-            anstream::eprint!("{}", status::text(&fleet, clock::now()));
+            anstream::eprint!("{}", status::text(&fleet, clock::now(), form(&std::io::stderr())));
             let message =
                 format!("{done} of {} as planned after {}s", count(all, "instance"), args.timeout.0);
             return Err(

@@ -1,11 +1,13 @@
 //! `gitops validate`
 
+use std::io::stderr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
-use super::{load, output::Format};
+use super::load;
+use super::output::{Format, form};
 use crate::diagnostic::Diagnostic;
 use crate::render::{count, diagnostics, json};
 
@@ -50,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
             anstream::print!("{}", json::document(&report));
         }
         Format::Text => {
-            anstream::eprint!("{}", diagnostics::text(diagnostics));
+            anstream::eprint!("{}", diagnostics::text(diagnostics, form(&stderr())));
             let summary = diagnostics::summary(diagnostics);
             match &loaded {
                 Ok(_) => anstream::println!(

@@ -1,13 +1,54 @@
-//! Diagnostics as pictures with a caret, and as JSON.
+//! Diagnostics as pictures with a caret for people at a terminal, and as lines that start with `file:line:column` for
+//! logs and the programs that read those.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use anstyle::Style;
 
 use super::{BAD, BOLD, GOOD, WARN, count, inert, painted};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 
-/// Every diagnostic as a picture, with an empty line after each.
-pub fn text(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(|diagnostic| format!("{}\n\n", picture(diagnostic))).collect()
+/// How diagnostics are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// With the source line and a caret.
+    Pictures,
+    /// A line each, and further lines indented.
+    Lines,
+}
+
+/// Every diagnostic in the given form.
+pub fn text(diagnostics: &[Diagnostic], form: Form) -> String {
+    match form {
+        Form::Pictures => {
+            diagnostics.iter().map(|diagnostic| format!("{}\n\n", picture(diagnostic))).collect()
+        }
+        Form::Lines => diagnostics.iter().map(lines).collect(),
+    }
+}
+
+/// `services/web/service.yaml:3:10: error[wrong-type]: …`, and what else there is to say, indented.
+fn lines(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { code, severity, message, place, label, notes, help } = diagnostic;
+    let (word, style) = word(*severity);
+    let kind = painted(style.bold(), &format!("{word}[{code}]"));
+    let more = label.iter().chain(notes).cloned().chain(help.iter().map(|help| format!("fix: {help}")));
+    let more: String = more.map(|line| format!("  {}\n", inert(&line))).collect();
+    format!("{}{}: {kind}: {}\n{more}", inert(&place.path), position(place), inert(message))
+}
+
+fn word(severity: Severity) -> (&'static str, Style) {
+    match severity {
+        Severity::Error => ("error", BAD),
+        Severity::Warning => ("warning", WARN),
+        Severity::Info => ("info", GOOD),
+    }
+}
+
+fn position(place: &Place) -> String {
+    match place.line {
+        0 => String::new(),
+        line => format!(":{line}:{}", place.column),
+    }
 }
 
 /// `2 errors and 1 warning`, painted by the heaviest.
@@ -65,20 +106,36 @@ fn underlined(source: &str, place: &Place) -> std::ops::Range<usize> {
 
 /// Without a source line: about a whole file, or one that should be there.
 fn bare(diagnostic: &Diagnostic) -> String {
-    let (word, style) = match diagnostic.severity {
-        Severity::Error => ("error", BAD),
-        Severity::Warning => ("warning", WARN),
-        Severity::Info => ("info", GOOD),
-    };
+    let (word, style) = word(diagnostic.severity);
     let heading = painted(style.bold(), &format!("{word}[{}]", diagnostic.code));
     let message = painted(BOLD, &format!(": {}", inert(&diagnostic.message)));
-    let position = match diagnostic.place.line {
-        0 => String::new(),
-        line => format!(":{line}:{}", diagnostic.place.column),
-    };
+    let position = position(&diagnostic.place);
     let mut lines =
         vec![format!("{heading}{message}"), format!(" --> {}{position}", inert(&diagnostic.place.path))];
     lines.extend(diagnostic.notes.iter().map(|note| format!("  = {}", inert(note))));
     lines.extend(diagnostic.help.iter().map(|help| format!("  = fix: {}", inert(help))));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_gets_lines_that_start_with_the_place() {
+        let place = Place {
+            path: "nodes/a.yaml".into(),
+            line: 3,
+            column: 7,
+            width: 2,
+            text: Some("node: [c".into()),
+        };
+        let diagnostic =
+            Diagnostic::error("wrong-type", place, "`node` must be text").label("this is a list");
+        let found = [diagnostic.help("write a name"), Diagnostic::warning("w", Place::file("x"), "m")];
+        let text = anstream::adapter::strip_str(&text(&found, Form::Lines)).to_string();
+        let expected = "nodes/a.yaml:3:7: error[wrong-type]: `node` must be text\n  this is a list\n  \
+                        fix: write a name\nx: warning[w]: m\n";
+        assert_eq!(text, expected);
+    }
 }

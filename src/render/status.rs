@@ -3,17 +3,18 @@
 use anstyle::Style;
 use jiff::Timestamp;
 
+use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
-use super::{BAD, DIM, GOOD, WARN, count, diagnostics, inert, painted, span};
+use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus,
 };
 
 /// The whole picture.
-pub fn text(fleet: &FleetStatus, now: Timestamp) -> String {
+pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
     let mut text = source(&fleet.source, now);
     if !fleet.diagnostics.is_empty() {
-        text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics)));
+        text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
     }
     text.push_str(&format!("\n{}", nodes(&fleet.nodes, now)));
     let rows: Vec<_> = fleet.nodes.iter().flat_map(instance_rows).collect();
