@@ -3,31 +3,31 @@
 //! Modules stand in reading order; each imports only those above it, which `tests/architecture.rs` checks.
 
 // The core: no file, process, network, clock, environment or randomness; no `async fn`; ordered maps only.
-pub mod catalog;
-pub mod check;
-pub mod compose;
-pub mod definition;
-pub mod desired;
-pub mod diagnostic;
-pub mod diff;
-pub mod fleet;
-pub mod govern;
 pub mod name;
+pub mod diagnostic;
+pub mod tree;
 pub mod plan;
+pub mod status;
+pub mod yaml;
+pub mod definition;
+mod spread;
+pub mod compose;
+pub mod catalog;
+pub mod govern;
+pub mod desired;
+pub mod diff;
 pub mod planner;
+pub mod fleet;
+pub mod check;
 pub mod reconcile;
 pub mod render;
-mod spread;
-pub mod status;
-pub mod tree;
-pub mod yaml;
 
 // The shell: touches the world and decides nothing.
-pub mod api;
-pub mod cli;
 pub mod clock;
-pub mod config;
-pub mod daemon;
 pub mod git;
 pub mod source;
 pub mod store;
+pub mod api;
+pub mod config;
+pub mod daemon;
+pub mod cli;

@@ -275,15 +275,15 @@ fn none(mistakes: &[String]) {
 fn every_licence_is_allowed_and_every_allowed_licence_is_needed() {
     let (packages, allow) = (&*SHIPPED, rules().licenses.allow);
     none(&licence_mistakes(packages, &allow));
-    assert_eq!(unneeded_licences(&packages, &allow), [""; 0], "these can be taken off the list");
+    assert_eq!(unneeded_licences(packages, &allow), [""; 0], "these can be taken off the list");
 }
 
 #[test]
 fn no_crate_is_banned_doubled_or_of_any_version() {
     let (packages, bans) = (&*SHIPPED, rules().bans);
-    none(&ban_mistakes(&packages, &bans.deny));
-    none(&duplicate_mistakes(&packages, &bans.skip));
-    none(&wildcard_mistakes(&packages));
+    none(&ban_mistakes(packages, &bans.deny));
+    none(&duplicate_mistakes(packages, &bans.skip));
+    none(&wildcard_mistakes(packages));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use support::{Sandbox, copy, repository, session, succeed};
 
 /// Blocks that are marked `norun=NAME`, and why. A block of any other mark is a mistake.
 const NOT_RUN: [(&str, &str); 3] = [
-    ("quickstart", "`the_quick_start_does_what_it_says` of tests/e2e runs it"),
+    ("quickstart", "tests/e2e/quickstart.rs runs it"),
     ("tests", "it runs this test"),
     ("install", "it changes the machine: it takes root, and leaves services behind"),
 ];
