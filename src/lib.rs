@@ -18,6 +18,7 @@ pub mod desired;
 pub mod diff;
 pub mod planner;
 pub mod fleet;
+pub mod event;
 pub mod check;
 pub mod reconcile;
 pub mod render;

@@ -1,7 +1,7 @@
 //! Events as lines of text.
 
 use super::{BAD, DIM, inert, painted};
-use crate::store::Event;
+use crate::event::Event;
 
 /// `12  2026-01-01T00:00:00Z  plan.published  edge-1  generation 3: …`
 pub fn line(event: &Event) -> String {

@@ -24,7 +24,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+pub use crate::event::{Event, NewEvent};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
 use crate::status::{NodeStatus, Reported};
 
@@ -68,37 +69,6 @@ pub enum Published {
     Done(Vec<Event>),
     /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
     Conflict(NodeName),
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct NewEvent {
-    /// By the daemon's clock.
-    #[schemars(with = "String")]
-    pub at: Timestamp,
-    /// Stable, dotted, past tense: `plan.published`.
-    pub kind: Arc<str>,
-    /// The commit that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<Revision>,
-    /// The node that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<NodeName>,
-    /// The service that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ServiceName>,
-    /// One sentence.
-    pub message: String,
-}
-
-/// A stored event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Event {
-    /// Rises by one; never re-used.
-    pub id: u64,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: NewEvent,
 }
 
 /// A status as it arrives.
