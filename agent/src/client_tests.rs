@@ -73,7 +73,7 @@ async fn the_plan_is_asked_for_with_who_asks_and_what_is_known() {
         "gitops-protocol: 1",
         "gitops-agent: a1",
         "gitops-agent-version: 0.1.0",
-        "gitops-agent-host: edge 1??",
+        "gitops-agent-host: edge 1 ?",
         &format!("if-none-match: \"{known}\""),
     ] {
         assert!(request.lines().any(|line| line == header), "{header} in {request}");
