@@ -1,1 +1,79 @@
-//! check
+//! Invariants of finished plans, kept apart from the code that makes them.
+//!
+//! The planner could be wrong in a way that its own tests share. This module reads a plan as an agent or an
+//! auditor would, knows nothing of how it was made, and says in words what is not as it must be. It runs over
+//! every scenario, in property tests and, in debug builds, on every pass.
+
+use std::collections::BTreeSet;
+
+use crate::name::ServiceName;
+use crate::plan::{NodePlan, SCHEMA, Step};
+use crate::status::NodeStatus;
+
+/// What is wrong with `plan` as the successor of `previous`, given what the node last said. Empty if nothing is.
+pub fn violations(plan: &NodePlan, previous: Option<&NodePlan>, status: Option<&NodeStatus>) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut require = |holds: bool, what: String| {
+        if !holds {
+            found.push(what);
+        }
+    };
+    require(plan.schema == SCHEMA, format!("schema {} is not {SCHEMA}", plan.schema));
+    require(plan.digest == plan.content_digest(), "the digest does not cover the plan".into());
+    require(plan.parent == previous.map(|plan| plan.digest), "the parent is not the previous plan".into());
+    let last = previous.map_or(0, |plan| plan.generation.0);
+    require(plan.generation.0 > last, format!("generation {} does not rise above {last}", plan.generation));
+    let accepted = status.and_then(|status| status.accepted);
+    let ahead = accepted.is_some_and(|accepted| accepted.generation >= plan.generation);
+    require(!ahead, "the agent already has this generation or a later one".into());
+    let mut seen: BTreeSet<&ServiceName> = BTreeSet::new();
+    for step in &plan.steps {
+        let service = step.service();
+        require(!seen.contains(service), format!("`{service}` has two steps"));
+        require(!step.because().is_empty(), format!("the step of `{service}` has no reason"));
+        for other in step.after() {
+            let later = plan.step(other).is_some() && !seen.contains(other);
+            require(!later, format!("`{service}` comes before `{other}`, which it waits for"));
+        }
+        check_step(step, previous, &mut require);
+        seen.insert(service);
+    }
+    for (plan, step) in previous.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
+        let service = step.service();
+        let has_gone = status.is_some_and(|status| status.has_done(plan, service, None));
+        let done = matches!(step, Step::Remove(_)) && has_gone;
+        require(done || seen.contains(service), format!("`{service}` vanished without being removed"));
+    }
+    found
+}
+
+fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut(bool, String)) {
+    let service = step.service();
+    match step {
+        Step::Ensure(ensure) => {
+            let model = serde_json::from_str::<serde_json::Value>(ensure.model.as_str());
+            let services = model.as_ref().ok().and_then(|model| model.get("services")?.as_object());
+            let names: Option<BTreeSet<&str>> = services.map(|map| map.keys().map(String::as_str).collect());
+            let specified: BTreeSet<&str> = ensure.containers.keys().map(|name| &**name).collect();
+            require(
+                names == Some(specified),
+                format!("the containers of `{service}` are not those of its model"),
+            );
+            require(ensure.health_within > 0, format!("`{service}` has no time to become healthy"));
+            for path in ensure.files.keys() {
+                let inside =
+                    !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+                require(inside, format!("`{path}` of `{service}` leaves the folder of the instance"));
+            }
+        }
+        Step::Remove(remove) => {
+            let before = previous.and_then(|plan| plan.step(service));
+            let project = match before {
+                Some(Step::Ensure(ensure)) => Some(&ensure.project),
+                Some(Step::Remove(remove)) => Some(&remove.project),
+                None => None,
+            };
+            require(project == Some(&remove.project), format!("`{service}` is removed and was never there"));
+        }
+    }
+}

@@ -1,1 +1,297 @@
-//! config
+//! The daemon's settings: as typed in ([`ControlSettings`]), and resolved ([`Config`]), once.
+//!
+//! [`layer`] brings flags, environment and `control.toml` together; here their defaults are filled in, what belongs
+//! together is checked together, and secrets are read. After that nothing reads the environment again.
+
+pub mod layer;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use self::layer::{ConfigError, Env, Layered, Span, layered, process_env, secret};
+use crate::store::Retention;
+use crate::store::token::Secret;
+use crate::tree::Limits;
+
+/// Read if it is there and no other is named.
+pub const DEFAULT_FILE: &str = "/etc/gitops/control.toml";
+/// Names the file where the flag `--config` does not.
+const FILE_VARIABLE: &str = "GITOPS_CONFIG";
+
+/// The settings of `gitops serve`. Each is a flag, a variable (`--state-dir` is `GITOPS_STATE_DIR`) and a key of
+/// `control.toml` (`state_dir`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlSettings {
+    /// Where the definitions repository is: a path, or an ssh, https or file URL
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Branch to deploy [default: main]
+    #[arg(long)]
+    pub branch: Option<String>,
+    /// Folder of the repository that holds the definitions [default: its root]
+    #[arg(long)]
+    pub folder: Option<String>,
+    /// How often to look at the repository when nothing wakes the daemon [default: 30s]
+    #[arg(long, value_name = "SPAN")]
+    pub poll_interval: Option<Span>,
+    /// File with the token for an https repository; or set GITOPS_SOURCE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub source_token_file: Option<PathBuf>,
+    /// File with the certificates that an https repository is trusted by, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub source_ca_file: Option<PathBuf>,
+    /// Private key for an ssh repository [default: what ssh itself finds]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Option<PathBuf>,
+    /// Known hosts for an ssh repository [default: what ssh itself finds]
+    #[arg(long, value_name = "FILE")]
+    pub ssh_known_hosts: Option<PathBuf>,
+    /// Folder for the mirror, the database and the operator's token [default: /var/lib/gitops]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Address to listen on; beyond loopback only with a certificate [default: 127.0.0.1:8470]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// File with the certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with the certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// File with the secret that webhooks prove to know; or set GITOPS_HOOK_SECRET
+    #[arg(long, value_name = "FILE")]
+    pub hook_secret_file: Option<PathBuf>,
+    /// How often agents report; silent for three of them, a node is stale [default: 15s]
+    #[arg(long, value_name = "SPAN")]
+    pub heartbeat: Option<Span>,
+    /// How many plans of each node to keep [default: 100]
+    #[arg(long, value_name = "N")]
+    pub keep_plans: Option<u32>,
+    /// How many events to keep [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub keep_events: Option<u64>,
+    /// How many days to keep plans and events [default: 90]
+    #[arg(long, value_name = "DAYS")]
+    pub keep_days: Option<u32>,
+    /// How many connections to serve at once [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub max_connections: Option<usize>,
+    /// Largest file of the definitions to read, in bytes [default: 1 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub max_file_bytes: Option<u64>,
+    /// Most bytes of definitions to read in all [default: 256 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub max_total_bytes: Option<u64>,
+    /// Most files of definitions to read [default: 200000]
+    #[arg(long, value_name = "N")]
+    pub max_files: Option<usize>,
+    /// What to log: error, warn, info, debug or trace, also by module [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The daemon's settings, complete and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The definitions repository.
+    pub source: SourceConfig,
+    /// For the mirror, the database and the operator's token.
+    pub state_dir: PathBuf,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Certificate chain and private key, both PEM.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// What webhooks prove to know.
+    pub hook_secret: Option<Secret>,
+    /// How often agents report.
+    pub heartbeat: SignedDuration,
+    /// How much history is kept.
+    pub retention: Retention,
+    /// How many connections are served at once.
+    pub max_connections: usize,
+    /// What to log.
+    pub log: String,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// As typed in, for [`Config::describe`].
+    typed: Layered<ControlSettings>,
+}
+
+/// The definitions repository.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// A path or URL, without credentials.
+    pub url: Arc<str>,
+    /// The branch that is deployed.
+    pub branch: Arc<str>,
+    /// The folder with the definitions, without `/` at either end; none for the root.
+    pub folder: Option<Arc<str>>,
+    /// How often to look when nothing wakes the daemon.
+    pub poll: SignedDuration,
+    /// For https.
+    pub token: Option<Secret>,
+    /// Certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// For ssh.
+    pub ssh_key: Option<PathBuf>,
+    /// For ssh.
+    pub ssh_known_hosts: Option<PathBuf>,
+    /// How much is read.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// From the command line, the environment of the process, and a file: the one named by `--config` or
+    /// `GITOPS_CONFIG`, else [`DEFAULT_FILE`] if it is there.
+    ///
+    /// # Errors
+    ///
+    /// If a layer cannot be read, or the settings do not fit together.
+    pub fn load(flags: &ControlSettings, file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::resolve(flags, &process_env, file)
+    }
+
+    /// The same with any environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn resolve(flags: &ControlSettings, env: Env<'_>, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let from_env = env(FILE_VARIABLE).map(PathBuf::from);
+        let default = Path::new(DEFAULT_FILE);
+        let file = match (file, &from_env) {
+            (Some(path), _) => Some((path, "`--config`")),
+            (None, Some(path)) => Some((path.as_path(), FILE_VARIABLE)),
+            (None, None) => default.exists().then_some((default, "default")),
+        };
+        let typed = layered(flags, env, file)?;
+        let settings = typed.settings.clone();
+        let hook_secret = secret("hook_secret", settings.hook_secret_file.as_deref(), env)?;
+        let heartbeat = settings.heartbeat.map_or(SignedDuration::from_secs(15), |span| span.0);
+        let listen = settings.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8470)));
+        let tls = tls(&settings, listen)?;
+        within("heartbeat", heartbeat, 1, 3600)?;
+        Ok(Self {
+            source: source(&settings, env)?,
+            state_dir: settings.state_dir.clone().unwrap_or_else(|| "/var/lib/gitops".into()),
+            listen,
+            tls,
+            hook_secret,
+            heartbeat,
+            retention: retention(&settings)?,
+            max_connections: positive("max_connections", settings.max_connections.unwrap_or(4096))?,
+            log: settings.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: settings.log_format.unwrap_or_default(),
+            typed,
+        })
+    }
+
+    /// The settings that were set, one a line as in `control.toml`, and where each comes from. It holds no secret.
+    pub fn describe(&self) -> String {
+        let Layered { settings, origins } = &self.typed;
+        let table = toml::Table::try_from(settings).unwrap_or_default();
+        let line = |(key, value): (&String, &toml::Value)| {
+            let origin = origins.get(key).map(ToString::to_string).unwrap_or_default();
+            format!("{key} = {value} # {origin}\n")
+        };
+        table.iter().map(line).collect()
+    }
+}
+
+fn source(settings: &ControlSettings, env: Env<'_>) -> Result<SourceConfig, ConfigError> {
+    let missing = "no definitions repository: set `source` in control.toml, GITOPS_SOURCE or --source";
+    let url = settings.source.as_deref().ok_or_else(|| ConfigError::Invalid(missing.to_owned()))?;
+    if has_password(url) {
+        let why = "`source` holds a password: put it into a file and name that in `source_token_file`";
+        return Err(ConfigError::Invalid(why.to_owned()));
+    }
+    let poll = settings.poll_interval.map_or(SignedDuration::from_secs(30), |span| span.0);
+    within("poll_interval", poll, 1, 24 * 3600)?;
+    let limits = Limits::default();
+    Ok(SourceConfig {
+        url: url.into(),
+        branch: settings.branch.as_deref().unwrap_or("main").into(),
+        folder: settings
+            .folder
+            .as_deref()
+            .map(|text| text.trim_matches('/'))
+            .filter(|text| !text.is_empty())
+            .map(Arc::from),
+        poll,
+        token: secret("source_token", settings.source_token_file.as_deref(), env)?,
+        ca_file: settings.source_ca_file.clone(),
+        ssh_key: settings.ssh_key.clone(),
+        ssh_known_hosts: settings.ssh_known_hosts.clone(),
+        limits: Limits {
+            file_bytes: positive("max_file_bytes", settings.max_file_bytes.unwrap_or(limits.file_bytes))?,
+            total_bytes: positive("max_total_bytes", settings.max_total_bytes.unwrap_or(limits.total_bytes))?,
+            files: positive("max_files", settings.max_files.unwrap_or(limits.files))?,
+        },
+    })
+}
+
+/// Whether the URL has `user:password@` in it. A user alone is no secret.
+fn has_password(url: &str) -> bool {
+    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':'))
+}
+
+fn tls(settings: &ControlSettings, listen: SocketAddr) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    let invalid = |why: String| Err(ConfigError::Invalid(why));
+    match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
+        (Some(_), None) => invalid("`tls_cert` is set without `tls_key`: set both".to_owned()),
+        (None, Some(_)) => invalid("`tls_key` is set without `tls_cert`: set both".to_owned()),
+        (None, None) if listen.ip().to_canonical().is_loopback() => Ok(None),
+        (None, None) => invalid(format!(
+            "`listen` is {listen}, which is not loopback: set `tls_cert` and `tls_key` to serve it"
+        )),
+    }
+}
+
+fn retention(settings: &ControlSettings) -> Result<Retention, ConfigError> {
+    Ok(Retention {
+        plans_per_node: positive("keep_plans", settings.keep_plans.unwrap_or(100))?,
+        events: positive("keep_events", settings.keep_events.unwrap_or(100_000))?,
+        days: positive("keep_days", settings.keep_days.unwrap_or(90))?,
+    })
+}
+
+fn positive<T: Default + PartialEq>(key: &str, number: T) -> Result<T, ConfigError> {
+    if number == T::default() {
+        Err(ConfigError::Invalid(format!("`{key}` must be at least 1")))
+    } else {
+        Ok(number)
+    }
+}
+
+fn within(key: &str, span: SignedDuration, least: i64, most: i64) -> Result<(), ConfigError> {
+    let (least, most) = (SignedDuration::from_secs(least), SignedDuration::from_secs(most));
+    if (least..=most).contains(&span) {
+        return Ok(());
+    }
+    Err(ConfigError::Invalid(format!("`{key}` is {span:#}: it may be {least:#} to {most:#}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,289 @@
-//! desired
+//! The catalog made concrete: every instance of every service, rendered, with its digest, in dependency order for
+//! each node.
+//!
+//! A service is rendered once for each distinct set of values that its files use, and the instances that come out
+//! equal are shared: a thousand nodes with the same variables hold one instance a thousand times. What did not
+//! change since the last catalog is taken over without a look at its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, ServiceEntry};
+use crate::compose::{self, Rendered};
+use crate::definition::{Located, Node};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::Ensure;
+use crate::spread::spread;
+use crate::tree::Tree;
+
+/// One service on one node (or on several that give it the same values), fully specified.
+#[derive(Debug)]
+pub struct Instance {
+    /// What a plan will say, without reasons.
+    pub ensure: Ensure,
+    /// The definition that it comes from.
+    pub entry: Arc<ServiceEntry>,
+    /// The render that it comes from.
+    pub rendered: Arc<Rendered>,
+}
+
+/// A service and its instances.
+#[derive(Clone, Debug)]
+pub struct ServiceInstances {
+    /// The definition.
+    pub entry: Arc<ServiceEntry>,
+    /// By node.
+    pub instances: BTreeMap<NodeName, Arc<Instance>>,
+}
+
+/// Everything that should be, at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// By service.
+    pub services: BTreeMap<ServiceName, Arc<ServiceInstances>>,
+    /// By node, in dependency order. Every defined node is in it.
+    pub nodes: BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>,
+    tree: Arc<Tree>,
+}
+
+type Values = BTreeMap<Arc<str>, Arc<str>>;
+
+impl Desired {
+    /// Renders a catalog. `previous` must come from the catalog that this one was loaded after.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be rendered: missing variables and files, mostly; and instances that would share a project.
+    pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> Result<Self, Vec<Diagnostic>> {
+        let previous = previous.filter(|(before, _)| before.same_ground(catalog));
+        let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
+        let changed = changed_services(catalog, previous.map(|(before, _)| before));
+        let mut found = Vec::new();
+        for name in &changed {
+            services.remove(*name);
+        }
+        let entries: Vec<&Arc<ServiceEntry>> =
+            changed.iter().filter_map(|name| catalog.services.get(*name)).collect();
+        for (entry, rendered) in entries.iter().zip(spread(&entries, |entry| render(catalog, entry))) {
+            match rendered {
+                Ok(instances) => {
+                    let name = entry.service().service.clone();
+                    services.insert(name, Arc::new(ServiceInstances { entry: (*entry).clone(), instances }));
+                }
+                Err(diagnostics) => found.extend(diagnostics),
+            }
+        }
+        let renewed = match previous {
+            Some((_, desired)) => renewed_nodes(desired, &services, &changed),
+            None => ordered(catalog.nodes.keys().cloned(), services.values()),
+        };
+        found.extend(shared_projects(&renewed));
+        found.sort();
+        found.dedup();
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
+        nodes.extend(renewed);
+        Ok(Self { services, nodes, tree: catalog.tree.clone() })
+    }
+
+    /// Every (node, service) that has an instance.
+    pub fn keys(&self) -> impl Iterator<Item = (&NodeName, &ServiceName)> {
+        let of_node = |(node, instances)| {
+            let instances: &Arc<Vec<Arc<Instance>>> = instances;
+            instances.iter().map(move |instance| (node, &instance.ensure.service))
+        };
+        self.nodes.iter().flat_map(of_node)
+    }
+
+    /// The instance of a service on a node.
+    pub fn instance(&self, node: &NodeName, service: &ServiceName) -> Option<&Arc<Instance>> {
+        self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
+    }
+
+    /// Where a field of an instance's model was written, as `file:line`.
+    pub fn source_of(&self, instance: &Instance, path: &[Arc<str>]) -> Option<Arc<str>> {
+        let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
+        let place = instance.rendered.place_of(&self.tree, &keys)?;
+        Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+    }
+}
+
+/// The instances of one service, rendered once for each distinct set of values that its files use.
+fn render(
+    catalog: &Catalog,
+    entry: &Arc<ServiceEntry>,
+) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
+    let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
+    let mut instances = BTreeMap::new();
+    let mut found = Vec::new();
+    for node in entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)) {
+        let values = values(catalog, node, entry);
+        let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
+        let instance = match same {
+            Some((_, instance)) => Ok(instance.clone()),
+            None => render_with(catalog, node, entry, &values),
+        };
+        match instance {
+            Ok(instance) => {
+                done.push((values, instance.clone()));
+                instances.insert(node.value.node.clone(), instance);
+            }
+            Err(diagnostics) => found.extend(diagnostics),
+        }
+    }
+    if found.is_empty() { Ok(instances) } else { Err(found) }
+}
+
+/// Two sets of values that agree in every variable that is used give the same render.
+fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
+    one.len() == other.len() && one == other
+        || rendered.used_variables.iter().all(|name| one.get(name) == other.get(name))
+}
+
+/// What `${NAME}` sees: the variables of the service, over those of the node, over the defaults.
+fn values(catalog: &Catalog, node: &Located<Node>, entry: &ServiceEntry) -> Values {
+    let defaults = catalog.settings.defaults.variables.iter();
+    let all = defaults.chain(&node.value.variables).chain(&entry.service().variables);
+    all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
+}
+
+fn render_with(
+    catalog: &Catalog,
+    node: &Located<Node>,
+    entry: &Arc<ServiceEntry>,
+    values: &Values,
+) -> Result<Arc<Instance>, Vec<Diagnostic>> {
+    let rendered = Arc::new(entry.source.render(&catalog.tree, values).map_err(|found| {
+        let note = format!("while rendering `{}` for node `{}`", entry.service().service, node.value.node);
+        found.into_iter().map(|diagnostic| diagnostic.note(note.clone())).collect::<Vec<_>>()
+    })?);
+    let service = entry.service();
+    let defaults = &catalog.settings.defaults;
+    let state = service.state.or(defaults.state).unwrap_or_default();
+    let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
+    let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
+    let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
+    let ensure = Ensure {
+        service: service.service.clone(),
+        project: rendered.project.clone(),
+        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
+        state,
+        model: rendered.model.clone(),
+        files,
+        containers: rendered.containers.clone(),
+        after: Vec::new(),
+        health_within: within,
+        on_file_change,
+        because: Vec::new(),
+    };
+    Ok(Arc::new(Instance { ensure, entry: entry.clone(), rendered }))
+}
+
+/// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
+const DEFAULT_HEALTH_SECONDS: u32 = 120;
+
+type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
+
+/// The services whose definition is not the very one that was there before, new and gone ones included.
+fn changed_services<'a>(catalog: &'a Catalog, before: Option<&'a Catalog>) -> BTreeSet<&'a ServiceName> {
+    let Some(before) = before else { return catalog.services.keys().collect() };
+    let is_other = |name: &ServiceName, entry: &Arc<ServiceEntry>, than: &Catalog| {
+        than.services.get(name).is_none_or(|other| !Arc::ptr_eq(other, entry))
+    };
+    let new = catalog.services.iter().filter(|(name, entry)| is_other(name, entry, before));
+    let old = before.services.iter().filter(|(name, entry)| is_other(name, entry, catalog));
+    new.chain(old).map(|(name, _)| name).collect()
+}
+
+/// The nodes that a changed service runs on or ran on, with their instances in dependency order.
+fn renewed_nodes(
+    previous: &Desired,
+    services: &BTreeMap<ServiceName, Arc<ServiceInstances>>,
+    changed: &BTreeSet<&ServiceName>,
+) -> NodeInstances {
+    let versions = |name: &&ServiceName| [previous.services.get(*name), services.get(*name)];
+    let nodes: BTreeSet<&NodeName> =
+        changed.iter().flat_map(versions).flatten().flat_map(|service| service.instances.keys()).collect();
+    let there =
+        nodes.iter().filter_map(|node| previous.nodes.get(*node)).flat_map(|instances| instances.iter());
+    let names: BTreeSet<&ServiceName> =
+        there.map(|instance| &instance.ensure.service).chain(changed.iter().copied()).collect();
+    ordered(nodes.into_iter().cloned(), names.into_iter().filter_map(|name| services.get(name)))
+}
+
+/// The instances of `services` on each of `nodes`, in dependency order.
+fn ordered<'a>(
+    nodes: impl Iterator<Item = NodeName>,
+    services: impl Iterator<Item = &'a Arc<ServiceInstances>>,
+) -> NodeInstances {
+    let mut by_node: BTreeMap<NodeName, BTreeMap<&ServiceName, &Arc<Instance>>> =
+        nodes.map(|node| (node, BTreeMap::new())).collect();
+    for service in services {
+        for (node, instance) in &service.instances {
+            if let Some(instances) = by_node.get_mut(node) {
+                instances.insert(&service.entry.service().service, instance);
+            }
+        }
+    }
+    by_node.into_iter().map(|(node, instances)| (node, Arc::new(in_order(&instances)))).collect()
+}
+
+/// Depth first, so that a service comes right after what it needs; by name otherwise. The catalog has no cycles.
+fn in_order(instances: &BTreeMap<&ServiceName, &Arc<Instance>>) -> Vec<Arc<Instance>> {
+    fn visit<'a>(
+        name: &'a ServiceName,
+        instances: &BTreeMap<&'a ServiceName, &'a Arc<Instance>>,
+        seen: &mut BTreeSet<&'a ServiceName>,
+        order: &mut Vec<Arc<Instance>>,
+    ) {
+        let Some(instance) = instances.get(name).filter(|_| seen.insert(name)) else { return };
+        let dependencies = &instance.entry.service().depends_on;
+        for dependency in dependencies {
+            visit(dependency, instances, seen, order);
+        }
+        let here = |name: &&ServiceName| instances.contains_key(*name);
+        order.push(with_order(instance, dependencies.iter().filter(here).cloned().collect()));
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::with_capacity(instances.len()));
+    for name in instances.keys() {
+        visit(name, instances, &mut seen, &mut order);
+    }
+    order
+}
+
+/// The instance with what comes before it on its node. Most have nothing, and are shared as they are.
+fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance> {
+    if after.is_empty() {
+        return instance.clone();
+    }
+    let ensure = Ensure { after, ..instance.ensure.clone() };
+    Arc::new(Instance { ensure, entry: instance.entry.clone(), rendered: instance.rendered.clone() })
+}
+
+/// Two services with one Compose project on one node would take each other's containers for orphans.
+fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (node, instances) in nodes {
+        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
+        for instance in instances.iter() {
+            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
+                found.push(shared_project(node, other, instance));
+            }
+        }
+    }
+    found
+}
+
+fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
+    let project = &other.ensure.project;
+    let (first, second) = (&one.ensure.service, &other.ensure.service);
+    Diagnostic::error(
+        "shared-project",
+        Place::file(other.entry.path().clone()),
+        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
+    )
+    .help("give one of them another `name:` in its Compose file")
+}

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 /// How much a finding weighs. Only an error keeps a commit from being applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The commit is not applied.
@@ -22,7 +24,7 @@ pub enum Severity {
 }
 
 /// A place in a file of the definitions repository.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Place {
     /// Path from the root of the repository, with `/`.
     pub path: Arc<str>,
@@ -49,7 +51,7 @@ impl Place {
 
 /// One finding about the definitions.
 #[must_use = "a diagnostic that is not collected is a mistake that the user never hears of"]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Diagnostic {
     /// Stable, kebab-case, fit for scripts: `unknown-field`.
     pub code: Arc<str>,
@@ -120,10 +122,9 @@ impl Diagnostic {
 impl Ord for Diagnostic {
     fn cmp(&self, other: &Self) -> Ordering {
         let key = |d: &Self| (d.place.clone(), d.severity, d.code.clone());
-        key(self)
-            .cmp(&key(other))
-            .then_with(|| self.message.cmp(&other.message))
-            .then_with(|| (&self.label, &self.notes, &self.help).cmp(&(&other.label, &other.notes, &other.help)))
+        key(self).cmp(&key(other)).then_with(|| self.message.cmp(&other.message)).then_with(|| {
+            (&self.label, &self.notes, &self.help).cmp(&(&other.label, &other.notes, &other.help))
+        })
     }
 }
 

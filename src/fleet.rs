@@ -3,17 +3,21 @@
 //! Everything here is computed on every pass from the definitions, the plans and the reports, and never stored:
 //! a state that is stored can be wrong. The document is what `GET /v1/status` answers and `gitops status` prints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
-use crate::status::{HostInfo, PlanId, Refusal};
+use crate::plan::{Ensure, NodePlan, RunState, Step};
+use crate::status::{
+    Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
+};
 
 /// The whole picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FleetStatus {
     /// Where definitions come from, and what came last.
     pub source: SourceStatus,
@@ -24,7 +28,7 @@ pub struct FleetStatus {
 }
 
 /// How the definitions repository stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SourceStatus {
     /// Where it is, without credentials.
     pub url: Arc<str>,
@@ -37,13 +41,14 @@ pub struct SourceStatus {
     /// The newest revision that was seen. Differs from `deployed` where it is held or invalid.
     pub newest: Option<Revision>,
     /// When the repository last answered.
+    #[schemars(with = "Option<String>")]
     pub checked_at: Option<Timestamp>,
     /// What is the matter, where something is, and what to do about it.
     pub message: Option<String>,
 }
 
 /// The state of the source in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceState {
     /// The newest revision is deployed.
@@ -57,13 +62,14 @@ pub enum SourceState {
 }
 
 /// How one node stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodeView {
     /// Its name.
     pub node: NodeName,
     /// In one word.
     pub state: NodeState,
     /// When its agent was last heard.
+    #[schemars(with = "Option<String>")]
     pub heard_at: Option<Timestamp>,
     /// Its newest plan.
     pub plan: Option<PlanId>,
@@ -80,7 +86,9 @@ pub struct NodeView {
 }
 
 /// The state of a node in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// Heard within three heartbeats, and everything is as its newest plan says.
@@ -98,7 +106,7 @@ pub enum NodeState {
 }
 
 /// How one instance stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InstanceView {
     /// The service.
     pub service: ServiceName,
@@ -115,7 +123,9 @@ pub struct InstanceView {
 }
 
 /// The state of an instance in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// As the plan says, and healthy.
@@ -136,4 +146,162 @@ pub enum InstanceState {
     Unknown,
     /// Carries this node's label and is in no plan: listed, never touched.
     Orphan,
+}
+
+/// What the picture of a node is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeFacts<'a> {
+    /// The node.
+    pub node: &'a NodeName,
+    /// Whether the definitions name it.
+    pub defined: bool,
+    /// Its newest plan, with what this pass changed.
+    pub plan: Option<&'a NodePlan>,
+    /// What it said last.
+    pub reported: Option<&'a ReportedNode>,
+    /// What the planner holds back, by service, and why.
+    pub waiting: &'a BTreeMap<ServiceName, String>,
+    /// When the picture is made.
+    pub now: Timestamp,
+    /// A report older than this is not believed.
+    pub stale_after: SignedDuration,
+}
+
+impl NodeFacts<'_> {
+    fn is_stale(&self) -> bool {
+        self.reported.is_some_and(|reported| reported.age(self.now) > self.stale_after)
+    }
+
+    fn status(&self) -> Option<&NodeStatus> {
+        self.reported.map(|reported| &*reported.status)
+    }
+
+    fn has_accepted_plan(&self) -> bool {
+        let accepted = self.status().and_then(|status| status.accepted);
+        self.plan.is_none_or(|plan| accepted == Some(PlanId::of(plan)))
+    }
+}
+
+/// How a node and its instances stand.
+pub fn view(facts: &NodeFacts<'_>) -> NodeView {
+    let status = facts.status();
+    let instances = instances(facts);
+    NodeView {
+        node: facts.node.clone(),
+        state: node_state(facts, &instances),
+        heard_at: facts.reported.map(|reported| reported.heard_at),
+        plan: facts.plan.map(PlanId::of),
+        accepted: status.and_then(|status| status.accepted),
+        refused: status.and_then(|status| status.refused.clone()),
+        host: status.map(|status| status.host.clone()),
+        agent: status.map(|status| status.agent.version.clone()),
+        instances,
+    }
+}
+
+fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
+    use InstanceState::{Failed, Healthy, Orphan, Stopped};
+    let Some(status) = facts.status() else { return NodeState::Never };
+    let any_failed = instances.iter().any(|instance| instance.state == Failed);
+    let all_done = instances.iter().all(|instance| matches!(instance.state, Healthy | Stopped | Orphan));
+    if facts.is_stale() {
+        NodeState::Stale
+    } else if any_failed || status.refused.is_some() || status.host.problem.is_some() {
+        NodeState::Failing
+    } else if !all_done || !facts.has_accepted_plan() {
+        NodeState::Pending
+    } else if facts.defined {
+        NodeState::Ok
+    } else {
+        NodeState::Undefined
+    }
+}
+
+fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
+    let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
+    let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
+    for step in steps {
+        let gone = facts
+            .status()
+            .zip(facts.plan)
+            .is_some_and(|(status, plan)| status.has_done(plan, step.service(), None));
+        if !(gone && matches!(step, Step::Remove(_))) {
+            views.insert(step.service().clone(), step_view(facts, step));
+        }
+    }
+    for (service, reason) in facts.waiting {
+        let view = views.entry(service.clone()).or_insert_with(|| blank(facts, service));
+        view.state = InstanceState::Waiting;
+        view.message = Some(reason.clone());
+    }
+    let observed = facts.status().map(|status| &status.instances);
+    for service in
+        observed.into_iter().flatten().filter(|(_, containers)| !containers.is_empty()).map(|(name, _)| name)
+    {
+        views.entry(service.clone()).or_insert_with(|| InstanceView {
+            message: Some("runs here and is in no plan; it is left alone".into()),
+            ..blank(facts, service)
+        });
+    }
+    views.into_values().collect()
+}
+
+fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
+    let (state, running) = (InstanceState::Orphan, running(facts, service));
+    InstanceView { service: service.clone(), state, digest: None, message: None, running, wanted: 0 }
+}
+
+fn running(facts: &NodeFacts<'_>, service: &ServiceName) -> u32 {
+    let containers = facts.status().and_then(|status| status.instances.get(service));
+    let running = containers.into_iter().flatten().filter(|c| c.state == ContainerState::Running).count();
+    u32::try_from(running).unwrap_or(u32::MAX)
+}
+
+/// How many containers have done what they were for: those need not run.
+fn completed(facts: &NodeFacts<'_>, ensure: &Ensure) -> u32 {
+    let containers = facts.status().and_then(|status| status.instances.get(&ensure.service));
+    let is_done = |container: &&Container| {
+        let completes = ensure.containers.get(&container.service).is_some_and(|spec| spec.completes);
+        completes && container.state == ContainerState::Exited && container.exit_code == Some(0)
+    };
+    u32::try_from(containers.into_iter().flatten().filter(is_done).count()).unwrap_or(u32::MAX)
+}
+
+fn step_view(facts: &NodeFacts<'_>, step: &Step) -> InstanceView {
+    let service = step.service();
+    let (state, message) = step_state(facts, step);
+    let wanted = match step {
+        Step::Ensure(ensure) if ensure.state == RunState::Running => {
+            let replicas: u32 = ensure.containers.values().map(|container| container.replicas).sum();
+            replicas.saturating_sub(completed(facts, ensure))
+        }
+        _ => 0,
+    };
+    let digest = step.as_ensure().map(|ensure| ensure.digest);
+    InstanceView { digest, message, state, wanted, ..blank(facts, service) }
+}
+
+fn step_state(facts: &NodeFacts<'_>, step: &Step) -> (InstanceState, Option<String>) {
+    let Some(status) = facts.status() else {
+        return (InstanceState::Pending, Some("the agent has not reported yet".into()));
+    };
+    if facts.is_stale() {
+        return (InstanceState::Unknown, None);
+    }
+    let digest = step.as_ensure().map(|ensure| ensure.digest);
+    let result = status.steps.get(step.service()).filter(|result| result.digest == digest);
+    let (Some(result), true) = (result, facts.has_accepted_plan()) else {
+        return (InstanceState::Pending, None);
+    };
+    let state = match (result.outcome, step) {
+        (StepOutcome::Failed, _) => InstanceState::Failed,
+        (StepOutcome::Waiting, _) => InstanceState::Waiting,
+        (_, Step::Remove(_)) => InstanceState::Removing,
+        (StepOutcome::Applying, _) => InstanceState::Applying,
+        (StepOutcome::Satisfied, Step::Ensure(ensure)) => match ensure.state {
+            RunState::Running => InstanceState::Healthy,
+            RunState::Stopped => InstanceState::Stopped,
+        },
+    };
+    (state, result.message.clone())
 }

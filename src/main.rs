@@ -1,2 +1,7 @@
-//! x
-fn main(){}
+//! `gitops`: the command line and the daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gitops::cli::run(std::env::args_os())
+}

@@ -51,7 +51,7 @@ fn is_dotted(text: &str) -> bool {
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident, $rule:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
@@ -120,7 +120,9 @@ name_type!(
 );
 
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Revision(Arc<str>);
 
@@ -171,14 +173,31 @@ impl fmt::Display for Revision {
 }
 
 /// The number of a node's plan. It only rises; 0 means that no plan was ever made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
 impl Generation {
     /// The one after this.
     pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).expect("2^64 plans are never reached: one each nanosecond would take 584 years"))
+        Self(
+            self.0
+                .checked_add(1)
+                .expect("2^64 plans are never reached: one each nanosecond would take 584 years"),
+        )
     }
 }
 
@@ -189,7 +208,7 @@ impl fmt::Display for Generation {
 }
 
 /// SHA-256 of some bytes, written `sha256:` and 64 hexadecimal digits, as container registries write theirs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 
@@ -197,6 +216,11 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The first twelve digits: enough for people and labels on screen, never used as a key.
@@ -211,11 +235,9 @@ impl Digest {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let pair = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from);
+    bytes.iter().flat_map(pair).collect()
 }
 
 impl FromStr for Digest {

@@ -21,7 +21,7 @@ use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 pub const SCHEMA: u32 = 1;
 
 /// The plan of one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodePlan {
     /// [`SCHEMA`] of whoever wrote it.
     pub schema: u32,
@@ -48,7 +48,8 @@ impl NodePlan {
         revision: Revision,
         steps: Vec<Step>,
     ) -> Self {
-        let mut plan = Self { schema: SCHEMA, node, generation, parent, revision, steps, digest: Digest::of("") };
+        let mut plan =
+            Self { schema: SCHEMA, node, generation, parent, revision, steps, digest: Digest::of("") };
         plan.digest = plan.content_digest();
         plan
     }
@@ -68,7 +69,7 @@ impl NodePlan {
 
 /// What should be true of one service on the node. Tagged from outside (`{"ensure": {…}}`), because the model is
 /// kept as it was written and serde cannot carry that through an inner tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// The instance exists exactly so.
@@ -94,6 +95,14 @@ impl Step {
         }
     }
 
+    /// The services whose steps on this node come first.
+    pub fn after(&self) -> &[ServiceName] {
+        match self {
+            Self::Ensure(ensure) => &ensure.after,
+            Self::Remove(remove) => &remove.after,
+        }
+    }
+
     /// The `Ensure` in it, if it is one.
     pub fn as_ensure(&self) -> Option<&Ensure> {
         match self {
@@ -105,12 +114,7 @@ impl Step {
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
     pub fn same_effect(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Ensure(a), Self::Ensure(b)) => {
-                let Ensure { service, project, digest, after, health_within, because: _, .. } = a;
-                // `digest` covers the model, the files, the containers, the state and the file-change rule.
-                (service, project, digest, after, health_within)
-                    == (&b.service, &b.project, &b.digest, &b.after, &b.health_within)
-            }
+            (Self::Ensure(a), Self::Ensure(b)) => a.same_effect(b),
             (Self::Remove(a), Self::Remove(b)) => (&a.service, &a.project) == (&b.service, &b.project),
             _ => false,
         }
@@ -118,7 +122,7 @@ impl Step {
 }
 
 /// An instance, fully specified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Ensure {
     /// The service that it is an instance of.
     pub service: ServiceName,
@@ -145,8 +149,19 @@ pub struct Ensure {
     pub because: Vec<Reason>,
 }
 
+impl Ensure {
+    /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
+    pub fn same_effect(&self, other: &Self) -> bool {
+        let Self { service, project, digest, after, health_within, because: _, .. } = self;
+        // `digest` covers the model, the files, the containers, the state and the file-change rule.
+        digest == &other.digest
+            && (service, project, after, health_within)
+                == (&other.service, &other.project, &other.after, &other.health_within)
+    }
+}
+
 /// An instance that must go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Remove {
     /// The service that it was an instance of.
     pub service: ServiceName,
@@ -163,7 +178,9 @@ pub struct Remove {
 }
 
 /// Whether the containers of a service run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// Created and started.
@@ -174,7 +191,9 @@ pub enum RunState {
 }
 
 /// What a change of nothing but file content does to the containers that mount the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFileChange {
     /// A new container.
@@ -187,7 +206,7 @@ pub enum OnFileChange {
 }
 
 /// A file that travels to the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FileRef {
     /// Of its content: the name under which the blob is fetched.
     pub digest: Digest,
@@ -199,7 +218,7 @@ pub struct FileRef {
 }
 
 /// What one Compose service of an instance should look like in Docker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ContainerSpec {
     /// Of everything that its container is made from, less the content of files: label `gitops.config`.
     pub config: ContainerDigest,
@@ -216,7 +235,9 @@ pub struct ContainerSpec {
 
 /// A digest together with the version of the rule that made it, written `1:sha256:…`. Digests of different rules
 /// cannot be compared, so a container that carries one of another rule is adopted instead of recreated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContainerDigest {
     /// Version of the rule.
@@ -255,7 +276,7 @@ impl TryFrom<String> for ContainerDigest {
 }
 
 /// Why a step is as it is: one field and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Reason {
     /// What was changed, as a path: `services.app.image`, `files/nginx.conf`, `placement`.
     pub field: Arc<str>,
@@ -272,42 +293,59 @@ pub struct Reason {
 
 /// A Compose model as canonical JSON text: kept as text, so that its bytes survive every hop, and shared, because
 /// the instances of a service on a thousand nodes are mostly the same.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Model(Arc<str>);
+#[derive(Clone)]
+pub struct Model(Arc<RawValue>);
 
 impl Model {
     /// From canonical JSON. The caller vouches that it is JSON.
-    pub fn from_canonical(json: impl Into<Arc<str>>) -> Self {
-        Self(json.into())
+    pub fn from_canonical(json: impl Into<String>) -> Self {
+        let raw = RawValue::from_string(json.into()).expect("the caller vouches that it is JSON");
+        Self(raw.into())
     }
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.get()
     }
 
     /// The model as a value.
     pub fn value(&self) -> serde_json::Value {
-        serde_json::from_str(&self.0).expect("a model holds JSON: it was parsed or made as such")
+        serde_json::from_str(self.as_str()).expect("a model holds JSON: it was parsed or made as such")
+    }
+}
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Model {}
+
+impl schemars::JsonSchema for Model {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Model".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "object", "description": "A rendered Compose model" })
     }
 }
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for Model {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        raw.serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Model {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(raw.get().into()))
+        Ok(Self(Box::<RawValue>::deserialize(deserializer)?.into()))
     }
 }

@@ -1,14 +1,22 @@
-//! The whole pass as one function: definitions, last plans and reports in; new plans and a report out.
+//! The whole pass as one function: definitions, last plans and reports in; new plans and a picture of the fleet out.
+//!
+//! `gitops diff`, the daemon, the benchmarks and the scenarios all go through [`Definitions::load`] and
+//! [`reconcile`]. Both are pure: the same inputs give the same bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::catalog::{self, Catalog};
+use crate::check;
+use crate::desired::Desired;
 use crate::diagnostic::Diagnostic;
-use crate::fleet::NodeView;
+use crate::fleet::{self, NodeFacts, NodeView};
+use crate::govern;
 use crate::name::{Digest, NodeName, Revision};
-use crate::plan::NodePlan;
+use crate::plan::{Ensure, NodePlan, Step};
+use crate::planner::{self, Planned, Situation};
 use crate::status::Reported;
 use crate::tree::Tree;
 
@@ -17,6 +25,10 @@ use crate::tree::Tree;
 pub struct Definitions {
     /// The commit.
     pub revision: Revision,
+    /// Everything that was defined.
+    pub catalog: Catalog,
+    /// Everything that should be.
+    pub desired: Desired,
     /// Warnings and recorded findings.
     pub findings: Vec<Diagnostic>,
 }
@@ -27,13 +39,24 @@ impl Definitions {
     /// # Errors
     ///
     /// All findings, in order, if one of them is an error.
-    pub fn load(revision: Revision, _tree: &Tree, _previous: Option<&Self>) -> Result<Self, Vec<Diagnostic>> {
-        Ok(Self { revision, findings: Vec::new() })
-    }
-
-    /// The bytes of a file that some instance names.
-    pub fn content(&self, _digest: Digest) -> Option<Arc<[u8]>> {
-        None
+    pub fn load(
+        revision: Revision,
+        tree: &Arc<Tree>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));
+        findings.extend(govern::findings(&catalog));
+        let before = previous.map(|previous| (&previous.catalog, &previous.desired));
+        let desired = Desired::build(&catalog, before).unwrap_or_else(|diagnostics| {
+            findings.extend(diagnostics);
+            Desired::default()
+        });
+        findings.sort();
+        findings.dedup();
+        if findings.iter().any(Diagnostic::is_error) {
+            return Err(findings);
+        }
+        Ok(Self { revision, catalog, desired, findings })
     }
 }
 
@@ -65,6 +88,54 @@ pub struct Outcome {
 }
 
 /// Plans for every node, and what is waited on.
-pub fn reconcile(_inputs: &Inputs<'_>) -> Outcome {
-    Outcome::default()
+pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
+    let Inputs { definitions, plans, reported, .. } = *inputs;
+    let situation =
+        Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
+    let mut outcome = Outcome::default();
+    for node in situation.nodes() {
+        let planned = planner::plan(&situation, node);
+        outcome.nodes.push(view(inputs, node, &planned));
+        if let Some(plan) = planned.plan {
+            debug_assert_eq!(violations(inputs, &plan), Vec::<String>::new(), "a plan breaks an invariant");
+            outcome.blobs.extend(blobs(&definitions.desired, &plan));
+            outcome.plans.push(plan);
+        }
+    }
+    outcome
+}
+
+fn violations(inputs: &Inputs<'_>, plan: &NodePlan) -> Vec<String> {
+    let previous = inputs.plans.get(&plan.node).map(|plan| &**plan);
+    let status = inputs.reported.nodes.get(&plan.node).map(|reported| &*reported.status);
+    check::violations(plan, previous, status)
+}
+
+fn view(inputs: &Inputs<'_>, node: &NodeName, planned: &Planned) -> NodeView {
+    let stored = inputs.plans.get(node);
+    fleet::view(&NodeFacts {
+        node,
+        defined: inputs.definitions.catalog.nodes.contains_key(node),
+        plan: planned.plan.as_deref().or(stored.map(|plan| &**plan)),
+        reported: inputs.reported.nodes.get(node),
+        waiting: &planned.waiting,
+        now: inputs.now,
+        stale_after: inputs.stale_after,
+    })
+}
+
+/// The content that a new plan names. A step that was taken over from an older plan names what the store has.
+fn blobs<'a>(desired: &'a Desired, plan: &'a NodePlan) -> impl Iterator<Item = (Digest, Arc<[u8]>)> + 'a {
+    plan.steps.iter().filter_map(Step::as_ensure).flat_map(|ensure| content_of(desired, plan, ensure))
+}
+
+fn content_of<'a>(
+    desired: &'a Desired,
+    plan: &'a NodePlan,
+    ensure: &'a Ensure,
+) -> impl Iterator<Item = (Digest, Arc<[u8]>)> + 'a {
+    let instance =
+        desired.instance(&plan.node, &ensure.service).filter(|one| one.ensure.digest == ensure.digest);
+    let files = instance.into_iter().flat_map(|instance| instance.rendered.files.values());
+    files.map(|file| (file.reference.digest, file.content.clone()))
 }

@@ -18,7 +18,7 @@ use crate::plan::{ContainerDigest, NodePlan, Step};
 pub const SCHEMA: u32 = 1;
 
 /// The full reported state of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NodeStatus {
     /// [`SCHEMA`] of whoever wrote it.
     pub schema: u32,
@@ -53,16 +53,26 @@ impl NodeStatus {
         self.accepted == Some(PlanId::of(plan)) && plan.steps.iter().all(|step| self.satisfies(step))
     }
 
-    /// Whether the step, in exactly this form, is satisfied.
+    /// Whether the step, in exactly this form, is satisfied. Only a report about the plan that the step is in can say
+    /// so: see [`NodeStatus::has_done`].
     pub fn satisfies(&self, step: &Step) -> bool {
-        let Some(result) = self.steps.get(step.service()) else { return false };
-        let digest = step.as_ensure().map(|ensure| ensure.digest);
-        result.outcome == StepOutcome::Satisfied && result.digest == digest
+        self.is_satisfied(step.service(), step.as_ensure().map(|ensure| ensure.digest))
+    }
+
+    /// Whether, under `plan`, a service stands satisfied with this instance digest; with none, as removed. A report
+    /// about another plan does not say so: the service may have come and gone in between.
+    pub fn has_done(&self, plan: &NodePlan, service: &ServiceName, digest: Option<Digest>) -> bool {
+        self.accepted == Some(PlanId::of(plan)) && self.is_satisfied(service, digest)
+    }
+
+    fn is_satisfied(&self, service: &ServiceName, digest: Option<Digest>) -> bool {
+        let result = self.steps.get(service);
+        result.is_some_and(|result| result.outcome == StepOutcome::Satisfied && result.digest == digest)
     }
 }
 
 /// The agent process that reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AgentInfo {
     /// Made at the first start and kept in the agent's state folder: two agents that claim one node differ in it.
     pub id: Arc<str>,
@@ -71,7 +81,7 @@ pub struct AgentInfo {
 }
 
 /// What the machine is and has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct HostInfo {
     /// Host name.
@@ -96,7 +106,7 @@ pub struct HostInfo {
 }
 
 /// Names a plan exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanId {
     /// Its generation.
     pub generation: Generation,
@@ -112,7 +122,7 @@ impl PlanId {
 }
 
 /// A plan that was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Refusal {
     /// The plan.
     pub plan: PlanId,
@@ -123,7 +133,7 @@ pub struct Refusal {
 }
 
 /// How one step stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct StepResult {
     /// The instance digest that it is about; none for a removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +146,9 @@ pub struct StepResult {
 }
 
 /// Where a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum StepOutcome {
     /// As the step wants it, and healthy.
@@ -150,7 +162,7 @@ pub enum StepOutcome {
 }
 
 /// One container as Docker reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Container {
     /// The Compose service.
     pub service: Arc<str>,
@@ -179,11 +191,14 @@ pub struct Container {
     pub exit_code: Option<i64>,
     /// When it was last started, as Docker writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub started_at: Option<Timestamp>,
 }
 
 /// Docker's container states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "Docker's own words")]
 pub enum ContainerState {
@@ -197,7 +212,9 @@ pub enum ContainerState {
 }
 
 /// What a container's health check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It has none.

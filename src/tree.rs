@@ -101,7 +101,12 @@ pub struct Tree {
 impl Default for Entry {
     fn default() -> Self {
         let content: Arc<[u8]> = Arc::from(&b""[..]);
-        Self { id: BlobId::of(b""), kind: EntryKind::File { executable: false }, size: 0, content: Some(content) }
+        Self {
+            id: BlobId::of(b""),
+            kind: EntryKind::File { executable: false },
+            size: 0,
+            content: Some(content),
+        }
     }
 }
 

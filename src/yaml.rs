@@ -179,6 +179,34 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Where values stand in the text that they were read from.
+pub trait Places {
+    /// Where the value at `path` of a document stands, or else the nearest thing around it that exists.
+    fn place(&self, document: usize, path: &[Step<'_>]) -> Place;
+
+    /// Where the key of the last step of `path` stands; for a list item, the item.
+    fn key_place(&self, document: usize, path: &[Step<'_>]) -> Place;
+}
+
+impl Places for Text<'_> {
+    fn place(&self, document: usize, path: &[Step<'_>]) -> Place {
+        Text::place(self, document, path)
+    }
+
+    fn key_place(&self, document: usize, path: &[Step<'_>]) -> Place {
+        Text::key_place(self, document, path)
+    }
+}
+
+/// Reads a value that came from elsewhere (TOML) as the form `T`, with the places of that text.
+///
+/// # Errors
+///
+/// As [`Text::decode`].
+pub fn decode<T: DeserializeOwned>(value: Value, places: &impl Places) -> Result<T, Vec<Diagnostic>> {
+    decode::decode(places, &Document { number: 0, value })
+}
+
 fn too_large(path: &Arc<str>, bytes: usize) -> Diagnostic {
     Diagnostic::error("yaml-too-large", Place::file(path.clone()), format!("the file has {bytes} bytes"))
         .note(format!("at most {MAX_BYTES} bytes are read"))

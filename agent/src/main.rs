@@ -1,5 +1,7 @@
 //! `gitops-agent`: pulls the plan of one node, makes it true, and says so.
 
-mod host;
+use std::process::ExitCode;
 
-fn main() {}
+fn main() -> ExitCode {
+    gitops_agent::cli::main()
+}

@@ -1,1 +1,107 @@
-//! cli
+//! The command line: one file per command, and error kinds that choose the exit code.
+//!
+//! Commands that only read a repository run without a daemon, without Docker and without a network; the others
+//! speak to the daemon through [`client`].
+
+mod client;
+mod completions;
+mod diff;
+mod error;
+mod events;
+mod init;
+mod load;
+mod node;
+mod output;
+mod render;
+mod schema;
+mod serve;
+mod status;
+mod sync;
+mod validate;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::{CliError, Exit};
+
+/// Git push to deploy, on your own machines
+#[derive(Debug, Parser)]
+#[command(name = "gitops", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Validate(validate::Args),
+    Diff(diff::Args),
+    Render(render::Args),
+    Serve(Box<serve::Args>),
+    Status(status::Args),
+    Node(node::Args),
+    Events(events::Args),
+    Sync(sync::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+}
+
+/// Runs one command. Whatever goes wrong is printed here, once.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match dispatch(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error.print();
+            error.exit().into()
+        }
+    }
+}
+
+/// clap ends with 2 on a wrong flag; here 2 means that changes are pending.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to tell it to if the terminal is gone.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Failed.into() } else { Exit::Done.into() }
+}
+
+fn dispatch(command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Status(args) => client::block_on(status::run(&args)),
+        Command::Node(args) => client::block_on(node::run(&args)),
+        Command::Events(args) => client::block_on(events::run(&args)),
+        Command::Sync(args) => client::block_on(sync::run(&args)),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains("$ gitops"), "`gitops {} --help` shows no example", command.get_name());
+        }
+    }
+}

@@ -135,7 +135,8 @@ impl Pass<'_, '_, '_> {
 impl Pool {
     /// The file as something that names other files.
     fn layer(&self) -> Layer {
-        Layer { origin: self.origins[0].clone(), base: self.base.clone(), value: Arc::new(Value::Null) }
+        let (origin, base) = (self.origins[0].clone(), self.base.clone());
+        Layer { origin, base, is_overlay: false, value: Arc::new(Value::Null) }
     }
 }
 

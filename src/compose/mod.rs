@@ -34,6 +34,9 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
+pub mod labels;
+pub use labels::labels;
+
 use crate::diagnostic::{Diagnostic, Place};
 use crate::plan::{ContainerSpec, FileRef, Model};
 use crate::tree::Tree;
@@ -64,8 +67,8 @@ pub struct Overlay {
     pub path: Arc<str>,
     /// Which document of it.
     pub document: usize,
-    /// The field that holds the Compose file: `overlay`.
-    pub field: &'static str,
+    /// The field that holds the Compose file, if it is no file of its own.
+    pub field: Option<&'static str>,
     /// What that field holds.
     pub value: Arc<Value>,
 }
@@ -91,6 +94,8 @@ struct Layer {
     origin: Origin,
     /// The folder that its paths are relative to, from the service's folder.
     base: String,
+    /// It was added by a feature.
+    is_overlay: bool,
     value: Arc<Value>,
 }
 
@@ -192,7 +197,7 @@ impl Source {
 
     fn layer(&self, file: &str, base: &str, (document, value): &(usize, Arc<Value>)) -> Layer {
         let origin = Origin { path: self.full(file).into(), document: *document, field: None, service: None };
-        Layer { origin, base: base.to_owned(), value: value.clone() }
+        Layer { origin, base: base.to_owned(), is_overlay: false, value: value.clone() }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
+use super::resolve::EVERY;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::tree::Tree;
 use crate::yaml::{Step, Text, Trail};
@@ -126,7 +127,9 @@ fn find<'t>(text: &Text<'t>, origin: &Origin, path: &[&str], place: PlaceIn<'t>)
     }
     let mut steps = Vec::new();
     for name in path {
-        let Some((step, next)) = step_into(value, name) else { break };
+        // A service of the model may have got this from what an overlay says of every service.
+        let every = || if steps == [Step::Key("services")] { step_into(value, EVERY) } else { None };
+        let Some((step, next)) = step_into(value, name).or_else(every) else { break };
         steps.push(step);
         value = next;
     }

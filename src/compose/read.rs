@@ -62,10 +62,11 @@ impl Source {
             origin: Origin {
                 path: overlay.path.clone(),
                 document: overlay.document,
-                field: Some(overlay.field),
+                field: overlay.field,
                 service: None,
             },
             base: String::new(),
+            is_overlay: true,
             value: overlay.value.clone(),
         }));
         source.inputs.extend(spec.overlays.iter().map(|overlay| overlay.path.clone()));

@@ -37,6 +37,24 @@ pub(super) struct Pass<'s, 't, 'v> {
     pub(super) pools: BTreeMap<String, Option<Rc<Pool>>>,
 }
 
+/// In an overlay, the name that stands for every service there is.
+pub(super) const EVERY: &str = "*";
+
+/// An overlay as two layers: what it says of [`EVERY`] service, written out for each service of the model so far, and
+/// over that the rest. Any other layer is itself.
+fn spread(layer: &Layer, model: &Mapping) -> Vec<Layer> {
+    let every = layer.value.get("services").and_then(|services| services.get(EVERY));
+    let (Some(every), true) = (every, layer.is_overlay) else { return vec![layer.clone()] };
+    let names = model.get("services").and_then(Value::as_mapping).into_iter().flat_map(Mapping::keys);
+    let services: Mapping = names.map(|name| (name.clone(), every.clone())).collect();
+    let spread: Mapping = [(Value::from("services"), Value::Mapping(services))].into_iter().collect();
+    let mut rest = (*layer.value).clone();
+    if let Some(Value::Mapping(services)) = rest.get_mut("services") {
+        services.shift_remove(EVERY);
+    }
+    [Value::Mapping(spread), rest].map(|value| Layer { value: Arc::new(value), ..layer.clone() }).into()
+}
+
 impl<'s, 't, 'v> Pass<'s, 't, 'v> {
     pub(super) fn new(source: &'s Source, tree: &'t Tree, variables: &'v Variables) -> Self {
         Self {
@@ -58,9 +76,11 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         let source = self.source;
         let mut model = Mapping::new();
         for layer in &source.layers {
-            let mut chain = vec![layer.origin.path.to_string()];
-            let document = self.document(layer, &mut chain);
-            self.merge(&mut model, document, &layer.origin);
+            for layer in spread(layer, &model) {
+                let mut chain = vec![layer.origin.path.to_string()];
+                let document = self.document(&layer, &mut chain);
+                self.merge(&mut model, document, &layer.origin);
+            }
         }
         let mut model = Value::Mapping(model);
         merge::settle(&mut model);

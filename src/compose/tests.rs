@@ -209,7 +209,7 @@ X=1
     let overlay = Overlay {
         path: "features/log.yaml".into(),
         document: 0,
-        field: "overlay",
+        field: Some("overlay"),
         value: Arc::new(
             serde_yaml::from_str("services: {app: {labels: [log=1]}, log: {image: '${TAG}'}}").unwrap(),
         ),

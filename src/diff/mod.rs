@@ -1,1 +1,241 @@
-//! diff
+//! Changes between two desired states, each with its reason and with what it does to running containers.
+//!
+//! The same comparison serves the preview (`gitops diff`) and the plan (the reasons of a step), so that what a
+//! reviewer reads is what the agent logs.
+
+pub mod fields;
+pub mod sensitive;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::desired::{Desired, Instance};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::{ContainerSpec, Ensure, FileRef, OnFileChange, Reason, RunState};
+
+/// The version of this document as JSON.
+pub const SCHEMA: u32 = 1;
+
+/// What differs between two desired states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diff {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// By node and service; unchanged instances are only counted.
+    pub changes: Vec<Change>,
+    /// How many instances are the same on both sides.
+    pub unchanged: usize,
+}
+
+/// One instance that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where.
+    pub node: NodeName,
+    /// What.
+    pub service: ServiceName,
+    /// How.
+    pub kind: ChangeKind,
+    /// Which fields and files, old and new.
+    pub because: Vec<Reason>,
+    /// What happens to the containers, by Compose service; those that are left alone are not listed.
+    pub effects: BTreeMap<Arc<str>, Effect>,
+}
+
+/// How an instance differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new on this node.
+    Create,
+    /// It changes.
+    Update,
+    /// It goes. Its volumes stay.
+    Remove,
+}
+
+/// What a change does to the containers of one Compose service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// New containers.
+    Create,
+    /// Containers replaced by new ones.
+    Recreate,
+    /// The same containers, stopped and started.
+    Restart,
+    /// Containers added or taken away, the others left alone.
+    Scale,
+    /// Stopped, or started after having been stopped.
+    Switch,
+    /// Containers removed.
+    Remove,
+}
+
+/// Compares two desired states, instance by instance.
+pub fn between(old: &Desired, new: &Desired) -> Diff {
+    let mut diff = Diff { schema: SCHEMA, changes: Vec::new(), unchanged: 0 };
+    let mut keys: Vec<(&NodeName, &ServiceName)> = old.keys().chain(new.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for (node, service) in keys {
+        match (old.instance(node, service), new.instance(node, service)) {
+            (Some(before), Some(after)) if !differs(before, after) => diff.unchanged += 1,
+            (before, after) => diff.changes.push(change(node, service, before, after, (old, new))),
+        }
+    }
+    diff
+}
+
+fn differs(before: &Arc<Instance>, after: &Arc<Instance>) -> bool {
+    let key = |instance: &Instance| {
+        let Ensure { digest, project, after, health_within, .. } = &instance.ensure;
+        (*digest, project.clone(), after.clone(), *health_within)
+    };
+    !Arc::ptr_eq(before, after) && key(before) != key(after)
+}
+
+fn change(
+    node: &NodeName,
+    service: &ServiceName,
+    before: Option<&Arc<Instance>>,
+    after: Option<&Arc<Instance>>,
+    (old, new): (&Desired, &Desired),
+) -> Change {
+    let old_ensure = before.map(|instance| &instance.ensure);
+    let (kind, because) = match (before, after) {
+        (None, Some(after)) => (ChangeKind::Create, reasons(None, after, new)),
+        (Some(_), Some(after)) => (ChangeKind::Update, reasons(old_ensure, after, new)),
+        (_, None) => (ChangeKind::Remove, vec![removal_reason(node, service, old, new)]),
+    };
+    let effects = effects(old_ensure, after.map(|instance| &instance.ensure));
+    Change { node: node.clone(), service: service.clone(), kind, because, effects }
+}
+
+fn removal_reason(node: &NodeName, service: &ServiceName, old: &Desired, new: &Desired) -> Reason {
+    let still = new.services.get(service);
+    let source = still.or_else(|| old.services.get(service)).map(|service| service.entry.path().clone());
+    let (field, value) =
+        if still.is_some() { ("place.nodes", node.as_str()) } else { ("service", service.as_str()) };
+    Reason { field: field.into(), old: Some(value.into()), new: None, source }
+}
+
+/// What happens to the containers of an instance, by Compose service.
+pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>, Effect> {
+    let containers =
+        |ensure: Option<&Ensure>| ensure.map(|ensure| ensure.containers.clone()).unwrap_or_default();
+    let (before, after) = (containers(old), containers(new));
+    let names: std::collections::BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
+    let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
+    let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
+    let effect = |name: &Arc<str>| match (before.get(name), after.get(name), new) {
+        (None, Some(_), _) => Some(Effect::Create),
+        (Some(_), None, _) | (_, _, None) => Some(Effect::Remove),
+        (Some(_), Some(_), _) if moved => Some(Effect::Recreate),
+        (Some(before), Some(after), Some(new)) => {
+            container_effect(before, after, new).or(switched.then_some(Effect::Switch))
+        }
+        (None, None, _) => None,
+    };
+    names.into_iter().filter_map(|name| Some((name.clone(), effect(name)?))).collect()
+}
+
+fn container_effect(before: &ContainerSpec, after: &ContainerSpec, new: &Ensure) -> Option<Effect> {
+    let file_effect = match new.on_file_change {
+        OnFileChange::Recreate => Some(Effect::Recreate),
+        OnFileChange::Restart => Some(Effect::Restart),
+        OnFileChange::Nothing => None,
+    };
+    if before.config != after.config {
+        Some(Effect::Recreate)
+    } else if before.files != after.files && new.state == RunState::Running {
+        file_effect
+    } else if before.replicas != after.replicas {
+        Some(Effect::Scale)
+    } else {
+        None
+    }
+}
+
+/// Why an instance is to become as `new` says, given what it was.
+pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<Reason> {
+    let Some(old) = old else { return vec![creation_reason(new)] };
+    let mut reasons = model_reasons(old, new, desired);
+    reasons.extend(file_reasons(old, new));
+    reasons.extend(setting_reasons(old, new));
+    reasons
+}
+
+fn creation_reason(new: &Instance) -> Reason {
+    Reason {
+        field: "service".into(),
+        old: None,
+        new: Some(new.ensure.service.as_str().into()),
+        source: Some(new.entry.path().clone()),
+    }
+}
+
+fn model_reasons(old: &Ensure, new: &Instance, desired: &Desired) -> Vec<Reason> {
+    if old.model == new.ensure.model {
+        return Vec::new();
+    }
+    let changes = fields::changed(&old.model.value(), &new.ensure.model.value());
+    let reason = |change: fields::FieldChange| Reason {
+        field: change.path.join(".").into(),
+        source: desired.source_of(new, &change.path),
+        old: change.old,
+        new: change.new,
+    };
+    changes.into_iter().map(reason).collect()
+}
+
+/// Files are named with their size and never shown here: they may hold secrets.
+fn file_reasons(old: &Ensure, new: &Instance) -> Vec<Reason> {
+    let changes = fields::changed(&file_model(&old.files), &file_model(&new.ensure.files));
+    let reason = |change: fields::FieldChange| {
+        let path = change.path.join(".");
+        let source = format!("{}/{path}", new.entry.folder());
+        let (old, new) = (change.old, change.new);
+        Reason { field: format!("files/{path}").into(), old, new, source: Some(source.into()) }
+    };
+    changes.into_iter().map(reason).collect()
+}
+
+fn file_model(files: &BTreeMap<Arc<str>, FileRef>) -> Value {
+    let text = |file: &FileRef| {
+        let mode = if file.executable { ", executable" } else { "" };
+        format!("{} ({} bytes{mode})", file.digest.short(), file.size)
+    };
+    files
+        .iter()
+        .map(|(path, file)| (path.to_string(), Value::String(text(file))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn setting_reasons(old: &Ensure, new: &Instance) -> Vec<Reason> {
+    let path = new.entry.path();
+    let settings = |ensure: &Ensure| {
+        let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
+        [
+            ("project", ensure.project.to_string()),
+            ("state", format!("{:?}", ensure.state).to_lowercase()),
+            ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
+            ("health.within", format!("{}s", ensure.health_within)),
+            ("depends_on", after.join(", ")),
+        ]
+    };
+    let pairs = settings(old).into_iter().zip(settings(&new.ensure));
+    pairs
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((field, before), (_, after))| Reason {
+            field: field.into(),
+            old: Some(before.into()),
+            new: Some(after.into()),
+            source: Some(path.clone()),
+        })
+        .collect()
+}

@@ -1,1 +1,39 @@
-//! git
+//! Git, read in process: addresses, a bare mirror and what is fetched into it, objects, trees and work trees.
+//!
+//! Nothing is ever checked out and no `git` command is run to read: objects come straight from the object database.
+//! Only a fetch starts a program, and only for a local repository (`git upload-pack`) or an SSH one (`ssh`), with its
+//! arguments as a list; HTTPS needs none.
+//!
+//! | module | its one job |
+//! |---|---|
+//! | [`url`](RemoteUrl) | which addresses are accepted, and how they are shown |
+//! | `error` | what can go wrong, and what to do about it |
+//! | `objects` | open an object database; ancestry and commits |
+//! | `read` | the [`Tree`](crate::tree::Tree) of a revision, sharing what the last one read |
+//! | `worktree` | the same `Tree` from files on disk |
+//! | `transport` | the programs and the HTTPS client that a fetch goes through |
+//! | `mirror` | the bare mirror under the state folder |
+//! | `refs` | the branches of a repository on this machine, for those who watch them |
+//! | `repository` | the repository around a folder, for the command line |
+
+mod error;
+mod mirror;
+mod objects;
+mod read;
+mod refs;
+mod repository;
+mod transport;
+mod url;
+pub mod worktree;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use error::GitError;
+pub use mirror::{Mirror, MirrorConfig};
+pub use objects::CommitInfo;
+pub use read::{Scope, TreeCache};
+pub use refs::{branch_tip, refs_folder};
+pub use repository::Repository;
+pub use transport::{Access, SshOptions, Token};
+pub use url::{RemoteUrl, SshAddress, UrlError};

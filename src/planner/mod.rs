@@ -1,1 +1,108 @@
-//! planner
+//! From what should be and what stands to one plan per node.
+//!
+//! One file per planning step: [`ensure`] says which instances a node gets and which are held back, [`removal`]
+//! what goes, [`order`] what comes first, [`succession`] whether the result is a new plan at all and which generation it has. Every function
+//! is pure, and the plan of a node is made from that node's facts alone, except for gates, which look at other
+//! nodes' reports.
+
+mod ensure;
+mod order;
+mod removal;
+mod succession;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::desired::{Desired, Instance};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::plan::{NodePlan, Step};
+use crate::status::{NodeStatus, Reported};
+
+/// What planning looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The commit that is planned.
+    pub revision: &'a Revision,
+    /// What should be.
+    pub desired: &'a Desired,
+    /// The newest plan of each node.
+    pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
+    /// What nodes said last.
+    pub reported: &'a Reported,
+}
+
+impl<'a> Situation<'a> {
+    /// Whether a service is acknowledged on a node with this instance digest.
+    fn is_acknowledged(&self, node: &NodeName, service: &ServiceName, digest: Digest) -> bool {
+        let plan = self.plans.get(node);
+        let done =
+            |(plan, status): (&Arc<NodePlan>, &NodeStatus)| status.has_done(plan, service, Some(digest));
+        plan.zip(self.status(node)).is_some_and(done)
+    }
+
+    fn status(&self, node: &NodeName) -> Option<&'a NodeStatus> {
+        self.reported.nodes.get(node).map(|reported| &*reported.status)
+    }
+
+    /// Every node that is defined or that has a plan: a node that is no longer defined still has things to remove.
+    pub fn nodes(&self) -> BTreeSet<&'a NodeName> {
+        self.desired.nodes.keys().chain(self.plans.keys()).collect()
+    }
+}
+
+/// What planning one node comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Planned {
+    /// The new plan, if its steps differ from those of the last one.
+    pub plan: Option<Arc<NodePlan>>,
+    /// What was not done, by service, and what it waits on.
+    pub waiting: BTreeMap<ServiceName, String>,
+}
+
+/// Plans one node.
+pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
+    let previous = situation.plans.get(node).map(|plan| &**plan);
+    let status = situation.status(node);
+    if stands(situation, node, previous, status) {
+        return Planned::default();
+    }
+    let mut waiting = BTreeMap::new();
+    let mut steps = ensure::steps(situation, node, previous, &mut waiting);
+    let removals = removal::steps(situation, node, previous, &steps);
+    steps.extend(removals);
+    let steps = order::ordered(steps);
+    let plan = succession::succeed(situation.revision, node, steps, previous, status);
+    Planned { plan: plan.map(Arc::new), waiting }
+}
+
+/// Whether the last plan says all of it already, step by step. It only saves time: a node that does not stand so is
+/// planned, and may come to the same end.
+fn stands(
+    situation: &Situation<'_>,
+    node: &NodeName,
+    previous: Option<&NodePlan>,
+    status: Option<&NodeStatus>,
+) -> bool {
+    let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else {
+        return false;
+    };
+    let mut wanted = situation.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
+    let standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status));
+    let mut standing = standing.map(Step::as_ensure);
+    let same = |instance: &Arc<Instance>| {
+        standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure))
+    };
+    let all_same = wanted.all(same);
+    all_same && standing.next().is_none()
+}
+
+/// The step that the previous plan has for a service.
+fn step_of<'p>(previous: Option<&'p NodePlan>, service: &ServiceName) -> Option<&'p Step> {
+    previous?.step(service)
+}
+
+/// Whether a step of the previous plan is a removal that was reported done, so that no plan need name it any longer.
+fn is_removed(step: &Step, previous: Option<&NodePlan>, status: Option<&NodeStatus>) -> bool {
+    let is_done = |(plan, status): (&NodePlan, &NodeStatus)| status.has_done(plan, step.service(), None);
+    matches!(step, Step::Remove(_)) && previous.zip(status).is_some_and(is_done)
+}

@@ -3,23 +3,34 @@
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
 //!
-//! Guarantees: a call that returned `Ok` survives `kill -9` and power loss (the commit was synced). A publication
-//! is one transaction: all its plans, blobs, events and the deployed revision, or none of them. Plans are written
-//! by compare-and-swap on their parent, so two daemons over one database cannot both succeed one plan.
+//! Guarantees: what a call wrote that returned `Ok` survives `kill -9` and power loss (the commit was synced); only of
+//! heartbeats, power loss may take back the last few. A publication is one transaction: all its plans, blobs, events
+//! and the deployed revision, or none of them. Plans are written by compare-and-swap on their parent, so two daemons
+//! over one database cannot both succeed one plan.
+
+mod chain;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod fixture;
+pub mod memory;
+pub mod sqlite;
+pub mod token;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+pub use crate::event::{Event, NewEvent};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
 use crate::status::{NodeStatus, Reported};
 
 /// Everything a daemon needs to start, or to start over after a conflict.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The newest plan of each node.
     pub plans: BTreeMap<NodeName, Arc<NodePlan>>,
@@ -44,6 +55,13 @@ pub struct Publication {
     pub events: Vec<NewEvent>,
 }
 
+impl Publication {
+    /// When it was made: the time of its newest event. Plans that are published without one have no age.
+    pub fn at(&self) -> Option<Timestamp> {
+        self.events.iter().map(|event| event.at).max()
+    }
+}
+
 /// How a publication ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -51,36 +69,6 @@ pub enum Published {
     Done(Vec<Event>),
     /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
     Conflict(NodeName),
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewEvent {
-    /// By the daemon's clock.
-    pub at: Timestamp,
-    /// Stable, dotted, past tense: `plan.published`.
-    pub kind: Arc<str>,
-    /// The commit that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<Revision>,
-    /// The node that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<NodeName>,
-    /// The service that it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ServiceName>,
-    /// One sentence.
-    pub message: String,
-}
-
-/// A stored event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// Rises by one; never re-used.
-    pub id: u64,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: NewEvent,
 }
 
 /// A status as it arrives.
@@ -126,6 +114,14 @@ pub struct Retention {
     pub days: u32,
 }
 
+impl Retention {
+    /// What is older goes.
+    pub fn cutoff(&self, now: Timestamp) -> Timestamp {
+        let age = SignedDuration::from_hours(24 * i64::from(self.days));
+        now.checked_sub(age).unwrap_or(Timestamp::MIN)
+    }
+}
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -148,13 +144,18 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version of the program has used the database.
-    #[error("the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup")]
+    #[error(
+        "the database has schema version {found}, this program knows up to {known}: use the newer program, or restore a backup"
+    )]
     TooNew {
         /// In the database.
         found: i64,
         /// In this program.
         known: i64,
     },
+    /// What was to be written breaks a rule of the store. A mistake in the program: trying again does not help.
+    #[error("the store refuses to write this: {0}")]
+    Refused(String),
 }
 
 /// Where the facts are.
@@ -163,10 +164,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The newest state of everything, in a constant number of queries.
     async fn load(&self) -> Result<Snapshot, StoreError>;
 
-    /// Writes the outcome of a pass, whole or not at all.
+    /// Writes the outcome of a pass, whole or not at all. Refuses a plan whose generation does not rise, and one that
+    /// names content that is neither stored nor in the publication.
     async fn publish(&self, publication: Publication) -> Result<Published, StoreError>;
 
-    /// Records what nodes said. Durable when it returns; a report that is older than the stored one changes nothing.
+    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss); a report
+    /// that is older than the stored one changes nothing, and so does the heartbeat of a node that never reported.
     async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError>;
 
     /// Appends events outside a publication.
@@ -179,17 +182,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;
 
     /// The plan of `node` with this digest, or its newest where none is named.
-    async fn plan(&self, node: &NodeName, digest: Option<Digest>) -> Result<Option<Arc<NodePlan>>, StoreError>;
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError>;
 
-    /// All tokens.
+    /// All tokens, by digest.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
 
-    /// Adds a token.
+    /// Adds a token, or replaces the one with its digest.
     async fn add_token(&self, token: StoredToken) -> Result<(), StoreError>;
 
     /// Removes all tokens of an identity and says how many there were.
     async fn revoke_tokens(&self, identity: &Identity) -> Result<u64, StoreError>;
 
-    /// Deletes history beyond `keep`, and blobs that no kept plan names.
+    /// Deletes history beyond `keep`, and blobs that no kept plan names. Others write in between.
     async fn prune(&self, keep: Retention, now: Timestamp) -> Result<(), StoreError>;
 }

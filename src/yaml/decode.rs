@@ -10,7 +10,7 @@ use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Value};
 
 use super::text::closest;
-use super::{Document, Step, Text, dotted};
+use super::{Document, Places, Step, dotted};
 use crate::diagnostic::Diagnostic;
 
 /// After so many mistakes people mend those first.
@@ -18,7 +18,7 @@ const MAX_MISTAKES: usize = 50;
 
 /// Reads `document` as a `T`.
 pub(super) fn decode<T: DeserializeOwned>(
-    text: &Text<'_>,
+    text: &impl Places,
     document: &Document,
 ) -> Result<T, Vec<Diagnostic>> {
     match T::deserialize(&document.value) {
@@ -27,7 +27,7 @@ pub(super) fn decode<T: DeserializeOwned>(
     }
 }
 
-fn mistakes<T: DeserializeOwned>(text: &Text<'_>, document: &Document) -> Vec<Diagnostic> {
+fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Vec<Diagnostic> {
     let mut patient = Patient { value: document.value.clone(), removed: BTreeMap::new() };
     let mut found = Vec::new();
     let mut wrong = BTreeSet::new();
@@ -125,7 +125,7 @@ impl Mistake {
         Self { kind, path }
     }
 
-    fn diagnostic(&self, text: &Text<'_>, document: usize, patient: &Patient) -> Diagnostic {
+    fn diagnostic(&self, text: &impl Places, document: usize, patient: &Patient) -> Diagnostic {
         let path = patient.original(&self.path);
         let way = steps(&path);
         let field = dotted(&way);

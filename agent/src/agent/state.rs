@@ -1,0 +1,371 @@
+//! What the agent decides: `step(event, moment) → effects`, and nothing else.
+//!
+//! The state holds every timer, retry and thing under way, so a simulator can drive it without a clock, a network
+//! or a disk. An event is taken in by the part it concerns; then every part is asked what is due. An effect is
+//! answered by exactly one event, except those that say otherwise.
+//!
+//! **Invariant:** a plan is walked only after [`Event::Saved`] said that it is in the ledger, and saved only after
+//! [`Event::Fetched`] said that all its content is here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitops::name::{Digest, NodeName, ServiceName};
+use gitops::plan::{NodePlan, Step};
+use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, PlanId, SCHEMA};
+
+use super::look::Look;
+use super::pull::Pull;
+use super::report::Report;
+use crate::apply::{Act, Fault, Limits, Walk};
+use crate::host::Observation;
+use crate::ledger::Record;
+use crate::moment::Moment;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time passed: at the latest at [`State::wake_at`].
+    Tick,
+    /// Docker says that one of our containers changed.
+    Changed,
+    /// Answers [`Effect::Poll`].
+    Polled(Result<Offer, Failed>),
+    /// Answers [`Effect::Fetch`].
+    Fetched {
+        /// The plan whose content was wanted.
+        plan: Arc<NodePlan>,
+        /// All of it is here, or why not.
+        result: Result<(), Failed>,
+    },
+    /// Answers [`Effect::Save`].
+    Saved(Result<(), Failed>),
+    /// Answers [`Effect::Observe`].
+    Observed(Result<Observation, Failed>),
+    /// Answers [`Effect::Info`].
+    Informed(HostInfo),
+    /// Answers [`Effect::Begin`].
+    Ended {
+        /// The step, as it was begun.
+        step: Step,
+        /// Whether the host did it.
+        result: Result<(), Fault>,
+    },
+    /// Answers [`Effect::ReadLogs`].
+    Logs {
+        /// The step that failed.
+        service: ServiceName,
+        /// Whose lines they are.
+        container: Arc<str>,
+        /// Oldest first.
+        lines: Vec<String>,
+    },
+    /// Answers [`Effect::Report`].
+    Reported(Result<Answer, Failed>),
+    /// Begin nothing more.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask the daemon for a plan other than this.
+    Poll {
+        /// The newest plan that was judged.
+        known: Option<Digest>,
+    },
+    /// Fetch what is missing of the content that this plan names.
+    Fetch {
+        /// The plan.
+        plan: Arc<NodePlan>,
+    },
+    /// Write the plan to the ledger, durably.
+    Save {
+        /// The plan.
+        plan: Arc<NodePlan>,
+    },
+    /// Write down what is put in place, durably. Nothing answers.
+    SaveRecord(Record),
+    /// Delete content that this plan does not name. Nothing answers.
+    Prune {
+        /// The accepted plan.
+        plan: Arc<NodePlan>,
+    },
+    /// Look at the containers.
+    Observe,
+    /// Ask what the machine is and has.
+    Info,
+    /// Do a step.
+    Begin {
+        /// What to do.
+        step: Step,
+        /// Its containers as they were seen.
+        observed: Vec<Container>,
+        /// Why.
+        reason: String,
+    },
+    /// Read the last lines of a container.
+    ReadLogs {
+        /// The step that failed.
+        service: ServiceName,
+        /// Docker's id.
+        container: Arc<str>,
+    },
+    /// Tell the daemon.
+    Report(Message),
+    /// Write the status beside the ledger. Nothing answers.
+    Snapshot(Box<NodeStatus>),
+    /// Say it in the log. Nothing answers.
+    Tell(Tell, String),
+}
+
+/// How loud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// As it should be.
+    Progress,
+    /// It is tried again by itself.
+    Problem,
+    /// A person has to do something.
+    Alarm,
+}
+
+/// What the daemon offered.
+#[derive(Clone, Debug)]
+pub enum Offer {
+    /// A plan.
+    Plan(Arc<NodePlan>),
+    /// A plan in a form that only a newer agent can read.
+    Newer {
+        /// Its name.
+        plan: PlanId,
+        /// Its schema.
+        schema: u32,
+    },
+    /// Nothing else than what is known.
+    Nothing,
+}
+
+/// What the daemon is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// The whole state.
+    Full(Box<NodeStatus>),
+    /// It is as it was.
+    Heartbeat {
+        /// Of the state.
+        digest: Digest,
+    },
+}
+
+/// What the daemon says to a report.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// How often it wants to hear from us.
+    pub heartbeat_seconds: u64,
+    /// It does not know the state that was named.
+    pub want_full: bool,
+}
+
+/// Why something outside did not work, as text: the error with its causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// In one line.
+    pub message: String,
+    /// Another agent is active under our identity.
+    pub second_agent: bool,
+}
+
+/// What the agent is told at start and keeps to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node that it works for.
+    pub node: NodeName,
+    /// Who it is.
+    pub agent: AgentInfo,
+    /// Of the walk.
+    pub limits: Limits,
+    /// How often to look at Docker when nothing happens.
+    pub observe_every: Duration,
+    /// How often to report until the daemon names another rhythm.
+    pub heartbeat: Duration,
+}
+
+/// All that the agent knows.
+#[derive(Clone, Debug)]
+pub struct State {
+    node: NodeName,
+    agent: AgentInfo,
+    host: Option<HostInfo>,
+    pull: Pull,
+    look: Look,
+    walk: Walk,
+    report: Report,
+    /// Content of the accepted plan is being fetched again.
+    refetching: bool,
+    /// Another agent is active under our identity: nothing is begun.
+    rival: bool,
+    stopping: bool,
+}
+
+impl State {
+    /// At the start of the process: with what the ledger holds.
+    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record) -> Self {
+        let Settings { node, agent, limits, observe_every, heartbeat } = settings;
+        Self {
+            pull: Pull::new(node.clone(), held),
+            look: Look::new(observe_every),
+            walk: Walk::new(limits, record),
+            report: Report::new(heartbeat),
+            node,
+            agent,
+            host: None,
+            refetching: false,
+            rival: false,
+            stopping: false,
+        }
+    }
+
+    /// Takes in what happened and says what is to be done, in this order.
+    pub fn step(&mut self, event: Event, moment: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take(event, moment, &mut effects);
+        if self.stopping {
+            effects.retain(|effect| matches!(effect, Effect::SaveRecord(_) | Effect::Tell(..)));
+            return effects;
+        }
+        self.pull.go(moment, &mut effects);
+        self.walk(moment, &mut effects);
+        self.look.go(moment, &mut effects);
+        if let Some(status) = self.status() {
+            self.report.update(status, &mut effects);
+        }
+        self.report.go(moment, &mut effects);
+        effects
+    }
+
+    /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let walk = if self.rival { None } else { self.walk.wake_at() };
+        [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), walk].into_iter().flatten().min()
+    }
+
+    /// Whether it was told to stop and no step is under way any more.
+    pub fn is_done(&self) -> bool {
+        self.stopping && !self.walk.is_busy()
+    }
+
+    /// What it reports. None until Docker was asked once: an empty report would look like an empty node.
+    pub fn status(&self) -> Option<NodeStatus> {
+        let host = self.host.clone()?;
+        let instances = match self.walk.observation() {
+            Some(observation) => observation.instances.clone(),
+            None if host.problem.is_some() => Default::default(),
+            None => return None,
+        };
+        Some(NodeStatus {
+            schema: SCHEMA,
+            node: self.node.clone(),
+            agent: self.agent.clone(),
+            host,
+            accepted: self.pull.held().map(|plan| PlanId::of(plan)),
+            refused: self.pull.refused().cloned(),
+            steps: self.pull.held().map(|plan| self.walk.results(plan)).unwrap_or_default(),
+            instances,
+        })
+    }
+
+    fn take(&mut self, event: Event, moment: Moment, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Tick => {}
+            Event::Changed => self.look.soon(moment),
+            Event::Polled(answer) => {
+                self.heed(answer.as_ref().err(), effects);
+                self.pull.answered(answer, moment, effects);
+            }
+            Event::Fetched { plan, result } => {
+                self.refetching = false;
+                self.pull.fetched(&plan, result, moment, effects);
+            }
+            Event::Saved(result) => {
+                if self.pull.saved(result, moment, effects) {
+                    self.look.soon(moment);
+                }
+            }
+            Event::Observed(result) => self.observed(result, moment, effects),
+            Event::Informed(host) => {
+                self.look.informed();
+                self.host = Some(host);
+            }
+            Event::Ended { step, result } => self.ended(&step, result, moment, effects),
+            Event::Logs { service, container, lines } => self.walk.logs(&service, &container, &lines),
+            Event::Reported(answer) => {
+                self.heed(answer.as_ref().err(), effects);
+                self.report.answered(answer, moment, effects);
+            }
+            Event::Stop => self.stopping = true,
+        }
+    }
+
+    fn observed(&mut self, result: Result<Observation, Failed>, moment: Moment, effects: &mut Vec<Effect>) {
+        match (self.look.over(result.is_ok(), moment), result) {
+            (Some(number), Ok(observation)) => {
+                self.walk.saw(number, observation, moment);
+            }
+            (_, Err(failed)) => effects.push(Effect::Tell(Tell::Problem, failed.message)),
+            (None, Ok(_)) => {}
+        }
+    }
+
+    fn ended(&mut self, step: &Step, result: Result<(), Fault>, moment: Moment, effects: &mut Vec<Effect>) {
+        if let Err(fault) = &result {
+            self.refetch(fault.lacks_content, effects);
+        }
+        if self.walk.ended(step, result, self.look.next_number(), moment) {
+            effects.push(Effect::SaveRecord(self.walk.record().clone()));
+        }
+        self.look.soon(moment);
+    }
+
+    /// Content of the accepted plan was lost from the disk: the daemon still has it.
+    fn refetch(&mut self, lacks_content: bool, effects: &mut Vec<Effect>) {
+        if let Some(plan) = self.pull.held().filter(|_| lacks_content && !self.refetching) {
+            effects.push(Effect::Fetch { plan: plan.clone() });
+            self.refetching = true;
+        }
+    }
+
+    /// Two agents with one identity would undo each other's work: the one that the daemon refuses stands still.
+    fn heed(&mut self, failed: Option<&Failed>, effects: &mut Vec<Effect>) {
+        match failed {
+            Some(failed) if failed.second_agent => {
+                let text = "another agent is active with the identity of this one: nothing is applied here until \
+                            it stops, or this one gets its own token";
+                if !self.rival {
+                    effects.push(Effect::Tell(Tell::Alarm, text.to_owned()));
+                }
+                self.rival = true;
+            }
+            // A daemon that cannot be reached says nothing about that.
+            Some(_) => {}
+            None if self.rival => {
+                self.rival = false;
+                effects.push(Effect::Tell(Tell::Progress, "this agent is the only one again".to_owned()));
+            }
+            None => {}
+        }
+    }
+
+    fn walk(&mut self, moment: Moment, effects: &mut Vec<Effect>) {
+        let Some(plan) = self.pull.held().filter(|_| !self.rival).cloned() else { return };
+        for act in self.walk.advance(&plan, moment) {
+            effects.push(match act {
+                Act::Begin { step, observed, reason } => Effect::Begin { step, observed, reason },
+                Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
+            });
+        }
+        if let Some(at) = self.walk.wake_at() {
+            self.look.by(at);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+mod running;
+mod world;
+
+use std::time::Duration;
+
+use gitops::plan::{NodePlan, RunState, Step};
+use gitops::status::{ContainerState, PlanId, StepOutcome};
+
+use self::world::{Behaviour, World};
+use super::state::Message;
+use crate::testing::{ensure, plan, remove};
+
+fn web(version: &str) -> Step {
+    ensure("web", version).step()
+}
+
+/// A world in which `plan` was applied and everything is well.
+fn settled(plan: NodePlan) -> World {
+    let mut world = World::new();
+    world.publish(plan);
+    world.run_for(60);
+    for (service, result) in &world.last_status().steps {
+        assert_eq!(result.outcome, StepOutcome::Satisfied, "{service}: {:?}", result.message);
+    }
+    world.calls.clear();
+    world
+}
+
+#[test]
+fn a_plan_is_applied_in_its_order_and_acknowledged() {
+    let mut world = World::new();
+    let steps = vec![
+        ensure("db", "1").step(),
+        ensure("api", "1").after("db").step(),
+        ensure("web", "1").after("api").step(),
+    ];
+    let plan = plan(1, steps);
+    world.publish(plan.clone());
+    world.run_for(60);
+    assert_eq!(world.called(), ["up db", "up api", "up web"]);
+    let gaps: Vec<_> = world.calls.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    assert!(gaps.iter().all(|gap| (4..=7).contains(gap)), "each is well before the next begins: {gaps:?}");
+    assert!(world.last_status().acks(&plan));
+    assert_eq!(world.ledger.as_deref(), Some(&plan));
+}
+
+#[test]
+fn nothing_is_called_when_nothing_changed_and_the_daemon_hears_heartbeats() {
+    let mut world = settled(plan(1, vec![web("1"), ensure("db", "1").step()]));
+    world.reported.clear();
+    world.run_for(3600);
+    assert_eq!(world.called(), [""; 0]);
+    assert!((230..=245).contains(&world.reported.len()), "{}", world.reported.len());
+    assert!(world.reported.iter().all(|message| matches!(message, Message::Heartbeat { .. })));
+}
+
+#[test]
+fn a_daemon_that_forgot_gets_the_full_state() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.reported.clear();
+    world.forget_status();
+    world.run_for(40);
+    let kinds: Vec<_> = world.reported.iter().map(|message| matches!(message, Message::Full(_))).collect();
+    assert!(kinds.starts_with(&[false, true, false]), "{kinds:?}");
+}
+
+#[test]
+fn steps_run_side_by_side_but_not_more_than_allowed() {
+    let mut world = World::new();
+    world.publish(plan(1, ["a", "b", "c"].map(|service| ensure(service, "1").step()).into()));
+    world.run_for(1);
+    assert_eq!(world.called(), ["up a", "up b"]);
+    assert_eq!(world.result("c").message.as_deref(), Some("2 other steps are under way"));
+    world.run_for(10);
+    assert_eq!(world.called(), ["up a", "up b", "up c"]);
+}
+
+#[test]
+fn a_failed_step_holds_up_only_what_comes_after_it_and_is_tried_with_growing_pauses() {
+    let mut world = World::new();
+    world.behaviour.insert("db", Behaviour::Refuses);
+    world.publish(plan(1, vec![ensure("db", "1").step(), ensure("api", "1").after("db").step(), web("1")]));
+    world.run_for(200);
+    assert_eq!(world.outcome("web"), StepOutcome::Satisfied);
+    assert_eq!(world.result("db").message.as_deref(), Some("docker compose up failed: no such image"));
+    let waiting = world.result("api");
+    assert_eq!(
+        (waiting.outcome, waiting.message.as_deref()),
+        (StepOutcome::Waiting, Some("waits on db, which failed"))
+    );
+    let tries: Vec<_> = world.calls.iter().filter(|(_, call)| call == "up db").map(|(at, _)| *at).collect();
+    let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(pauses, [7, 12, 22, 42, 82], "5 s doubling, and two seconds of Compose");
+
+    world.behaviour.clear();
+    world.publish(plan(2, vec![ensure("db", "2").step(), ensure("api", "1").after("db").step(), web("1")]));
+    world.run_for(20);
+    assert_eq!(world.outcome("api"), StepOutcome::Satisfied, "a new digest begins at once");
+}
+
+#[test]
+fn what_is_not_healthy_in_time_fails_and_may_still_come_good() {
+    let mut world = World::new();
+    world.behaviour.insert("web", Behaviour::NeverHealthy);
+    world.publish(plan(1, vec![ensure("web", "1").with(|step| step.health_within = 30).step()]));
+    world.run_for(20);
+    assert_eq!(world.outcome("web"), StepOutcome::Applying);
+    world.run_for(20);
+    let result = world.result("web");
+    assert_eq!(result.outcome, StepOutcome::Failed);
+    let expected = "not healthy within 30 seconds: container web-app-1 has not passed its health check yet\n\
+                    its last lines:\nno such table: users";
+    assert_eq!(result.message.as_deref(), Some(expected));
+    assert_eq!(world.called(), ["up web"], "Compose would not make it healthy");
+    world.docker.get_mut("web").unwrap()[0].health = gitops::status::Health::Healthy;
+    world.run_for(5);
+    assert_eq!(world.outcome("web"), StepOutcome::Satisfied);
+}
+
+#[test]
+fn what_ends_before_it_was_well_is_tried_again_with_growing_pauses() {
+    let mut world = World::new();
+    world.behaviour.insert("web", Behaviour::Ends(3));
+    world.publish(plan(1, vec![web("1")]));
+    world.run_for(80);
+    let tries: Vec<_> = world.calls.iter().map(|(at, _)| *at).collect();
+    assert_eq!(tries.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>(), [7, 12, 22]);
+    let message = world.result("web").message.unwrap();
+    assert!(message.starts_with("container web-app-1 has ended, exit code 3\nits last lines:"), "{message}");
+}
+
+#[test]
+fn a_restart_loop_is_reported_and_not_fed() {
+    let mut world = World::new();
+    world.behaviour.insert("web", Behaviour::Loops);
+    world.publish(plan(1, vec![web("1")]));
+    world.run_for(300);
+    assert_eq!(world.called(), ["up web"]);
+    let result = world.result("web");
+    assert_eq!(result.outcome, StepOutcome::Failed);
+    assert!(result.message.as_deref().unwrap().contains("is in a restart loop"), "{result:?}");
+    assert!(result.message.as_deref().unwrap().ends_with("no such table: users"), "{result:?}");
+}
+
+#[test]
+fn a_container_killed_by_hand_is_back_within_two_seconds_of_the_event() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    let killed_at = world.now;
+    world.kill("web");
+    world.run_for(2);
+    assert_eq!(world.called(), ["up web"]);
+    assert_eq!(world.calls[0].0, killed_at.as_secs(), "begun at once");
+    assert_eq!(world.docker["web"][0].state, ContainerState::Running);
+    world.run_for(10);
+    assert_eq!(world.outcome("web"), StepOutcome::Satisfied);
+}
+
+#[test]
+fn what_keeps_ending_after_it_was_well_is_healed_ever_more_slowly() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    for _ in 0..200 {
+        world.run_for(5);
+        if world.docker["web"][0].state == ContainerState::Running {
+            world.kill("web");
+        }
+    }
+    assert!((5..=12).contains(&world.calls.len()), "{:?}", world.calls);
+    assert!(world.result("web").message.unwrap().contains("keeps ending"), "{:?}", world.result("web"));
+}
+
+#[test]
+fn with_the_daemon_away_the_ledger_is_enough_also_after_a_restart() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.daemon_answers = false;
+    world.run_for(100);
+    world.kill("web");
+    world.run_for(10);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+    world.docker.clear();
+    world.restart();
+    world.run_for(10);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web", "up web"], StepOutcome::Satisfied));
+}
+
+#[test]
+fn a_daemon_that_is_away_is_asked_ever_more_seldom_and_heard_when_it_is_back() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.daemon_answers = false;
+    world.run_for(60);
+    world.polls.clear();
+    world.run_for(3600);
+    assert!((55..=125).contains(&world.polls.len()), "every 30 to 60 s: {}", world.polls.len());
+    assert!(world.polls.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_secs(61)));
+    world.daemon_answers = true;
+    world.publish(plan(2, vec![web("2")]));
+    world.run_for(70);
+    assert_eq!(world.called(), ["up web"]);
+    assert!(world.last_status().acks(world.ledger.as_ref().unwrap()));
+}
+
+#[test]
+fn a_newer_plan_takes_over_at_the_next_step_boundary() {
+    let mut world = World::new();
+    let chain = |version| vec![ensure("db", version).step(), ensure("web", version).after("db").step()];
+    world.publish(plan(1, chain("1")));
+    world.run_for(1);
+    assert_eq!(world.called(), ["up db"]);
+    world.publish(plan(2, chain("2")));
+    world.run_for(30);
+    assert_eq!(world.called(), ["up db", "up db", "up web"], "web is never made as the first plan said");
+    assert!(world.last_status().acks(&plan(2, chain("2"))));
+}
+
+#[test]
+fn refused_plans_are_reported_by_name_and_not_asked_for_in_a_circle() {
+    let check = |offered: NodePlan, rule: &str| {
+        let held = plan(5, vec![web("1")]);
+        let mut world = settled(held.clone());
+        world.polls.clear();
+        world.publish(offered.clone());
+        world.run_for(120);
+        let refused = world.last_status().refused.clone().expect("it was refused");
+        assert_eq!((&*refused.rule, refused.plan), (rule, PlanId::of(&offered)));
+        assert_eq!(world.ledger.as_deref(), Some(&held));
+        assert_eq!(world.called(), [""; 0]);
+        assert!(world.polls.len() <= 9, "{:?}", world.polls);
+        world.publish(plan(9, vec![web("2")]));
+        world.run_for(120);
+        assert_eq!(world.last_status().refused, None, "a good plan ends it");
+    };
+    check(plan(4, vec![web("0")]), "older-generation");
+    check(plan(5, vec![web("2")]), "changed-plan");
+    check(NodePlan { generation: gitops::name::Generation(8), ..plan(9, vec![web("2")]) }, "bad-digest");
+    let mut foreign = NodePlan { node: "edge-2".parse().unwrap(), ..plan(9, vec![web("1")]) };
+    foreign.digest = foreign.content_digest();
+    check(foreign, "wrong-node");
+}
+
+#[test]
+fn a_plan_is_not_accepted_before_all_its_content_is_here() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.blobs_answer = false;
+    world.publish(plan(2, vec![web("2")]));
+    world.run_for(30);
+    assert_eq!(world.ledger.as_ref().unwrap().generation.0, 1);
+    assert_eq!(world.called(), [""; 0]);
+    world.blobs_answer = true;
+    world.run_for(120);
+    assert_eq!((world.ledger.as_ref().unwrap().generation.0, world.called()), (2, vec!["up web"]));
+}
+
+#[test]
+fn while_another_agent_has_its_identity_nothing_is_begun() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.rival = true;
+    world.run_for(60);
+    world.kill("web");
+    world.run_for(60);
+    assert_eq!(world.called(), [""; 0]);
+    world.rival = false;
+    world.run_for(70);
+    assert_eq!(world.called(), ["up web"]);
+}
+
+#[test]
+fn only_what_the_plan_says_to_remove_is_removed() {
+    let mut world = settled(plan(1, vec![web("1"), ensure("db", "1").step(), ensure("old", "1").step()]));
+    world.publish(plan(2, vec![web("1"), remove("old")]));
+    world.run_for(20);
+    assert_eq!(world.called(), ["down old"]);
+    let left: Vec<_> = world.docker.keys().map(|service| service.as_str()).collect();
+    assert_eq!(left, ["db", "web"], "the plan does not name db, so it stays");
+    assert_eq!(world.outcome("old"), StepOutcome::Satisfied);
+}
+
+#[test]
+fn a_stopped_instance_stands_and_does_not_run() {
+    let stopped = ensure("web", "stopped").with(|step| step.state = RunState::Stopped).step();
+    let mut world = settled(plan(1, vec![stopped]));
+    assert_eq!(world.docker["web"][0].state, ContainerState::Created);
+    world.docker.get_mut("web").unwrap()[0].state = ContainerState::Running;
+    world.run_for(20);
+    assert_eq!((world.called(), world.docker["web"][0].state), (vec!["up web"], ContainerState::Created));
+}
+
+#[test]
+fn a_crash_before_any_effect_ends_in_the_same_state_without_a_second_container() {
+    let first = plan(
+        1,
+        vec![ensure("db", "1").step(), ensure("web", "1").after("db").step(), ensure("old", "1").step()],
+    );
+    let second =
+        plan(2, vec![ensure("db", "1").step(), ensure("web", "2").after("db").step(), remove("old")]);
+    let play = |crash_at: Option<usize>, compose_dies: bool| {
+        let mut world = World::new();
+        (world.crash_at, world.compose_dies) = (crash_at, compose_dies);
+        world.publish(first.clone());
+        world.run_for(60);
+        world.publish(second.clone());
+        world.run_for(120);
+        world
+    };
+    let calm = play(None, false);
+    for (crash_at, compose_dies) in (1..=calm.effects).flat_map(|at| [(at, false), (at, true)]) {
+        let world = play(Some(crash_at), compose_dies);
+        assert!(world.last_status().acks(&second), "crash {crash_at}: {:?}", world.last_status().steps);
+        assert_eq!(world.docker["db"].len() + world.docker["web"].len(), 2, "crash {crash_at}");
+        assert_eq!(world.docker["db"][0].id, calm.docker["db"][0].id, "crash {crash_at}: db was made once");
+        assert!(!world.docker.contains_key("old"), "crash {crash_at}");
+    }
+}
+
+#[test]
+fn a_docker_that_is_away_is_reported_and_looked_for_without_haste() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.docker_answers = false;
+    world.run_for(20);
+    assert_eq!(world.last_status().host.problem.as_deref(), Some("Docker does not answer"));
+    world.looks = (0, 0);
+    world.run_for(200);
+    assert!((15..=45).contains(&world.looks.0) && world.looks.1 <= 1, "{:?}", world.looks);
+    world.docker_answers = true;
+    world.docker.clear();
+    world.run_for(30);
+    assert_eq!(world.called(), ["up web"]);
+    assert_eq!(
+        (world.last_status().host.problem.as_deref(), world.outcome("web")),
+        (None, StepOutcome::Satisfied)
+    );
+}

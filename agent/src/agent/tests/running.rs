@@ -1,0 +1,131 @@
+//! The loop itself, with a machine and a daemon in memory: that every effect is carried out and answered.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gitops::name::Digest;
+use gitops::plan::{Ensure, NodePlan, Remove};
+use gitops::status::{AgentInfo, Container, ContainerState, HostInfo};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::agent::state::{Answer, Message, Offer, Settings, State};
+use crate::agent::{Parts, Snapshot, run};
+use crate::apply::Limits;
+use crate::blobs::{BlobDir, BlobWriter};
+use crate::client::{Daemon, DaemonError};
+use crate::host::{Blobs as _, Host, HostError, Observation};
+use crate::ledger::{Ledger, Record};
+use crate::testing::{container, ensure, node, plan};
+
+#[derive(Default)]
+struct Machine {
+    containers: Mutex<Observation>,
+    changed: Arc<Notify>,
+}
+
+#[async_trait]
+impl Host for Machine {
+    async fn observe(&self) -> Result<Observation, HostError> {
+        Ok(self.containers.lock().unwrap().clone())
+    }
+
+    async fn info(&self) -> HostInfo {
+        HostInfo::default()
+    }
+
+    async fn ensure(&self, step: &Ensure, _: &[Container], _: &str) -> Result<(), HostError> {
+        let made =
+            Container { config: Some(step.containers["app"].config), ..container(step.service.as_str(), "") };
+        self.containers.lock().unwrap().instances.insert(step.service.clone(), vec![made]);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn remove(&self, step: &Remove, _: &str) -> Result<(), HostError> {
+        self.containers.lock().unwrap().instances.remove(&step.service);
+        Ok(())
+    }
+
+    async fn last_log_lines(&self, _: &str, _: usize) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+struct Control {
+    plan: Arc<NodePlan>,
+    content: BTreeMap<Digest, Vec<u8>>,
+    heard: watch::Sender<Vec<Message>>,
+}
+
+#[async_trait]
+impl Daemon for Control {
+    async fn plan(&self, known: Option<Digest>) -> Result<Offer, DaemonError> {
+        if known == Some(self.plan.digest) {
+            std::future::pending::<()>().await;
+        }
+        Ok(Offer::Plan(self.plan.clone()))
+    }
+
+    async fn blob(&self, digest: Digest, writer: &mut BlobWriter) -> Result<(), DaemonError> {
+        Ok(writer.write(&self.content[&digest])?)
+    }
+
+    async fn report(&self, message: Message) -> Result<Answer, DaemonError> {
+        self.heard.send_modify(|heard| heard.push(message));
+        Ok(Answer { heartbeat_seconds: 15, want_full: false })
+    }
+}
+
+#[tokio::test]
+async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
+    let temp = tempfile::tempdir().unwrap();
+    let wanted = Arc::new(plan(3, vec![ensure("web", "1").file("nginx.conf", "hello").step()]));
+    let (heard, mut hears) = watch::channel(Vec::new());
+    let content = BTreeMap::from([(Digest::of("hello"), b"hello".to_vec())]);
+    let machine = Arc::new(Machine::default());
+    let ledger = Ledger::at(temp.path());
+    let blobs = BlobDir::open(temp.path().join("blobs")).unwrap();
+    let parts = Parts {
+        host: machine.clone(),
+        daemon: Arc::new(Control { plan: wanted.clone(), content, heard }),
+        ledger: ledger.clone(),
+        blobs: blobs.clone(),
+        snapshot: temp.path().join("status.json"),
+        changed: machine.changed.clone(),
+        stop_within: Duration::from_secs(60),
+    };
+    let settings = Settings {
+        node: node(),
+        agent: AgentInfo { id: "a1".into(), version: "1".into() },
+        limits: Limits { concurrency: 4, settle: Duration::ZERO },
+        observe_every: Duration::from_secs(600),
+        heartbeat: Duration::from_secs(15),
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let agent = tokio::spawn(run(State::new(settings, None, Record::new()), parts, async {
+        let _ = stopped.await;
+    }));
+
+    let acks =
+        |heard: &[Message]| matches!(heard.last(), Some(Message::Full(status)) if status.acks(&wanted));
+    hears.wait_for(|heard| acks(heard)).await.unwrap();
+    assert_eq!(ledger.read().unwrap().as_ref(), Some(&wanted));
+    assert!(blobs.path(Digest::of("hello")).is_some());
+
+    for container in machine.containers.lock().unwrap().instances.get_mut("web").unwrap() {
+        container.state = ContainerState::Exited;
+    }
+    hears.mark_unchanged();
+    machine.changed.notify_one();
+    hears.changed().await.unwrap();
+    hears.wait_for(|heard| acks(heard)).await.unwrap();
+    assert_eq!(machine.containers.lock().unwrap().instances["web"][0].state, ContainerState::Running);
+
+    let snapshot: Snapshot =
+        serde_json::from_slice(&std::fs::read(temp.path().join("status.json")).unwrap()).unwrap();
+    assert!(snapshot.status.acks(&wanted));
+    stop.send(()).unwrap();
+    agent.await.unwrap();
+}

@@ -1,0 +1,374 @@
+//! A machine, a disk and a daemon in memory, in virtual time, around one [`State`].
+//!
+//! Every effect is one possible place of a crash: [`World::crash_at`] stops the process just before it. What Docker
+//! and the disk hold then stays, and the next process starts from there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitops::name::{Digest, ServiceName};
+use gitops::plan::{Ensure, NodePlan, RunState, Step};
+use gitops::status::{
+    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, StepOutcome, StepResult,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::agent::state::{Answer, Effect, Event, Failed, Message, Offer, Settings, State};
+use crate::apply::{Fault, Limits};
+use crate::host::Observation;
+use crate::ledger::Record;
+use crate::moment::Moment;
+use crate::testing::{container, node};
+
+/// How the containers of a service behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behaviour {
+    Runs,
+    /// Compose fails.
+    Refuses,
+    /// Its health check says `starting` for ever.
+    NeverHealthy,
+    /// It ends at once with this exit code.
+    Ends(i64),
+    /// Docker restarts it each second.
+    Loops,
+}
+
+/// What will happen at some time.
+enum Happening {
+    Event(Event),
+    /// Compose gets to the containers.
+    Change(Step),
+    /// The daemon's patience with the request of this number is over.
+    PollOver(u64),
+    Restart(ServiceName),
+}
+
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) now: Duration,
+    started: Duration,
+    order: u64,
+    queue: BTreeMap<(Duration, u64), Happening>,
+    // The disk.
+    pub(super) ledger: Option<Arc<NodePlan>>,
+    record: Record,
+    // Docker.
+    pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
+    pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
+    pub(super) docker_answers: bool,
+    /// How often it was looked at, and asked what it is.
+    pub(super) looks: (usize, usize),
+    made: u64,
+    // The daemon.
+    offered: Option<Arc<NodePlan>>,
+    pub(super) daemon_answers: bool,
+    pub(super) rival: bool,
+    pub(super) blobs_answer: bool,
+    polling: Option<(u64, Option<Digest>)>,
+    pub(super) reported: Vec<Message>,
+    known: Option<Digest>,
+    // What is asked of it.
+    /// `up web`, `down web`, with the time in seconds.
+    pub(super) calls: Vec<(u64, String)>,
+    pub(super) polls: Vec<Duration>,
+    pub(super) effects: usize,
+    pub(super) crash_at: Option<usize>,
+    /// Whether a call of Compose ends with the agent, before it changed anything, or goes on by itself.
+    pub(super) compose_dies: bool,
+}
+
+fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
+    let settings = Settings {
+        node: node(),
+        agent: AgentInfo { id: "a1".into(), version: "1".into() },
+        limits: Limits { concurrency: 2, settle: Duration::from_secs(3) },
+        observe_every: Duration::from_secs(10),
+        heartbeat: Duration::from_secs(15),
+    };
+    State::new(settings, ledger, record)
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            state: state(None, Record::new()),
+            now: Duration::ZERO,
+            started: Duration::ZERO,
+            order: 0,
+            queue: BTreeMap::new(),
+            ledger: None,
+            record: Record::new(),
+            docker: BTreeMap::new(),
+            behaviour: BTreeMap::new(),
+            docker_answers: true,
+            looks: (0, 0),
+            made: 0,
+            offered: None,
+            daemon_answers: true,
+            rival: false,
+            blobs_answer: true,
+            polling: None,
+            reported: Vec::new(),
+            known: None,
+            calls: Vec::new(),
+            polls: Vec::new(),
+            effects: 0,
+            crash_at: None,
+            compose_dies: false,
+        }
+    }
+
+    /// The daemon stores a plan and answers whoever waits for one.
+    pub(super) fn publish(&mut self, plan: NodePlan) {
+        self.offered = Some(Arc::new(plan));
+        if let Some((number, _)) = self.polling {
+            self.after(Duration::ZERO, Happening::PollOver(number));
+        }
+    }
+
+    /// `docker kill`.
+    pub(super) fn kill(&mut self, service: &str) {
+        for container in self.docker.get_mut(service).into_iter().flatten() {
+            (container.state, container.exit_code) = (ContainerState::Exited, Some(137));
+        }
+        self.after(Duration::ZERO, Happening::Event(Event::Changed));
+    }
+
+    /// `kill -9` of the agent, and its next start.
+    pub(super) fn restart(&mut self) {
+        let compose_dies = self.compose_dies;
+        self.queue.retain(|_, happening| match happening {
+            Happening::Change(_) => !compose_dies,
+            Happening::Restart(_) => true,
+            Happening::Event(_) | Happening::PollOver(_) => false,
+        });
+        self.polling = None;
+        self.started = self.now;
+        self.state = state(self.ledger.clone(), self.record.clone());
+        self.step(Event::Tick);
+    }
+
+    pub(super) fn run_for(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        for _ in 0..200_000 {
+            let wake = self.state.wake_at().map(|at| self.started + at);
+            let next = self.queue.first_key_value().map(|(key, _)| key.0);
+            let Some(at) = wake.into_iter().chain(next).min().filter(|at| *at <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(at);
+            match next.filter(|next| *next <= self.now).and_then(|_| self.queue.pop_first()) {
+                Some((_, happening)) => self.happen(happening),
+                None => self.step(Event::Tick),
+            }
+        }
+        panic!("the agent goes round in circles");
+    }
+
+    pub(super) fn result(&self, service: &str) -> StepResult {
+        let status = self.state.status().expect("Docker was looked at");
+        status.steps.get(service).cloned().unwrap_or_else(|| panic!("no result of {service}"))
+    }
+
+    pub(super) fn outcome(&self, service: &str) -> StepOutcome {
+        self.result(service).outcome
+    }
+
+    /// What the daemon was told in full last.
+    pub(super) fn last_status(&self) -> &NodeStatus {
+        let full = |message: &_| matches!(message, Message::Full(_));
+        match self.reported.iter().rfind(|message| full(message)) {
+            Some(Message::Full(status)) => status,
+            _ => panic!("nothing was reported"),
+        }
+    }
+
+    /// The calls of Compose without their times.
+    pub(super) fn called(&self) -> Vec<&str> {
+        self.calls.iter().map(|(_, call)| call.as_str()).collect()
+    }
+
+    fn after(&mut self, pause: Duration, happening: Happening) {
+        self.order += 1;
+        self.queue.insert((self.now + pause, self.order), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Event(event) => self.step(event),
+            Happening::Change(step) => self.change(&step),
+            Happening::Restart(service) => self.restart_container(&service),
+            Happening::PollOver(number) => {
+                if let Some((_, known)) = self.polling.take_if(|(current, _)| *current == number) {
+                    let answer = self.plan_for(known);
+                    self.step(Event::Polled(answer));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let wall = SignedDuration::try_from(self.now).unwrap();
+        let moment = Moment {
+            elapsed: self.now - self.started,
+            wall: Timestamp::from_second(1_000_000).unwrap() + wall,
+            dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        };
+        for effect in self.state.step(event, moment) {
+            self.effects += 1;
+            if self.crash_at == Some(self.effects) {
+                self.restart();
+                return;
+            }
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let soon = Duration::from_millis(5);
+        match effect {
+            Effect::Poll { known } => {
+                self.polls.push(self.now);
+                self.order += 1;
+                self.polling = Some((self.order, known));
+                let waits =
+                    self.daemon_answers && !self.rival && matches!(self.plan_for(known), Ok(Offer::Nothing));
+                let pause = if waits { Duration::from_secs(55) } else { soon };
+                self.after(pause, Happening::PollOver(self.order));
+            }
+            Effect::Fetch { plan } => {
+                let result = if self.blobs_answer { Ok(()) } else { Err(unreachable()) };
+                self.after(soon, Happening::Event(Event::Fetched { plan, result }));
+            }
+            Effect::Save { plan } => {
+                self.ledger = Some(plan);
+                self.after(Duration::ZERO, Happening::Event(Event::Saved(Ok(()))));
+            }
+            Effect::SaveRecord(record) => self.record = record,
+            Effect::Observe => {
+                self.looks.0 += 1;
+                let observation = Observation { instances: self.docker.clone() };
+                let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
+                self.after(soon, Happening::Event(Event::Observed(answer)));
+            }
+            Effect::Info => {
+                self.looks.1 += 1;
+                let problem = (!self.docker_answers).then(|| "Docker does not answer".to_owned());
+                let host = HostInfo { problem, ..HostInfo::default() };
+                self.after(soon, Happening::Event(Event::Informed(host)));
+            }
+            Effect::Begin { step, .. } => self.begin(step),
+            Effect::ReadLogs { service, container } => {
+                let lines = vec!["no such table: users".to_owned()];
+                self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
+            }
+            Effect::Report(message) => self.report(message),
+            Effect::Prune { .. } | Effect::Snapshot(_) | Effect::Tell(..) => {}
+        }
+    }
+
+    fn plan_for(&self, known: Option<Digest>) -> Result<Offer, Failed> {
+        if self.rival {
+            return Err(Failed { message: "second agent".to_owned(), second_agent: true });
+        }
+        if !self.daemon_answers {
+            return Err(unreachable());
+        }
+        let newer = self.offered.clone().filter(|plan| Some(plan.digest) != known);
+        Ok(newer.map_or(Offer::Nothing, Offer::Plan))
+    }
+
+    fn report(&mut self, message: Message) {
+        let answer = if self.daemon_answers && !self.rival {
+            let want_full = match &message {
+                Message::Full(status) => {
+                    self.known = Some(status.digest());
+                    false
+                }
+                Message::Heartbeat { digest } => self.known != Some(*digest),
+            };
+            self.reported.push(message);
+            Ok(Answer { heartbeat_seconds: 15, want_full })
+        } else {
+            Err(Failed { second_agent: self.rival, ..unreachable() })
+        };
+        self.after(Duration::from_millis(5), Happening::Event(Event::Reported(answer)));
+    }
+
+    /// The daemon loses what it knew.
+    pub(super) fn forget_status(&mut self) {
+        self.known = None;
+    }
+
+    /// Compose takes two seconds; halfway the containers change.
+    fn begin(&mut self, step: Step) {
+        let verb = if step.as_ensure().is_some() { "up" } else { "down" };
+        self.calls.push((self.now.as_secs(), format!("{verb} {}", step.service())));
+        let refuses = self.behaves(step.service()) == Behaviour::Refuses;
+        let fault =
+            || Fault { message: "docker compose up failed: no such image".into(), lacks_content: false };
+        let result = if refuses { Err(fault()) } else { Ok(()) };
+        if !refuses {
+            self.after(Duration::from_secs(1), Happening::Change(step.clone()));
+        }
+        self.after(Duration::from_secs(2), Happening::Event(Event::Ended { step, result }));
+    }
+
+    fn behaves(&self, service: &ServiceName) -> Behaviour {
+        self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Runs)
+    }
+
+    fn change(&mut self, step: &Step) {
+        match step {
+            Step::Remove(remove) => {
+                self.docker.remove(&remove.service);
+            }
+            Step::Ensure(ensure) => {
+                let made = self.made_of(ensure);
+                self.docker.insert(ensure.service.clone(), vec![made]);
+            }
+        }
+        self.step(Event::Changed);
+    }
+
+    /// What Compose makes of a step: the container that is there, if it was made from the same.
+    fn made_of(&mut self, ensure: &Ensure) -> Container {
+        let config = Some(ensure.containers["app"].config);
+        let old = self.docker.get(&ensure.service).and_then(|old| old.first());
+        let mut made = match old.filter(|old| old.config == config) {
+            Some(old) => old.clone(),
+            None => {
+                self.made += 1;
+                let id = format!("{}-{}", ensure.service, self.made).into();
+                Container { config, id, ..container(ensure.service.as_str(), "") }
+            }
+        };
+        (made.state, made.exit_code) = (ContainerState::Running, None);
+        match self.behaves(&ensure.service) {
+            _ if ensure.state == RunState::Stopped => made.state = ContainerState::Created,
+            Behaviour::Runs | Behaviour::Refuses => made.health = Health::None,
+            Behaviour::NeverHealthy => made.health = Health::Starting,
+            Behaviour::Ends(code) => (made.state, made.exit_code) = (ContainerState::Exited, Some(code)),
+            Behaviour::Loops => {
+                self.after(Duration::from_secs(1), Happening::Restart(ensure.service.clone()));
+            }
+        }
+        made
+    }
+
+    fn restart_container(&mut self, service: &ServiceName) {
+        if self.behaves(service) == Behaviour::Loops {
+            for container in self.docker.get_mut(service).into_iter().flatten() {
+                container.restarts += 1;
+            }
+            self.after(Duration::from_secs(1), Happening::Restart(service.clone()));
+        }
+    }
+}
+
+fn unreachable() -> Failed {
+    Failed { message: "cannot reach the daemon".to_owned(), second_agent: false }
+}

@@ -1,0 +1,425 @@
+//! The walk over a plan's steps: what to begin now, what waits on what, how each step stands.
+//!
+//! Pure: [`Walk::advance`] compares each step with what Docker showed last and returns [`Act`]s for whoever holds
+//! the host. It is called after every event and starts from scratch each time, so a newer plan takes over at the
+//! next step boundary simply by being the plan that is walked. Kept from call to call is only what Docker cannot
+//! tell: what is being done, what failed and when to try again, since when a step has not been well. Its tests are
+//! those of the whole state machine, in `agent/tests.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gitops::name::{Digest, ServiceName};
+use gitops::plan::{NodePlan, Step};
+use gitops::status::{Container, StepOutcome, StepResult};
+
+use crate::decide::{Action, Known, decide};
+use crate::health::{Gate, Rules, Tracks, Trouble, gate};
+use crate::host::Observation;
+use crate::ledger::{Applied, Record};
+use crate::moment::{Moment, Pauses};
+
+mod failure;
+use failure::Failure;
+
+/// An instance that ends again within this time of being healed is not healed at once for ever.
+const HEAL_STREAK: Duration = Duration::from_secs(60);
+/// Heals in such a streak that happen without a pause.
+const FREE_HEALS: u32 = 3;
+/// Docker is asked again this often while a step is under way, should an event get lost.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// A removal has no health window of its own; its restarts are never counted.
+const REMOVAL_WINDOW: Duration = Duration::from_secs(60);
+
+/// What the walk wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Begin the step. Exactly one [`Walk::ended`] answers it.
+    Begin {
+        /// In the form that the plan has now.
+        step: Step,
+        /// Its containers.
+        observed: Vec<Container>,
+        /// For the log.
+        reason: String,
+    },
+    /// Read the last log lines of a container. [`Walk::logs`] answers it.
+    ReadLogs {
+        /// The step that failed.
+        service: ServiceName,
+        /// Docker's id.
+        container: Arc<str>,
+    },
+}
+
+/// Why the host did not do a step, as text: the error with its causes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// In one paragraph.
+    pub message: String,
+    /// Content that the plan names is not here: it has to be fetched again.
+    pub lacks_content: bool,
+}
+
+/// The limits of a walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Steps under way at once.
+    pub concurrency: usize,
+    /// How long a container without a health check runs before it counts as healthy.
+    pub settle: Duration,
+}
+
+/// The latest look at Docker. Looks are numbered by when they began.
+#[derive(Clone, Debug, Default)]
+struct Look {
+    number: u64,
+    observation: Observation,
+}
+
+/// How the steps of the plan stand.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    limits: Limits,
+    record: Record,
+    tracks: Tracks,
+    look: Option<Look>,
+    progress: BTreeMap<ServiceName, Progress>,
+}
+
+/// What is remembered of one step.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// The form of the step that the rest is about: instance digest, none for a removal.
+    form: Option<Digest>,
+    /// Under way, for this reason; of whatever form it had when it began.
+    busy: Option<String>,
+    /// The first look that shows the host as the last call left it.
+    fresh_from: u64,
+    /// Since when it has not been well; none while it is.
+    unwell_since: Option<Duration>,
+    /// It was done in this form, and has not been well since.
+    attempted: bool,
+    failures: u32,
+    /// Not begun again before.
+    retry_at: Duration,
+    failure: Option<Failure>,
+    last_heal: Option<Duration>,
+    heals: u32,
+    result: Option<StepResult>,
+    /// When it has to be looked at again without an event.
+    wake_at: Option<Duration>,
+}
+
+/// What one step comes to in one round.
+enum Verdict {
+    Satisfied,
+    Waiting(String),
+    Applying(String),
+    Failed,
+    Keep,
+    Begin(String),
+}
+
+impl Walk {
+    /// With what was put in place before.
+    pub fn new(limits: Limits, record: Record) -> Self {
+        let (tracks, progress) = Default::default();
+        Self { limits, record, tracks, look: None, progress }
+    }
+
+    /// What is put in place, for the disk.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What Docker showed last.
+    pub fn observation(&self) -> Option<&Observation> {
+        self.look.as_ref().map(|look| &look.observation)
+    }
+
+    /// How each step of `plan` stands.
+    pub fn results(&self, plan: &NodePlan) -> BTreeMap<ServiceName, StepResult> {
+        let result = |step: &Step| {
+            let progress = self.progress.get(step.service())?;
+            Some((step.service().clone(), progress.result.clone()?))
+        };
+        plan.steps.iter().filter_map(result).collect()
+    }
+
+    /// Whether a step is under way.
+    pub fn is_busy(&self) -> bool {
+        self.progress.values().any(|progress| progress.busy.is_some())
+    }
+
+    /// Takes in a look at Docker that began as number `number`. Returns whether it shows anything new.
+    pub fn saw(&mut self, number: u64, observation: Observation, moment: Moment) -> bool {
+        self.tracks.see(&observation, moment);
+        let is_new = self.look.as_ref().is_none_or(|look| look.observation != observation);
+        self.look = Some(Look { number, observation });
+        is_new
+    }
+
+    /// Takes in the end of a step that was begun; `fresh_from` is the number of the next look. Returns whether the
+    /// record changed.
+    pub fn ended(&mut self, step: &Step, result: Result<(), Fault>, fresh_from: u64, moment: Moment) -> bool {
+        let progress = self.progress.entry(step.service().clone()).or_default();
+        progress.busy = None;
+        progress.fresh_from = fresh_from;
+        let same_form = progress.form == form(step);
+        match result {
+            Ok(()) => {
+                progress.attempted |= same_form;
+                progress.unwell_since = Some(moment.elapsed);
+                self.note_done(step)
+            }
+            Err(fault) if same_form => {
+                progress.fail(Failure::of_call(fault.message), moment.elapsed);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn note_done(&mut self, step: &Step) -> bool {
+        match step {
+            Step::Ensure(ensure) => {
+                let applied = Applied { digest: ensure.digest };
+                self.record.insert(ensure.service.clone(), applied.clone()) != Some(applied)
+            }
+            Step::Remove(remove) => self.record.remove(&remove.service).is_some(),
+        }
+    }
+
+    /// Takes in the log lines that were asked for.
+    pub fn logs(&mut self, service: &ServiceName, container: &str, lines: &[String]) {
+        if let Some(failure) = self.progress.get_mut(service).and_then(|progress| progress.failure.as_mut()) {
+            failure.add_logs(container, lines);
+        }
+    }
+
+    /// Compares every step of `plan` with the last look and says what to do now.
+    pub fn advance(&mut self, plan: &NodePlan, moment: Moment) -> Vec<Act> {
+        let Some(look) = self.look.take() else { return Vec::new() };
+        self.forget_unnamed(plan);
+        let mut acts = Vec::new();
+        for step in &plan.steps {
+            let observed = look.observation.instances.get(step.service()).map_or(&[][..], Vec::as_slice);
+            let verdict = self.judge(step, observed, look.number, moment);
+            self.settle(step, observed, verdict, moment, &mut acts);
+        }
+        self.look = Some(look);
+        acts
+    }
+
+    /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
+    pub fn wake_at(&self) -> Option<Duration> {
+        self.progress.values().filter_map(|progress| progress.wake_at).min()
+    }
+
+    /// A service that the plan does not name is not touched; what is under way is still awaited.
+    fn forget_unnamed(&mut self, plan: &NodePlan) {
+        self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
+    }
+
+    fn judge(&mut self, step: &Step, observed: &[Container], look: u64, moment: Moment) -> Verdict {
+        let applied = self.record.get(step.service()).map(|applied| applied.digest);
+        let gate = self.gate(step, observed, moment);
+        let blocked = self.blocked(step);
+        let slots = self.progress.values().filter(|progress| progress.busy.is_some()).count();
+        let progress = self.progress.entry(step.service().clone()).or_default();
+        progress.take_form(step);
+        progress.wake_at = None;
+        if let Some(reason) = &progress.busy {
+            return Verdict::Applying(reason.clone());
+        }
+        if look < progress.fresh_from {
+            return Verdict::Keep;
+        }
+        let looping = match &gate {
+            Gate::Looping(trouble) => Some(trouble.clone()),
+            _ => None,
+        };
+        let reason = match decide(step, observed, &Known { applied, looping }) {
+            Action::Nothing => return progress.watch(step, gate, moment.elapsed),
+            Action::Report(trouble) => {
+                progress.unwell_since.get_or_insert(moment.elapsed);
+                progress.wake_at = Some(moment.elapsed + WATCH_EVERY);
+                progress.set_failure(Failure::of_container(trouble));
+                return Verdict::Failed;
+            }
+            Action::Change { reason } | Action::Remove { reason } => {
+                progress.count_repeat(&reason, moment.elapsed);
+                reason
+            }
+            Action::Heal { reason, ended } => {
+                progress.count_heal(&reason, ended, moment.elapsed);
+                reason
+            }
+        };
+        if let Some(waits) = blocked {
+            return Verdict::Waiting(waits);
+        }
+        if moment.elapsed < progress.retry_at {
+            progress.wake_at = Some(progress.retry_at);
+            return if progress.failure.is_some() { Verdict::Failed } else { Verdict::Applying(reason) };
+        }
+        if slots >= self.limits.concurrency {
+            return Verdict::Waiting(format!("{slots} other steps are under way"));
+        }
+        Verdict::Begin(reason)
+    }
+
+    fn gate(&self, step: &Step, observed: &[Container], moment: Moment) -> Gate {
+        let Some(ensure) = step.as_ensure() else { return Gate::Healthy };
+        let rules = Rules { settle: self.limits.settle, window: window(step) };
+        gate(ensure, observed, &self.tracks, rules, moment)
+    }
+
+    /// What `step` waits on: the first step it names that is not done. A service that the plan does not name is not
+    /// waited on.
+    fn blocked(&self, step: &Step) -> Option<String> {
+        let after = match step {
+            Step::Ensure(ensure) => &ensure.after,
+            Step::Remove(remove) => &remove.after,
+        };
+        after.iter().find_map(|service| match self.progress.get(service)?.outcome() {
+            Some(StepOutcome::Satisfied) => None,
+            Some(StepOutcome::Failed) => Some(format!("waits on {service}, which failed")),
+            _ => Some(format!("waits on {service}")),
+        })
+    }
+
+    fn settle(
+        &mut self,
+        step: &Step,
+        observed: &[Container],
+        verdict: Verdict,
+        moment: Moment,
+        acts: &mut Vec<Act>,
+    ) {
+        let service = step.service();
+        let Some(progress) = self.progress.get_mut(service) else { return };
+        let (outcome, message) = match verdict {
+            Verdict::Keep => return,
+            Verdict::Satisfied => (StepOutcome::Satisfied, None),
+            Verdict::Waiting(message) => (StepOutcome::Waiting, Some(message)),
+            Verdict::Applying(message) => {
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message)))
+            }
+            Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
+            Verdict::Begin(reason) => {
+                progress.busy = Some(reason.clone());
+                progress.unwell_since.get_or_insert(moment.elapsed);
+                acts.push(Act::Begin {
+                    step: step.clone(),
+                    observed: observed.to_vec(),
+                    reason: reason.clone(),
+                });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
+        };
+        if let Some(container) = progress.failure.as_mut().and_then(Failure::wants_logs) {
+            acts.push(Act::ReadLogs { service: service.clone(), container });
+        }
+        progress.result = Some(StepResult { digest: form(step), outcome, message });
+    }
+}
+
+impl Progress {
+    fn outcome(&self) -> Option<StepOutcome> {
+        self.result.as_ref().map(|result| result.outcome)
+    }
+
+    /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.
+    fn take_form(&mut self, step: &Step) {
+        if self.form != form(step) {
+            let (busy, fresh_from) = (self.busy.take(), self.fresh_from);
+            *self = Self { form: form(step), busy, fresh_from, ..Self::default() };
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, now: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now + Pauses::STEP.after(self.failures);
+        self.attempted = false;
+        self.set_failure(failure);
+    }
+
+    /// Log lines that were read stay with the failure they were read for.
+    fn set_failure(&mut self, failure: Failure) {
+        if !self.failure.as_ref().is_some_and(|old| old.is_same_as(&failure)) {
+            self.failure = Some(failure);
+        }
+    }
+
+    /// A step that failed is shown as failed until it is well, also while it is tried again.
+    fn still_failed(&self) -> Option<(StepOutcome, Option<String>)> {
+        let failure = self.failure.as_ref()?;
+        Some((StepOutcome::Failed, Some(failure.text())))
+    }
+
+    /// Compose has nothing to do here: what counts is health, and time.
+    fn watch(&mut self, step: &Step, gate: Gate, now: Duration) -> Verdict {
+        let since = *self.unwell_since.get_or_insert(now);
+        let deadline = since + window(step);
+        let was_well = self.outcome() == Some(StepOutcome::Satisfied);
+        let (trouble, look_in) = match gate {
+            Gate::Healthy => {
+                (self.unwell_since, self.failure, self.attempted, self.failures) = (None, None, false, 0);
+                return Verdict::Satisfied;
+            }
+            Gate::Pending { trouble, settles_in } => (trouble, settles_in.unwrap_or(WATCH_EVERY)),
+            Gate::Looping(trouble) => (trouble, WATCH_EVERY),
+            // While it starts, a failing check may still come good; after it was well, it is an answer.
+            Gate::Unhealthy(trouble) if was_well => {
+                self.set_failure(Failure::of_container(trouble));
+                self.wake_at = Some(now + WATCH_EVERY);
+                return Verdict::Failed;
+            }
+            Gate::Unhealthy(trouble) => (trouble, WATCH_EVERY),
+        };
+        self.wake_at = Some(now + look_in.min(WATCH_EVERY));
+        if now >= deadline {
+            let within = window(step).as_secs();
+            let message = format!("not healthy within {within} seconds: {}", trouble.message);
+            self.set_failure(Failure::of_container(Trouble { message, ..trouble }));
+            return Verdict::Failed;
+        }
+        Verdict::Applying(trouble.message)
+    }
+
+    /// Compose said that it is done, and it is not: asking at once again would go round in circles.
+    fn count_repeat(&mut self, reason: &str, now: Duration) {
+        if self.attempted {
+            let message = format!("Docker Compose reported success, but {reason}");
+            self.fail(Failure::of_call(message), now);
+        }
+    }
+
+    /// What ended before it was ever well fails, and is tried again with growing pauses. What was well is healed at
+    /// once, unless it keeps ending.
+    fn count_heal(&mut self, reason: &str, ended: Option<Trouble>, now: Duration) {
+        if self.attempted {
+            let failure = ended.map_or_else(|| Failure::of_call(reason.to_owned()), Failure::of_container);
+            self.fail(failure, now);
+        } else if self.outcome() == Some(StepOutcome::Satisfied) {
+            let again = self.last_heal.is_some_and(|last| now.saturating_sub(last) < HEAL_STREAK);
+            self.heals = if again { self.heals.saturating_add(1) } else { 1 };
+            self.retry_at = now + Pauses::STEP.after(self.heals.saturating_sub(FREE_HEALS));
+            self.last_heal = Some(self.retry_at);
+            if self.heals > FREE_HEALS {
+                self.set_failure(Failure::keeps_ending(reason, ended));
+            }
+        }
+    }
+}
+
+fn form(step: &Step) -> Option<Digest> {
+    step.as_ensure().map(|ensure| ensure.digest)
+}
+
+fn window(step: &Step) -> Duration {
+    step.as_ensure().map_or(REMOVAL_WINDOW, |ensure| Duration::from_secs(ensure.health_within.into()))
+}

@@ -1,0 +1,410 @@
+//! The real host: Docker Engine for reading, Docker Compose for changing.
+//!
+//! **Invariant:** only containers that carry this node's label are looked at or touched, so that two agents can
+//! share one engine; a Compose project with any other container in it is refused. Changes go
+//! through [`Compose`](crate::compose::Compose), each logged with its reason; the engine's API is only read, but to
+//! end what a Compose that was killed left half done.
+
+mod decide;
+mod events;
+mod info;
+mod look;
+mod rows;
+mod unfinished;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::query_parameters::LogsOptionsBuilder;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use gitops::compose::labelled;
+use gitops::name::{Digest, NodeName, ServiceName};
+use gitops::plan::{Ensure, Remove};
+use gitops::status::{Container, ContainerState, HostInfo};
+use tokio::sync::mpsc;
+
+pub use self::events::Wake;
+use self::rows::Row;
+use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
+use crate::files::{InstanceFiles, Record};
+use crate::host::{Blobs, Host, HostError, Observation};
+use crate::text::Tail;
+
+/// How long the engine may take to answer. It answers in milliseconds; minutes of silence are a hung engine.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bytes of a container's log that are read to find its last lines.
+const LOG_BYTES: usize = 256 << 10;
+
+/// Where the engine is, and what the agent may use.
+#[derive(Clone)]
+pub struct DockerConfig {
+    /// The node that this agent is.
+    pub node: NodeName,
+    /// The engine's socket.
+    pub socket: PathBuf,
+    /// Where the folders of instances are. Made, closed to other users, where it is missing.
+    pub instances: PathBuf,
+    /// Content that plans name.
+    pub blobs: Arc<dyn Blobs>,
+    /// The `docker` program, by path or by name in `path`.
+    pub program: PathBuf,
+    /// `PATH` for that program.
+    pub path: OsString,
+    /// `HOME` for that program: Compose plugin and registry credentials lie in `.docker` there.
+    pub home: PathBuf,
+    /// `DOCKER_CONFIG`, where those lie elsewhere.
+    pub docker_config: Option<PathBuf>,
+    /// How long one call of Compose may take, pulls and `depends_on` conditions included.
+    pub compose_within: Duration,
+}
+
+/// A machine with Docker.
+pub struct DockerHost {
+    node: NodeName,
+    socket: Arc<str>,
+    instances: PathBuf,
+    blobs: Arc<dyn Blobs>,
+    compose: Compose,
+    compose_version: Mutex<Option<Arc<str>>>,
+    memory: look::Memory,
+}
+
+impl DockerHost {
+    /// Prepares to use the engine. It need not run yet.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Engine`] where the socket cannot be one.
+    pub fn connect(config: DockerConfig) -> Result<Self, HostError> {
+        let DockerConfig {
+            node,
+            socket,
+            instances,
+            blobs,
+            program,
+            path,
+            home,
+            docker_config,
+            compose_within,
+        } = config;
+        let Some(socket) = socket.to_str().filter(|path| path.starts_with('/')) else {
+            let address = socket.to_string_lossy().into();
+            return Err(HostError::Engine {
+                address,
+                source: "a socket is an absolute path in UTF-8".into(),
+            });
+        };
+        let mut environment = vec![
+            ("PATH".into(), path),
+            ("HOME".into(), home.into()),
+            ("DOCKER_HOST".into(), format!("unix://{socket}").into()),
+        ];
+        environment.extend(docker_config.map(|folder| ("DOCKER_CONFIG".into(), folder.into())));
+        Ok(Self {
+            node,
+            socket: socket.into(),
+            instances,
+            blobs,
+            compose: Compose { program, environment, within: compose_within },
+            compose_version: Mutex::default(),
+            memory: look::Memory::default(),
+        })
+    }
+
+    /// Sends a [`Wake`] for everything that happens to containers of this node, until the receiver is gone.
+    ///
+    /// It connects again for ever, with growing pauses, and asks to look at everything when it was connected and
+    /// when it lost the connection.
+    pub async fn watch(&self, wake: mpsc::Sender<Wake>) {
+        let (shortest, longest) = events::PAUSES;
+        let mut pause = shortest;
+        while !wake.is_closed() {
+            match self.watch_once(&wake).await {
+                Ok(()) => {
+                    tracing::info!(
+                        socket = &*self.socket,
+                        "the event stream of Docker ended; connecting again"
+                    );
+                    pause = shortest;
+                    let _ = wake.send(Wake::Everything).await;
+                }
+                Err(error) => tracing::debug!(socket = &*self.socket, %error, "no event stream from Docker"),
+            }
+            let _ = tokio::time::timeout(pause, wake.closed()).await;
+            pause = longest.min(pause * 2);
+        }
+    }
+
+    /// Ends with an error where it could not connect.
+    async fn watch_once(&self, wake: &mpsc::Sender<Wake>) -> Result<(), HostError> {
+        let engine = self.engine()?;
+        let mut events = pin!(events::events(&engine, &self.node));
+        engine.ping().await.map_err(|error| self.no_answer(error))?;
+        let _watched = self.memory.watched();
+        let _ = wake.send(Wake::Everything).await;
+        while let Some(Ok(event)) = tokio::select! {
+            event = events.next() => event,
+            () = wake.closed() => None,
+        } {
+            self.memory.forget(&event.container);
+            let _ = wake.send(event.service.map_or(Wake::Everything, Wake::Service)).await;
+        }
+        Ok(())
+    }
+
+    /// A client. Making one opens nothing: the connection comes with each request.
+    fn engine(&self) -> Result<Docker, HostError> {
+        Docker::connect_with_unix(&self.socket, ANSWER_WITHIN.as_secs(), bollard::API_DEFAULT_VERSION)
+            .map_err(|error| self.no_answer(error))
+    }
+
+    fn no_answer(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostError {
+        HostError::Engine { address: format!("unix://{}", self.socket).into(), source: source.into() }
+    }
+
+    /// One question to the engine, in bounded time.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&Docker) -> Result<T, bollard::errors::Error>,
+    ) -> Result<T, HostError> {
+        let engine = self.engine()?;
+        match tokio::time::timeout(ANSWER_WITHIN, question(&engine)).await {
+            Ok(answer) => answer.map_err(|error| self.no_answer(error)),
+            Err(elapsed) => Err(self.no_answer(elapsed)),
+        }
+    }
+
+    /// Every container of the Compose project, if the agent may touch it.
+    async fn project(&self, service: &ServiceName, project: &str) -> Result<Vec<Row>, HostError> {
+        let rows = self.ask(async |engine| look::list(engine, rows::PROJECT, project).await).await?;
+        match decide::foreign(&self.node, service, project, &rows) {
+            Some(why) => Err(HostError::Foreign(why)),
+            None => Ok(rows),
+        }
+    }
+
+    /// The containers of the project, after replacements that were broken off have been ended. The caller has the lock.
+    async fn finished(&self, step: &Ensure, reason: &str) -> Result<Vec<Row>, HostError> {
+        let rows = self.project(&step.service, &step.project).await?;
+        let endings = unfinished::endings(&rows);
+        if endings.is_empty() {
+            return Ok(rows);
+        }
+        for ending in &endings {
+            tracing::info!(project = &*step.project, ?ending, reason, "ending what a killed Compose began");
+            self.ask(async |engine| unfinished::end(engine, ending).await).await?;
+        }
+        self.project(&step.service, &step.project).await
+    }
+
+    /// The instance's folders, and the right to change it.
+    async fn take(&self, service: &ServiceName) -> Result<(InstanceFiles, Lock), HostError> {
+        let (instances, name) = (self.instances.clone(), service.clone());
+        let files = blocking(move || InstanceFiles::open(&instances, &name)).await?;
+        let lock = Lock::take(files.lock_file()?, self.compose.within).await?;
+        // What an earlier owner of the lock did is in the record by now.
+        let (instances, name) = (self.instances.clone(), service.clone());
+        drop(files);
+        Ok((blocking(move || InstanceFiles::open(&instances, &name)).await?, lock))
+    }
+
+    async fn prepare(
+        &self,
+        mut files: InstanceFiles,
+        step: &Ensure,
+        rows: &[Row],
+    ) -> Result<Prepared, HostError> {
+        let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
+        let files = blocking(move || files.put(&wanted, &*blobs, gitops::clock::now).map(|_| files)).await?;
+        let labels = decide::labels(&self.node, step, rows, &files.record);
+        let text = labelled(&step.model, &labels);
+        let fingerprint = decide::fingerprint(step, &text);
+        let calls = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
+        let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
+        Ok(Prepared { files, fingerprint, calls })
+    }
+
+    async fn call(
+        &self,
+        project: &Project<'_>,
+        verb: &Verb,
+        lock: &Lock,
+        reason: &str,
+    ) -> Result<(), HostError> {
+        tracing::info!(project = project.name, verb = verb.name(), reason, "calling docker compose");
+        self.compose.run(project, verb, lock).await
+    }
+
+    /// The Compose services that run since before their files were replaced.
+    async fn running_on_old_files(
+        &self,
+        step: &Ensure,
+        files: &InstanceFiles,
+    ) -> Result<Vec<Arc<str>>, HostError> {
+        let due = decide::due_for_restart(step, &files.record);
+        let Some(changed_at) = files.record.changed_at.filter(|_| !due.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let mut old = std::collections::BTreeSet::new();
+        for row in self.project(&step.service, &step.project).await? {
+            let Row { container, one_off: false, .. } = row else { continue };
+            if container.state == ContainerState::Running && due.contains(&container.service) {
+                let details = self.ask(async |engine| look::inspect(engine, &container.id).await).await?;
+                if details.and_then(|details| details.started_at).is_some_and(|started| started <= changed_at)
+                {
+                    old.insert(container.service);
+                }
+            }
+        }
+        Ok(old.into_iter().collect())
+    }
+
+    async fn compose_version(&self) -> Result<Arc<str>, String> {
+        let known = self.compose_version.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(version) = known {
+            return Ok(version);
+        }
+        let version = self.compose.version().await?;
+        *self.compose_version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
+        Ok(version)
+    }
+}
+
+/// An instance whose files are in place.
+struct Prepared {
+    files: InstanceFiles,
+    fingerprint: Digest,
+    calls: Vec<Verb>,
+}
+
+#[async_trait]
+impl Host for DockerHost {
+    async fn observe(&self) -> Result<Observation, HostError> {
+        let node = self.node.as_str();
+        let containers = self.ask(async |engine| look::look(engine, &self.memory, node).await).await?;
+        let mut instances = BTreeMap::<ServiceName, Vec<Container>>::new();
+        for (row, container) in containers {
+            if let Some(service) = row.service.filter(|_| !row.one_off) {
+                instances.entry(service).or_default().push(container);
+            }
+        }
+        for containers in instances.values_mut() {
+            containers.sort_by(|a, b| (&a.service, &a.name).cmp(&(&b.service, &b.name)));
+        }
+        Ok(Observation { instances })
+    }
+
+    async fn info(&self) -> HostInfo {
+        let (engine, compose) =
+            tokio::join!(self.ask(async |engine| engine.info().await), self.compose_version());
+        let mut problems = Vec::new();
+        let mut host = match engine {
+            Ok(info) => info::machine(&info),
+            Err(error) => {
+                problems.push(format!("Docker does not answer at unix://{}: {}", self.socket, chain(&error)));
+                HostInfo::default()
+            }
+        };
+        match compose {
+            Ok(version) => host.compose = version,
+            Err(problem) => problems.push(problem),
+        }
+        host.problem = (!problems.is_empty()).then(|| problems.join("; "));
+        host
+    }
+
+    async fn ensure(&self, step: &Ensure, _observed: &[Container], reason: &str) -> Result<(), HostError> {
+        let (files, lock) = self.take(&step.service).await?;
+        // Not what was observed: that lists only our own containers, and may be seconds old.
+        let rows = self.finished(step, reason).await?;
+        let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows).await?;
+        let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
+        let project = Project { name: &step.project, files: Some(paths) };
+        for verb in &calls {
+            self.call(&project, verb, &lock, reason).await?;
+        }
+        let old = self.running_on_old_files(step, &files).await?;
+        if !old.is_empty() {
+            self.call(&project, &Verb::Restart(old), &lock, reason).await?;
+        }
+        let record = Record {
+            pending: false,
+            applied: Some(fingerprint),
+            services: decide::applied(step),
+            ..files.record.clone()
+        };
+        if files.record != record {
+            files.record = record;
+            blocking(move || files.save()).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, step: &Remove, reason: &str) -> Result<(), HostError> {
+        let (files, lock) = self.take(&step.service).await?;
+        self.project(&step.service, &step.project).await?;
+        // By name alone: everything that carries the project's label goes, whatever the last file said.
+        self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, reason).await?;
+        blocking(move || files.delete()).await
+    }
+
+    async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String> {
+        let options =
+            LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let tail = self.ask(async |engine| {
+            let mut tail = Tail::default();
+            let mut read = 0;
+            let mut output = engine.logs(container_id, Some(options));
+            while let Some(chunk) = output.try_next().await? {
+                let bytes = LogOutput::into_bytes(chunk);
+                read += bytes.len();
+                tail.push(&bytes);
+                if read > LOG_BYTES {
+                    break;
+                }
+            }
+            Ok(tail)
+        });
+        // A log is shown beside a failure that is already reported; without it that report is still worth having.
+        tail.await.map(|tail| tail.lines(lines)).unwrap_or_default()
+    }
+}
+
+/// Runs what waits for the disk where waiting harms nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(HostError::File { path: ".".into(), source: std::io::Error::other(error) }),
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .skip(1)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// Filters in the form that the client takes.
+#[expect(
+    clippy::disallowed_types,
+    reason = "the client takes nothing else, and the engine does not look at the order"
+)]
+fn filters<const N: usize>(
+    filters: [(&str, Vec<String>); N],
+) -> std::collections::HashMap<String, Vec<String>> {
+    filters.into_iter().map(|(name, values)| (name.to_owned(), values)).collect()
+}

@@ -1,0 +1,104 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{ensure, node, plan, remove};
+
+fn id(generation: u64, digest: &str) -> PlanId {
+    PlanId { generation: Generation(generation), digest: Digest::of(digest) }
+}
+
+#[test]
+fn a_plan_is_judged_by_generation_and_digest_and_refused_by_name() {
+    let offered = plan(5, vec![ensure("web", "1").step()]);
+    let same = PlanId::of(&offered);
+    let check = |held: Option<PlanId>, change: fn(&mut NodePlan), expected: Result<Verdict, &str>| {
+        let mut offered = offered.clone();
+        change(&mut offered);
+        let verdict = judge(&node(), held, &offered).map_err(|refused| refused.rule());
+        assert_eq!(verdict, expected, "held {held:?}, offered {offered:?}");
+    };
+    let as_is: fn(&mut NodePlan) = |_| {};
+    check(None, as_is, Ok(Verdict::Accept));
+    check(Some(id(4, "other")), as_is, Ok(Verdict::Accept));
+    check(Some(id(1, "far behind")), as_is, Ok(Verdict::Accept));
+    check(Some(same), as_is, Ok(Verdict::AlreadyHeld));
+    check(Some(id(5, "other")), as_is, Err("changed-plan"));
+    check(Some(id(6, "other")), as_is, Err("older-generation"));
+    check(None, |plan| plan.steps.clear(), Err("bad-digest"));
+    check(None, |plan| plan.generation = Generation(9), Err("bad-digest"));
+    check(None, |plan| plan.schema = SCHEMA + 1, Err("newer-schema"));
+    let elsewhere: fn(&mut NodePlan) = |plan| {
+        plan.node = "edge-2".parse().unwrap();
+        plan.digest = plan.content_digest();
+    };
+    check(None, elsewhere, Err("wrong-node"));
+}
+
+#[test]
+fn what_is_saved_is_loaded_and_replaced_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(temp.path());
+    assert!(matches!(ledger.load(&node()), Ok(Loaded::Missing)));
+    assert_eq!(ledger.read().unwrap(), None);
+    for generation in 1..4 {
+        let plan = Arc::new(plan(generation, vec![ensure("web", "1").step(), remove("old")]));
+        ledger.save(&plan).unwrap();
+        assert_eq!(ledger.read().unwrap(), Some(plan.clone()));
+        assert!(matches!(ledger.load(&node()), Ok(Loaded::Found(found)) if found == plan));
+    }
+    let record = Record::from([("web".parse().unwrap(), Applied { digest: Digest::of("1") })]);
+    ledger.save_record(&record).unwrap();
+    assert!(matches!(ledger.load_record(), Ok(Loaded::Found(found)) if found == record));
+}
+
+#[test]
+fn a_damaged_file_is_kept_aside_and_the_agent_goes_on_without_it() {
+    let good = {
+        let temp = tempfile::tempdir().unwrap();
+        Ledger::at(temp.path()).save(&Arc::new(plan(1, vec![ensure("web", "1").step()]))).unwrap();
+        std::fs::read_to_string(temp.path().join("ledger.json")).unwrap()
+    };
+    let check = |content: &str| {
+        let temp = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(temp.path());
+        std::fs::write(temp.path().join("ledger.json"), content).unwrap();
+        let Ok(Loaded::Corrupt { aside, problem }) = ledger.load(&node()) else {
+            panic!("{content} was not found to be corrupt")
+        };
+        assert!(!problem.is_empty());
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), content);
+        assert!(matches!(ledger.load(&node()), Ok(Loaded::Missing)));
+    };
+    check("");
+    check(&good[..good.len() / 2]);
+    check(&good.replace("\"generation\":1", "\"generation\":2"));
+    check(&good.replace("{\"version\":1", "{\"version\":99"));
+}
+
+proptest! {
+    /// Whatever is offered, in whatever order: the generation never falls, one generation is one digest for ever,
+    /// and offering an accepted plan again changes nothing.
+    #[test]
+    fn the_ledger_only_moves_forward(offers in prop::collection::vec((1_u64..6, 0_u8..3), 0..40)) {
+        let mut held: Option<PlanId> = None;
+        let mut seen = BTreeMap::new();
+        for (generation, content) in offers {
+            let plan = plan(generation, vec![ensure("web", &content.to_string()).step()]);
+            let offered = PlanId::of(&plan);
+            match judge(&node(), held, &plan) {
+                Ok(Verdict::Accept) => {
+                    prop_assert!(held.is_none_or(|held| held.generation < offered.generation));
+                    prop_assert_eq!(*seen.entry(generation).or_insert(offered.digest), offered.digest);
+                    held = Some(offered);
+                    prop_assert_eq!(judge(&node(), held, &plan), Ok(Verdict::AlreadyHeld));
+                }
+                Ok(Verdict::AlreadyHeld) => prop_assert_eq!(held, Some(offered)),
+                Err(refused) => {
+                    let held = held.expect("an empty ledger refuses no good plan");
+                    let rule = if offered.generation < held.generation { "older-generation" } else { "changed-plan" };
+                    prop_assert_eq!(refused.rule(), rule);
+                }
+            }
+        }
+    }
+}

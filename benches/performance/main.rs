@@ -1,0 +1,361 @@
+//! The numbers of `docs/performance.md`: `cargo bench --bench performance`.
+//!
+//! Everything is measured through the public functions and programs that ship, on a repository and a database on
+//! disk. Nothing is warmed but what the name of a row says.
+
+mod sample;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use gitops::clock;
+use gitops::diff;
+use gitops::git::{Access, Mirror, MirrorConfig, Repository, Scope, TreeCache};
+use gitops::name::{NodeName, Revision};
+use gitops::plan::{NodePlan, Step};
+use gitops::reconcile::{Definitions, Inputs, Outcome, reconcile};
+use gitops::status::{
+    AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
+};
+use gitops::store::sqlite::{self, SqliteStore};
+use gitops::store::{Publication, Published, Store};
+use gitops::tree::Tree;
+use jiff::SignedDuration;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use workload::{Size, W10K};
+
+fn main() {
+    // `cargo test --benches` asks whether it builds and runs at all.
+    let quick = !std::env::args().any(|argument| argument == "--bench");
+    let size = if quick { Size { services: 60, nodes: 10, instances: 3 } } else { W10K };
+    let runs = if quick { 2 } else { 30 };
+    println!(
+        "{} services, {} instances, {} nodes; {}",
+        size.services,
+        size.services * size.instances,
+        size.nodes,
+        machine()
+    );
+    sample::head();
+    let estate = Estate::new(size, runs);
+    cold_start(&estate, runs.min(10));
+    warm(&estate, runs);
+    one_file(&estate, runs);
+    offline_diff(&estate, runs.min(10));
+    commands(&estate, runs.min(10));
+    small_repository(runs);
+    daemon_at_rest(quick);
+}
+
+fn machine() -> String {
+    let read = |path: &str, key: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+        line.split(':').nth(1).unwrap_or("unknown").trim().to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{cores} cores of {}, {} of memory",
+        read("/proc/cpuinfo", "model name"),
+        read("/proc/meminfo", "MemTotal")
+    )
+}
+
+/// A bare repository, its mirror, and a commit for each run.
+struct Estate {
+    folder: TempDir,
+    mirror: Mirror,
+    revisions: Vec<Revision>,
+    runtime: Runtime,
+}
+
+impl Estate {
+    fn new(size: Size, edits: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let origin = folder.path().join("origin.git");
+        std::fs::create_dir(&origin).expect("a folder");
+        workload::bare_repository(&origin, size, edits);
+        let config = MirrorConfig {
+            state_dir: folder.path().join("state"),
+            url: origin.to_str().expect("a path of ASCII").parse().expect("a path is an address"),
+            branch: "main".into(),
+            access: Access::default(),
+            timeout: Duration::from_secs(60),
+        };
+        let mirror = Mirror::open(config).expect("a mirror");
+        mirror.fetch(&AtomicBool::new(false)).expect("the repository is there");
+        let revisions =
+            workload::revisions(&origin).iter().map(|id| id.parse().expect("a commit id")).collect();
+        Self { folder, mirror, revisions, runtime: Runtime::new().expect("a runtime") }
+    }
+
+    fn tree(&self, revision: usize, cache: &mut TreeCache) -> Arc<Tree> {
+        let tree = self.mirror.tree(&self.revisions[revision], &Scope::default(), cache);
+        Arc::new(tree.expect("the revision is in the mirror"))
+    }
+
+    fn load(&self, revision: usize, tree: &Arc<Tree>, previous: Option<&Definitions>) -> Definitions {
+        Definitions::load(self.revisions[revision].clone(), tree, previous).expect("the workload is valid")
+    }
+
+    fn store(&self, name: &str) -> SqliteStore {
+        let path = self.folder.path().join(format!("{name}.db"));
+        self.runtime.block_on(sqlite::open(&path)).expect("a database")
+    }
+
+    fn publish(&self, store: &SqliteStore, definitions: &Definitions, outcome: &Outcome) {
+        let publication = Publication {
+            plans: outcome.plans.clone(),
+            blobs: outcome.blobs.clone(),
+            deployed: Some(definitions.revision.clone()),
+            events: Vec::new(),
+        };
+        let published = self.runtime.block_on(store.publish(publication)).expect("the database works");
+        assert!(matches!(published, Published::Done(_)));
+    }
+}
+
+type Plans = BTreeMap<NodeName, Arc<NodePlan>>;
+
+fn pass(definitions: &Definitions, plans: &Plans, reported: &Reported) -> Outcome {
+    let stale_after = SignedDuration::from_secs(45);
+    reconcile(&Inputs { definitions, plans, reported, now: clock::now(), stale_after })
+}
+
+fn taken_over(plans: &mut Plans, outcome: &Outcome) {
+    plans.extend(outcome.plans.iter().map(|plan| (plan.node.clone(), plan.clone())));
+}
+
+/// A fleet that has done everything.
+fn acked(plans: &Plans) -> Reported {
+    let status = |plan: &NodePlan| {
+        let result = |step: &Step| {
+            let digest = step.as_ensure().map(|ensure| ensure.digest);
+            (step.service().clone(), StepResult { digest, outcome: StepOutcome::Satisfied, message: None })
+        };
+        NodeStatus {
+            schema: SCHEMA,
+            node: plan.node.clone(),
+            agent: AgentInfo { id: "bench".into(), version: "0".into() },
+            host: HostInfo::default(),
+            accepted: Some(PlanId::of(plan)),
+            refused: None,
+            steps: plan.steps.iter().map(result).collect(),
+            instances: BTreeMap::new(),
+        }
+    };
+    let reported =
+        |plan: &Arc<NodePlan>| ReportedNode { status: Arc::new(status(plan)), heard_at: clock::now() };
+    Reported { nodes: plans.iter().map(|(node, plan)| (node.clone(), reported(plan))).collect() }
+}
+
+fn cold_start(estate: &Estate, runs: usize) {
+    let (none, silent) = (Plans::new(), Reported::default());
+    let whole = |()| {
+        let tree = estate.tree(0, &mut TreeCache::default());
+        let definitions = estate.load(0, &tree, None);
+        let outcome = pass(&definitions, &none, &silent);
+        (definitions, outcome)
+    };
+    sample::row("cold start: bare mirror to plans", runs, "≤ 500 ms", |_| (), whole);
+    sample::row(
+        "… of that: read every blob",
+        runs,
+        "",
+        |_| (),
+        |()| estate.tree(0, &mut TreeCache::default()),
+    );
+    let tree = estate.tree(0, &mut TreeCache::default());
+    sample::row("… of that: parse, check and render", runs, "", |_| (), |()| estate.load(0, &tree, None));
+    let definitions = estate.load(0, &tree, None);
+    sample::row("… of that: plan every node", runs, "", |_| (), |()| pass(&definitions, &none, &silent));
+    let outcome = pass(&definitions, &none, &silent);
+    let store = |run| estate.store(&format!("cold-{run}"));
+    sample::row("publish every plan, durable", runs.min(5), "", store, |store| {
+        estate.publish(&store, &definitions, &outcome)
+    });
+}
+
+fn warm(estate: &Estate, runs: usize) {
+    let tree = estate.tree(0, &mut TreeCache::default());
+    let definitions = estate.load(0, &tree, None);
+    let mut plans = Plans::new();
+    let first = pass(&definitions, &plans, &Reported::default());
+    taken_over(&mut plans, &first);
+    let reported = acked(&plans);
+    sample::row(
+        "full replan, warm, nothing to do",
+        runs,
+        "≤ 30 ms",
+        |_| (),
+        |()| {
+            let outcome = pass(&definitions, &plans, &reported);
+            assert!(outcome.plans.is_empty());
+            outcome
+        },
+    );
+}
+
+fn one_file(estate: &Estate, runs: usize) {
+    let mut cache = TreeCache::default();
+    let mut definitions = estate.load(0, &estate.tree(0, &mut cache), None);
+    let mut plans = Plans::new();
+    let outcome = pass(&definitions, &plans, &Reported::default());
+    taken_over(&mut plans, &outcome);
+    let store = estate.store("one-file");
+    estate.publish(&store, &definitions, &outcome);
+    let mut stages: [Vec<Duration>; 5] = std::array::from_fn(|_| Vec::new());
+    for run in 1..=runs {
+        let reported = acked(&plans);
+        let mut clock = Stages::start();
+        let tree = estate.tree(run, &mut cache);
+        clock.lap(&mut stages[1]);
+        let next = estate.load(run, &tree, Some(&definitions));
+        clock.lap(&mut stages[2]);
+        let outcome = pass(&next, &plans, &reported);
+        clock.lap(&mut stages[3]);
+        estate.publish(&store, &next, &outcome);
+        clock.lap(&mut stages[4]);
+        clock.end(&mut stages[0]);
+        assert!(!outcome.plans.is_empty() && outcome.plans.len() <= 3);
+        taken_over(&mut plans, &outcome);
+        definitions = next;
+    }
+    let names = [
+        ("one file of all changed: commit to durable plans", "≤ 8 ms"),
+        ("… of that: read the tree", ""),
+        ("… of that: parse, check and render", ""),
+        ("… of that: plan every node", ""),
+        ("… of that: publish, durable", ""),
+    ];
+    for (times, (name, target)) in stages.iter_mut().zip(names) {
+        sample::print(name, times, target);
+    }
+}
+
+/// A stopwatch with laps.
+struct Stages {
+    start: std::time::Instant,
+    lap: std::time::Instant,
+}
+
+impl Stages {
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+    fn start() -> Self {
+        let now = std::time::Instant::now();
+        Self { start: now, lap: now }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+    fn lap(&mut self, times: &mut Vec<Duration>) {
+        times.push(self.lap.elapsed());
+        self.lap = std::time::Instant::now();
+    }
+
+    fn end(&self, times: &mut Vec<Duration>) {
+        times.push(self.start.elapsed());
+    }
+}
+
+fn offline_diff(estate: &Estate, runs: usize) {
+    let last = estate.revisions.len() - 1;
+    let repository = Repository::discover(&estate.folder.path().join("origin.git")).expect("it is there");
+    sample::row(
+        "diff of two revisions of the whole, in process",
+        runs,
+        "≤ 500 ms",
+        |_| (),
+        |()| {
+            let mut cache = TreeCache::default();
+            let mut load = |revision: &Revision, previous: Option<&Definitions>| {
+                let tree = repository.tree(revision, &Scope::default(), &mut cache).expect("it is there");
+                Definitions::load(revision.clone(), &Arc::new(tree), previous).expect("the workload is valid")
+            };
+            let old = load(&estate.revisions[0], None);
+            let new = load(&estate.revisions[last], Some(&old));
+            let diff = diff::between(&old.desired, &new.desired);
+            assert!(!diff.changes.is_empty());
+            (old, new, diff)
+        },
+    );
+}
+
+fn commands(estate: &Estate, runs: usize) {
+    let clone = estate.folder.path().join("clone");
+    workload::git(estate.folder.path(), &["clone", "--quiet", "origin.git", "clone"]);
+    sample::row(
+        "`gitops validate` of the work tree",
+        runs,
+        "≤ 800 ms",
+        |_| (),
+        |()| gitops(&clone, &["validate"]),
+    );
+    sample::row(
+        "`gitops validate --rev HEAD`",
+        runs,
+        "≤ 800 ms",
+        |_| (),
+        |()| gitops(&clone, &["validate", "--rev", "HEAD"]),
+    );
+}
+
+fn small_repository(runs: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let origin = folder.path().join("origin.git");
+    std::fs::create_dir(&origin).expect("a folder");
+    workload::bare_repository(&origin, Size { services: 30, nodes: 5, instances: 2 }, 3);
+    workload::git(folder.path(), &["clone", "--quiet", "origin.git", "clone"]);
+    let clone = folder.path().join("clone");
+    sample::row(
+        "`gitops diff HEAD~1 HEAD` of 30 services",
+        runs,
+        "≤ 30 ms",
+        |_| (),
+        |()| gitops(&clone, &["diff", "HEAD~1", "HEAD"]),
+    );
+}
+
+fn gitops(folder: &Path, arguments: &[&str]) {
+    let status = gitops_command(folder, arguments).stdout(Stdio::null()).status().expect("gitops runs");
+    assert!(status.success());
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
+fn gitops_command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gitops"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// The daemon with 30 services and no agents, after it has planned them.
+fn daemon_at_rest(quick: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let origin = folder.path().join("origin.git");
+    std::fs::create_dir(&origin).expect("a folder");
+    workload::bare_repository(&origin, Size { services: 30, nodes: 5, instances: 2 }, 0);
+    let arguments = ["serve", "--source", "origin.git", "--state-dir", "state", "--listen", "127.0.0.1:0"];
+    let mut daemon =
+        gitops_command(folder.path(), &arguments).stderr(Stdio::null()).spawn().expect("gitops runs");
+    std::thread::sleep(Duration::from_secs(if quick { 1 } else { 10 }));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap_or_default();
+    let line = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown").trim().to_owned()
+    };
+    let (resident, anonymous) = (line("VmRSS:"), line("RssAnon:"));
+    println!(
+        "| resident memory of the daemon at rest, 30 services (of it anonymous: {anonymous}) | 1 | {resident} | | | ≤ 15 MB |"
+    );
+    daemon.kill().expect("it runs");
+    daemon.wait().expect("it ends");
+}

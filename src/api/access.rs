@@ -1,0 +1,104 @@
+//! Who calls: a bearer token becomes an [`Identity`], and the identity opens routes.
+//!
+//! **Invariant:** there is no way to switch this off. A route without it is listed as [`Access::Anyone`] in the route
+//! table, tells nothing about the fleet, and changes nothing.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::control::Control;
+use super::problem::ApiError;
+use crate::name::NodeName;
+use crate::store::token::{self, Secret};
+use crate::store::{Identity, StoredToken};
+
+/// All tokens, as stored.
+pub type Tokens = Arc<[StoredToken]>;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Without a token: probes.
+    Anyone,
+    /// With any known token.
+    Known,
+    /// The agent of a node.
+    Agent,
+    /// An operator.
+    Operator,
+    /// An operator, or whoever knows the hook secret: the route checks for itself.
+    Hook,
+}
+
+impl Access {
+    pub(super) fn opens_to(self, identity: &Identity) -> Result<(), ApiError> {
+        match (self, identity) {
+            (Self::Agent, Identity::Operator) => Err(ApiError::WrongIdentity("agents")),
+            (Self::Operator | Self::Hook, Identity::Node(_)) => Err(ApiError::WrongIdentity("operators")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The caller of a route that needs a token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who it is.
+    pub identity: Identity,
+    secret: Secret,
+}
+
+impl Caller {
+    /// Whether its token is still good: asked again after a long wait.
+    pub fn is_still_known(&self, control: &Control) -> bool {
+        token::identify(&self.secret, &control.tokens.borrow()) == Some(&self.identity)
+    }
+}
+
+/// The node whose agent calls. It is never a parameter.
+#[derive(Clone, Debug)]
+pub struct CallingNode(pub NodeName, pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallingNode {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Caller>() {
+            Some(caller @ Caller { identity: Identity::Node(node), .. }) => {
+                Ok(Self(node.clone(), caller.clone()))
+            }
+            Some(_) => Err(ApiError::WrongIdentity("agents")),
+            None => Err(ApiError::NoToken),
+        }
+    }
+}
+
+/// The text of the bearer token, if one was sent. The scheme is not case-sensitive (RFC 9110, 11.1).
+pub(super) fn bearer(headers: &axum::http::HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Finds out who calls.
+pub(super) fn authenticate(control: &Control, headers: &axum::http::HeaderMap) -> Result<Caller, ApiError> {
+    let secret = Secret::presented(bearer(headers).ok_or(ApiError::NoToken)?);
+    let identity = token::identify(&secret, &control.tokens.borrow()).cloned();
+    Ok(Caller { identity: identity.ok_or(ApiError::UnknownToken)?, secret })
+}
+
+/// In front of every route but those for [`Access::Anyone`] and [`Access::Hook`].
+pub(super) async fn require(
+    State((control, access)): State<(Control, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = authenticate(&control, request.headers())?;
+    access.opens_to(&caller.identity)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}

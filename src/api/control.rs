@@ -1,0 +1,142 @@
+//! What the API may ask of the daemon, and what the daemon posts for it to read.
+//!
+//! The API decides nothing. A request that needs a decision (may this agent report, what did a sync find) goes
+//! through one bounded queue to the daemon's loop and is answered from its state. What agents read most, their
+//! plan, is posted in a [`watch`] channel instead: a long poll holds a receiver and wakes the moment a plan is
+//! stored, and after a restart the stored plans are served before the source has answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::access::Tokens;
+use super::hook::Rate;
+use super::metrics::Metrics;
+use super::problem::ApiError;
+use super::wire::{Hello, Receipt, Report, Synced};
+use crate::fleet::FleetStatus;
+use crate::name::NodeName;
+use crate::plan::NodePlan;
+use crate::store::{NewEvent, Store};
+
+/// The newest plan of each node.
+pub type Plans = Arc<BTreeMap<NodeName, Arc<NodePlan>>>;
+
+/// Something that only the daemon can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// An agent asks for its plan. Answered with [`Answer::Done`] if it may have one.
+    Pull {
+        /// Whose token it holds.
+        node: NodeName,
+        /// Which agent it is.
+        hello: Hello,
+    },
+    /// An agent reports. Answered with [`Answer::Received`] once durable.
+    Report {
+        /// Whose token it holds.
+        node: NodeName,
+        /// Which agent it is.
+        hello: Hello,
+        /// What it says.
+        report: Report,
+    },
+    /// Look at the source now. Answered with [`Answer::Synced`] when its newest revision was checked.
+    Sync {
+        /// Deploy it even if it does not descend from the deployed one.
+        accept_rewind: bool,
+    },
+    /// Look at the source soon. Answered with [`Answer::Done`] at once.
+    Wake,
+    /// Record an event. Answered with [`Answer::Done`] once durable.
+    Note(NewEvent),
+    /// The whole picture, as of now.
+    Fleet,
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    Done,
+    /// The report is durable.
+    Received(Receipt),
+    /// The source was looked at.
+    Synced(Box<Synced>),
+    /// To [`Request::Fleet`].
+    Fleet(Box<FleetStatus>),
+    /// Another agent speaks for the node.
+    SecondAgent {
+        /// The machine of the one that came first.
+        host: Arc<str>,
+        /// When that one was last heard.
+        heard_at: Timestamp,
+        /// When the node is free for another if that one stays silent.
+        free_at: Timestamp,
+    },
+    /// The store could not write it; nothing was lost by the caller keeping it and trying again.
+    NotStored,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+/// A request and where its answer goes.
+pub type Asked = (Request, oneshot::Sender<Answer>);
+
+/// The API's hold on the daemon. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// For what is read straight from storage: blobs, events, old plans.
+    pub store: Arc<dyn Store>,
+    /// The newest plans. Changes when plans were stored.
+    pub plans: watch::Receiver<Plans>,
+    /// Number of the newest event. Changes when events were stored.
+    pub last_event: watch::Receiver<u64>,
+    /// Who may call. Written by the routes that make and revoke tokens.
+    pub tokens: Arc<watch::Sender<Tokens>>,
+    /// To the daemon's loop.
+    pub requests: mpsc::Sender<Asked>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What webhooks must prove to know, where one is set.
+    pub hook_secret: Option<Arc<str>>,
+    /// How often they may call.
+    pub hooks: Arc<Rate>,
+    /// Ends long polls and streams.
+    pub stopping: CancellationToken,
+}
+
+impl Control {
+    /// Asks the daemon.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon is stopping, cannot write, or the caller is a second agent of its node.
+    pub async fn ask(&self, request: Request) -> Result<Answer, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send((request, reply)).await.map_err(|_| ApiError::Stopping)?;
+        match answer.await.map_err(|_| ApiError::Stopping)? {
+            Answer::SecondAgent { host, heard_at, free_at } => {
+                Err(ApiError::SecondAgent { host, heard_at, free_at })
+            }
+            Answer::NotStored => Err(ApiError::NotStored),
+            Answer::Stopping => Err(ApiError::Stopping),
+            answer => Ok(answer),
+        }
+    }
+
+    /// The whole picture, as of now.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon is stopping.
+    pub async fn fleet(&self) -> Result<FleetStatus, ApiError> {
+        match self.ask(Request::Fleet).await? {
+            Answer::Fleet(fleet) => Ok(*fleet),
+            _ => Err(ApiError::Stopping),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Every refusal of the API: a stable code, an HTTP status, and a sentence that says what to do.
+//!
+//! Answers are RFC 9457 problem details. Nothing of the inside leaks: what failed within the daemon is logged where
+//! it failed and named here only by kind.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+
+use super::wire::{HelloError, Problem};
+use crate::store::StoreError;
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No bearer token.
+    #[error(
+        "send `Authorization: Bearer <token>`; the operator's token is in `operator.token` in the daemon's state folder"
+    )]
+    NoToken,
+    /// A token that opens nothing.
+    #[error("the token is not known: it was revoked, or belongs to another daemon")]
+    UnknownToken,
+    /// A token that opens something else.
+    #[error("this route is for {0}: the token speaks for somebody else")]
+    WrongIdentity(&'static str),
+    /// The headers of the agent.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// Another agent speaks for the node.
+    #[error(
+        "the agent on `{host}` already speaks for this node, last heard {heard_at}: stop one of the two, or give this one its own node and token; the node is free at {free_at} if the other stays silent"
+    )]
+    SecondAgent {
+        /// The machine of the one that came first.
+        host: Arc<str>,
+        /// When it was last heard.
+        heard_at: Timestamp,
+        /// When the node is free for another.
+        free_at: Timestamp,
+    },
+    /// The status does not fit the caller.
+    #[error("{0}")]
+    WrongStatus(String),
+    /// Something in the request cannot be read.
+    #[error("{0}")]
+    Malformed(String),
+    /// More than the route takes.
+    #[error("the body is larger than {0} bytes, the most that this route takes")]
+    TooLarge(usize),
+    /// Not there, or not for this caller: the two are not told apart.
+    #[error("{0}")]
+    NotFound(String),
+    /// The path exists, with other methods.
+    #[error("this path does not take this method: see GET /v1/openapi.json")]
+    MethodNotAllowed,
+    /// Too many webhook calls.
+    #[error("too many calls: the source is looked at anyway; try again in {0} seconds")]
+    TooMany(u64),
+    /// It took too long.
+    #[error("the request was not complete in {0} seconds")]
+    TimedOut(u64),
+    /// The store could not write or read.
+    #[error("the store failed, see the daemon's log; nothing was changed: try again")]
+    NotStored,
+    /// The daemon is stopping.
+    #[error("the daemon is stopping: try again when it is back")]
+    Stopping,
+}
+
+impl ApiError {
+    /// Status, code and title.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::NoToken => (StatusCode::UNAUTHORIZED, "no-token", "a token is needed"),
+            Self::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown-token", "the token is not known"),
+            Self::WrongIdentity(_) => (StatusCode::FORBIDDEN, "wrong-identity", "not for this token"),
+            Self::Hello(HelloError::NoCommonProtocol { .. }) => {
+                (StatusCode::UPGRADE_REQUIRED, "no-common-protocol", "no protocol version in common")
+            }
+            Self::Hello(_) => (StatusCode::BAD_REQUEST, "bad-hello", "not the headers of an agent"),
+            Self::SecondAgent { .. } => {
+                (StatusCode::CONFLICT, "second-agent", "another agent speaks for the node")
+            }
+            Self::WrongStatus(_) => {
+                (StatusCode::BAD_REQUEST, "wrong-status", "the status does not fit the caller")
+            }
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "the request cannot be read"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "not found"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed")
+            }
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many", "too many calls"),
+            Self::TimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "timed-out", "the request took too long"),
+            Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the store failed"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping"),
+        }
+    }
+
+    /// As it is sent.
+    pub fn problem(&self) -> Problem {
+        let (status, code, title) = self.kind();
+        Problem { code: code.into(), status: status.as_u16(), title: title.into(), detail: self.to_string() }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany(seconds) => Some(*seconds),
+            Self::NotStored | Self::Stopping => Some(1),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store failed during a request");
+        Self::NotStored
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind();
+        let mut response = (status, Json(self.problem())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,277 @@
+//! The one table of routes: what the router serves, what is checked before a handler runs, and what the OpenAPI
+//! document says all come from it, so they cannot drift apart.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::access::{Access, require};
+use super::control::Control;
+use super::metrics::Answered;
+use super::problem::ApiError;
+use super::wire::{EventPage, NodeToken, Receipt, Report, Revoked, SyncRequest, Synced, Version};
+use super::{agent, events, hook, openapi, operator, probe};
+use crate::fleet::{FleetStatus, NodeView};
+use crate::plan::NodePlan;
+
+/// Makes the schema of a type.
+pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// One route.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// As axum and OpenAPI both write it: `/v1/plans/{node}`.
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) summary: &'static str,
+    /// The most that a body may hold, in bytes.
+    body_limit: usize,
+    /// The longest that an answer may take to begin.
+    within: Duration,
+    pub(super) query: Option<SchemaOf>,
+    pub(super) body: Option<SchemaOf>,
+    pub(super) answers: Vec<Reply>,
+    mount: MethodRouter<Control>,
+}
+
+/// One way in which a route answers when it does not refuse.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) says: &'static str,
+    pub(super) content: Option<(&'static str, Option<SchemaOf>)>,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+impl Route {
+    fn new(
+        method: Method,
+        path: &'static str,
+        access: Access,
+        summary: &'static str,
+        mount: MethodRouter<Control>,
+    ) -> Self {
+        let (query, body, answers) = (None, None, Vec::new());
+        // Enough for any parameter list; routes with a body say their own.
+        let (body_limit, within) = (4 << 10, Duration::from_secs(30));
+        Self { method, path, access, summary, body_limit, within, query, body, answers, mount }
+    }
+
+    fn query<T: JsonSchema>(self) -> Self {
+        Self { query: Some(schema::<T>), ..self }
+    }
+
+    fn body<T: JsonSchema>(self, limit: usize) -> Self {
+        Self { body: Some(schema::<T>), body_limit: limit, ..self }
+    }
+
+    fn within(self, seconds: u64) -> Self {
+        Self { within: Duration::from_secs(seconds), ..self }
+    }
+
+    fn answers(mut self, status: StatusCode, says: &'static str) -> Self {
+        self.answers.push(Reply { status, says, content: None });
+        self
+    }
+
+    fn json<T: JsonSchema>(mut self, status: StatusCode, says: &'static str) -> Self {
+        let content = Some(("application/json", Some(schema::<T> as SchemaOf)));
+        self.answers.push(Reply { status, says, content });
+        self
+    }
+
+    fn content(mut self, media: &'static str, says: &'static str) -> Self {
+        self.answers.push(Reply { status: StatusCode::OK, says, content: Some((media, None)) });
+        self
+    }
+}
+
+/// A node with 1,000 containers reports half a megabyte.
+const STATUS_LIMIT: usize = 8 << 20;
+/// Forges send up to 25 MB; a push of a thousand commits stays below one.
+const HOOK_LIMIT: usize = 2 << 20;
+
+/// All routes.
+pub(super) fn table() -> Vec<Route> {
+    agent_routes().into_iter().chain(operator_routes()).chain(event_routes()).chain(probe_routes()).collect()
+}
+
+fn agent_routes() -> [Route; 3] {
+    let agent = Access::Agent;
+    [
+        Route::new(Method::GET, "/v1/agent/plan", agent, "The plan of the calling node", get(agent::plan))
+            .query::<agent::Wait>()
+            .within(agent::MAX_WAIT + 10)
+            .json::<NodePlan>(
+                StatusCode::OK,
+                "A plan other than the one in `If-None-Match`; its digest is the `ETag`",
+            )
+            .answers(StatusCode::NO_CONTENT, "No plan was made for this node yet")
+            .answers(StatusCode::NOT_MODIFIED, "The plan in `If-None-Match` is the newest"),
+        Route::new(
+            Method::GET,
+            "/v1/agent/blobs/{digest}",
+            agent,
+            "Content that the plan names",
+            get(agent::blob),
+        )
+        .within(300)
+        .content("application/octet-stream", "The content; its SHA-256 is the digest"),
+        Route::new(Method::PUT, "/v1/agent/status", agent, "Report the node's state", put(agent::status))
+            .body::<Report>(STATUS_LIMIT)
+            .json::<Receipt>(StatusCode::OK, "The report is durable, or wanted in full"),
+    ]
+}
+
+fn operator_routes() -> [Route; 8] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::GET, "/v1/status", operator, "How everything stands", get(operator::status))
+            .json::<FleetStatus>(StatusCode::OK, "The whole picture"),
+        Route::new(Method::GET, "/v1/nodes", operator, "How the nodes stand", get(operator::nodes))
+            .json::<Vec<NodeView>>(StatusCode::OK, "The nodes by name"),
+        Route::new(
+            Method::POST,
+            "/v1/nodes/{node}/token",
+            operator,
+            "Make a token",
+            post(operator::make_token),
+        )
+        .json::<NodeToken>(StatusCode::CREATED, "The token; its secret is shown this once"),
+        Route::new(
+            Method::DELETE,
+            "/v1/nodes/{node}/token",
+            operator,
+            "Revoke",
+            delete(operator::revoke_token),
+        )
+        .json::<Revoked>(StatusCode::OK, "All tokens of the node are revoked"),
+        Route::new(Method::GET, "/v1/plans/{node}", operator, "A plan of a node", get(operator::plan))
+            .query::<operator::WhichPlan>()
+            .json::<NodePlan>(StatusCode::OK, "The newest plan, or the one asked for"),
+        Route::new(Method::POST, "/v1/sync", operator, "Look at the source now", post(operator::sync))
+            .body::<SyncRequest>(4 << 10)
+            .within(600)
+            .json::<Synced>(StatusCode::OK, "The newest revision was checked"),
+        Route::new(
+            Method::POST,
+            "/v1/hooks/source",
+            Access::Hook,
+            "Something was pushed",
+            post(hook::source),
+        )
+        .body::<serde_json::Value>(HOOK_LIMIT)
+        .answers(StatusCode::ACCEPTED, "The source will be looked at"),
+        Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
+            .json::<Version>(StatusCode::OK, "Versions"),
+    ]
+}
+
+fn event_routes() -> [Route; 2] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::GET, "/v1/events", operator, "What happened, in pages", get(events::page))
+            .query::<events::Page>()
+            .json::<EventPage>(StatusCode::OK, "Events, oldest first"),
+        Route::new(
+            Method::GET,
+            "/v1/events/stream",
+            operator,
+            "What happens, as it does",
+            get(events::stream),
+        )
+        .query::<events::From>()
+        .content("text/event-stream", "Events with their numbers as ids; `Last-Event-ID` resumes"),
+    ]
+}
+
+fn probe_routes() -> [Route; 4] {
+    [
+        Route::new(
+            Method::GET,
+            "/healthz",
+            Access::Anyone,
+            "Whether the process answers",
+            get(probe::healthz),
+        )
+        .answers(StatusCode::NO_CONTENT, "It does"),
+        Route::new(
+            Method::GET,
+            "/readyz",
+            Access::Anyone,
+            "Whether the daemon can do its work",
+            get(probe::readyz),
+        )
+        .answers(StatusCode::NO_CONTENT, "It can"),
+        Route::new(Method::GET, "/metrics", Access::Operator, "Counters for Prometheus", get(probe::metrics))
+            .content(probe::OPENMETRICS, "OpenMetrics text"),
+        Route::new(Method::GET, "/v1/openapi.json", Access::Known, "This document", get(openapi::document))
+            .content("application/json", "OpenAPI 3.1"),
+    ]
+}
+
+/// The router over the table. Nothing is served that is not in it.
+pub fn router(control: Control) -> Router {
+    let mount = |router: Router<Control>, route: Route| router.route(route.path, guarded(&control, route));
+    let router = table().into_iter().fold(Router::new(), mount);
+    let nowhere =
+        || async { ApiError::NotFound("there is no such path: see GET /v1/openapi.json".to_owned()) };
+    router
+        .fallback(nowhere)
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
+        .with_state(control)
+}
+
+/// Puts the checks in front of the handler; the last one here is the first to run.
+fn guarded(control: &Control, route: Route) -> MethodRouter<Control> {
+    let Route { path, access, body_limit, within, mut mount, .. } = route;
+    mount = mount.layer(DefaultBodyLimit::max(body_limit));
+    if !matches!(access, Access::Anyone | Access::Hook) {
+        mount = mount.layer(from_fn_with_state((control.clone(), access), require));
+    }
+    mount.layer(from_fn_with_state(Watch { control: control.clone(), path, body_limit, within }, watch))
+}
+
+#[derive(Clone)]
+struct Watch {
+    control: Control,
+    path: &'static str,
+    body_limit: usize,
+    within: Duration,
+}
+
+/// Bounds the time, gives every refusal one form, and counts.
+async fn watch(State(watch): State<Watch>, request: Request, next: Next) -> Response {
+    let Watch { control, path, body_limit, within } = watch;
+    let response = match tokio::time::timeout(within, next.run(request)).await {
+        Ok(response) => in_form(response, body_limit).await,
+        Err(_) => ApiError::TimedOut(within.as_secs()).into_response(),
+    };
+    let answered = Answered { route: path, status: response.status().as_u16() };
+    control.metrics.requests.get_or_create(&answered).inc();
+    response
+}
+
+/// What axum itself refuses (a body over the limit, a parameter of the wrong type) as a problem like any other.
+async fn in_form(response: Response, body_limit: usize) -> Response {
+    let status = response.status();
+    let is_problem =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::TooLarge(body_limit).into_response();
+    }
+    let text = to_bytes(response.into_body(), 4 << 10).await.unwrap_or_default();
+    ApiError::Malformed(String::from_utf8_lossy(&text).into_owned()).into_response()
+}

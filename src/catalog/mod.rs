@@ -1,0 +1,215 @@
+//! All definitions at one revision, parsed and checked against each other.
+//!
+//! [`load`] collects every mistake of a commit instead of stopping at the first, and still returns what it could
+//! read, so that later checks can add theirs. It is incremental: given the catalog before, it parses only the files
+//! whose blobs changed. What makes that safe is that a service reads nothing outside its own folder but features:
+//! if only one folder under `services/` changed, only that service is read again.
+
+mod files;
+mod references;
+mod services;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::compose;
+use crate::definition::{Control, Defaults, Feature, Located, Node, Service, Settings};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::name::{ControlName, FeatureName, NodeName, ServiceName};
+use crate::tree::Tree;
+use crate::yaml;
+
+/// All definitions at one revision.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// `gitops.toml`.
+    pub settings: Arc<Settings>,
+    /// By name.
+    pub nodes: Arc<BTreeMap<NodeName, Located<Node>>>,
+    /// By name.
+    pub features: Arc<BTreeMap<FeatureName, Located<Feature>>>,
+    /// By name.
+    pub controls: Arc<BTreeMap<ControlName, Located<Control>>>,
+    /// The Compose files that features add, by their path as the feature names it.
+    overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
+    /// By name.
+    pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
+    /// What it was read from.
+    pub tree: Arc<Tree>,
+    /// Findings about `gitops.toml`, nodes, features and controls: they stand for as long as those do.
+    ground_findings: Vec<Diagnostic>,
+}
+
+/// A service with its Compose files.
+#[derive(Debug)]
+pub struct ServiceEntry {
+    /// `service.yaml`.
+    pub definition: Located<Service>,
+    /// The Compose files, parsed.
+    pub source: compose::Source,
+    /// Warnings about it.
+    findings: Vec<Diagnostic>,
+}
+
+impl ServiceEntry {
+    /// What was written.
+    pub fn service(&self) -> &Service {
+        &self.definition.value
+    }
+
+    /// Its `service.yaml`, from the root of the repository.
+    pub fn path(&self) -> &Arc<str> {
+        &self.definition.path
+    }
+
+    /// Its folder, from the root of the repository, without a trailing `/`.
+    pub fn folder(&self) -> &str {
+        self.definition.path.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    /// The features that it uses: its own list, or that of the defaults.
+    pub fn features<'a>(&'a self, settings: &'a Settings) -> &'a [FeatureName] {
+        or_default(&self.service().features, &settings.defaults.features)
+    }
+
+    /// The controls that it must meet: its own list, or that of the defaults.
+    pub fn controls<'a>(&'a self, settings: &'a Settings) -> &'a [ControlName] {
+        or_default(&self.service().controls, &settings.defaults.controls)
+    }
+}
+
+fn or_default<'a, T>(own: &'a Option<Vec<T>>, default: &'a Option<Vec<T>>) -> &'a [T] {
+    own.as_deref().or(default.as_deref()).unwrap_or_default()
+}
+
+impl Catalog {
+    /// Whether both have the very same settings, nodes, features and controls, so that an unchanged service means
+    /// the same in both.
+    pub fn same_ground(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.settings, &other.settings)
+            && Arc::ptr_eq(&self.nodes, &other.nodes)
+            && Arc::ptr_eq(&self.features, &other.features)
+            && Arc::ptr_eq(&self.controls, &other.controls)
+    }
+
+    /// The place of a field of a definition: for findings about it.
+    pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
+        place(&self.tree, definition, field)
+    }
+}
+
+fn place<T>(tree: &Tree, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
+    let content = tree.get(&definition.path).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
+    match yaml::Text::new(&definition.path, content) {
+        Ok(text) => text.place(definition.document, field),
+        Err(_) => Place::file(definition.path.clone()),
+    }
+}
+
+/// Reads all definitions of a tree. The second part has every finding, in no particular order; the catalog is
+/// whole only if none of them is an error. `previous` must have been loaded without errors.
+pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagnostic>) {
+    let changed = previous.map(|previous| changed_paths(&previous.tree, tree));
+    let mut found = over_limits(tree);
+    let ground_stands = |paths: &BTreeSet<Arc<str>>| paths.iter().all(|path| path.starts_with("services/"));
+    let mut catalog = match (previous, &changed) {
+        (Some(previous), Some(paths)) if ground_stands(paths) => {
+            Catalog { tree: tree.clone(), ..previous.clone() }
+        }
+        _ => ground(tree),
+    };
+    services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
+    found.extend(catalog.ground_findings.iter().cloned());
+    found.extend(references::check(&catalog, previous));
+    found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
+    (catalog, found)
+}
+
+/// Everything but the services.
+fn ground(tree: &Arc<Tree>) -> Catalog {
+    let mut found = Vec::new();
+    let settings = files::settings(tree, &mut found);
+    let nodes = files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
+    let features = files::definitions(
+        tree,
+        "features",
+        "feature",
+        |feature: &Feature| feature.feature.clone(),
+        &mut found,
+    );
+    let controls = files::definitions(
+        tree,
+        "controls",
+        "control",
+        |control: &Control| control.control.clone(),
+        &mut found,
+    );
+    let settings = settings.unwrap_or(Settings {
+        format: Settings::FORMAT,
+        name: String::new(),
+        defaults: Defaults::default(),
+    });
+    let overlays = files::overlays(tree, &features, &mut found);
+    let mut catalog = Catalog {
+        settings: Arc::new(settings),
+        overlays: Arc::new(overlays),
+        nodes: Arc::new(nodes),
+        features: Arc::new(features),
+        controls: Arc::new(controls),
+        services: BTreeMap::new(),
+        tree: tree.clone(),
+        ground_findings: Vec::new(),
+    };
+    found.extend(references::check_ground(&catalog));
+    catalog.ground_findings = found;
+    catalog
+}
+
+/// The paths whose content or kind differs between two trees.
+fn changed_paths(old: &Arc<Tree>, new: &Arc<Tree>) -> BTreeSet<Arc<str>> {
+    if Arc::ptr_eq(old, new) {
+        return BTreeSet::new();
+    }
+    let key = |entry: &crate::tree::Entry| (entry.id, entry.kind);
+    let (mut before, mut after) = (old.entries.iter().peekable(), new.entries.iter().peekable());
+    let mut changed = BTreeSet::new();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return changed,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let old = order.is_le().then(|| before.next()).flatten();
+        let new = order.is_ge().then(|| after.next()).flatten();
+        if old.map(|(_, entry)| key(entry)) != new.map(|(_, entry)| key(entry)) {
+            changed.extend(old.or(new).map(|(path, _)| path.clone()));
+        }
+    }
+}
+
+/// Files that the reader of the repository left out because of its limits.
+fn over_limits(tree: &Tree) -> Vec<Diagnostic> {
+    let limits = &tree.limits;
+    let mut found = Vec::new();
+    let total: u64 = tree.entries.values().map(|entry| entry.size).sum();
+    if total > limits.total_bytes || tree.entries.len() > limits.files {
+        let message = format!(
+            "the definitions are {total} bytes in {} files, over the limit of {} bytes in {} files",
+            tree.entries.len(),
+            limits.total_bytes,
+            limits.files
+        );
+        let diagnostic = Diagnostic::error("repository-too-large", Place::file("."), message)
+            .help("keep data out of the definitions repository, or raise `limits` in the settings of whoever reads it");
+        found.push(diagnostic);
+    }
+    for (path, entry) in tree.entries.iter().filter(|(_, entry)| entry.size > limits.file_bytes) {
+        let message =
+            format!("the file has {} bytes, over the limit of {} bytes", entry.size, limits.file_bytes);
+        let diagnostic = Diagnostic::error("file-too-large", Place::file(path.clone()), message)
+            .help("put large content into an image or a volume instead of the definitions repository");
+        found.push(diagnostic);
+    }
+    found
+}

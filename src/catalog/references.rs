@@ -1,0 +1,213 @@
+//! Do names lead somewhere? References between definitions, and cycles among them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Catalog, ServiceEntry, services};
+use crate::definition::Located;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::name::{FeatureName, ServiceName};
+use crate::yaml::{Step, closest};
+
+/// References of nodes, features and controls.
+pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for feature in catalog.features.values() {
+        let replacement = feature.value.replaced_by.iter();
+        for name in replacement.filter(|name| !catalog.features.contains_key(*name)) {
+            found.push(unknown_feature(catalog, name, catalog.place(feature, &[Step::Key("replaced_by")])));
+        }
+        found.extend(missing_overlay(catalog, feature));
+    }
+    for control in catalog.controls.values() {
+        let fields = [("requires", &control.value.requires), ("optional", &control.value.optional)];
+        for (field, names) in fields {
+            for (index, name) in unknown(names, |name| catalog.features.contains_key(name)) {
+                let place = catalog.place(control, &[Step::Key(field), Step::Item(index)]);
+                found.push(unknown_feature(catalog, name, place));
+            }
+        }
+    }
+    let defaults = &catalog.settings.defaults;
+    let settings = || Place::file("gitops.toml");
+    for (_, name) in
+        unknown(defaults.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+    {
+        found.push(unknown_feature(catalog, name, settings()));
+    }
+    for (_, name) in
+        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+    {
+        found.push(unknown_control(catalog, name.as_str(), settings()));
+    }
+    found
+}
+
+fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Feature>) -> Option<Diagnostic> {
+    let overlay = feature.value.overlay.as_ref()?;
+    let path = format!("features/{overlay}");
+    let place = || catalog.place(feature, &[Step::Key("overlay")]);
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let diagnostic = Diagnostic::error(
+            "path-leaves-folder",
+            place(),
+            format!("`{overlay}` is not a path below features/"),
+        );
+        return Some(diagnostic.help("name a file below features/, such as `overlays/audit.yaml`"));
+    }
+    if catalog.tree.get(&path).is_some() {
+        return None;
+    }
+    let diagnostic = Diagnostic::error("file-not-found", place(), format!("there is no file `{path}`"));
+    Some(diagnostic.help("create it, or remove `overlay`"))
+}
+
+/// References of services, and cycles of `depends_on`. `previous` is a catalog without mistakes: an entry that it has
+/// too, on the same ground and among services of the same names, was checked then.
+pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagnostic> {
+    let comparable = previous
+        .filter(|before| before.same_ground(catalog) && before.services.keys().eq(catalog.services.keys()));
+    let new: Vec<(&ServiceName, &Arc<ServiceEntry>)> = match comparable {
+        Some(before) => {
+            let pairs = catalog.services.iter().zip(before.services.values());
+            pairs.filter(|((_, entry), old)| !Arc::ptr_eq(entry, old)).map(|(new, _)| new).collect()
+        }
+        None => catalog.services.iter().collect(),
+    };
+    let mut found: Vec<Diagnostic> =
+        new.iter().flat_map(|(_, entry)| check_service(catalog, entry)).collect();
+    // A new circle goes through a new entry.
+    found.extend(cycles(catalog, new.iter().map(|(name, _)| *name)));
+    found
+}
+
+fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let service = entry.service();
+    let place = |fields: &[&'static str], index| {
+        let mut keys: Vec<Step<'_>> = fields.iter().map(|field| Step::Key(field)).collect();
+        keys.push(Step::Item(index));
+        catalog.place(&entry.definition, &keys)
+    };
+    for (index, name) in unknown(&service.place.nodes, |name| catalog.nodes.contains_key(name)) {
+        let known = catalog.nodes.keys().map(|name| name.as_str());
+        found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
+    }
+    for (index, name) in
+        unknown(service.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+    {
+        found.push(unknown_feature(catalog, name, place(&["features"], index)));
+    }
+    for (index, name) in
+        unknown(service.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+    {
+        found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
+    }
+    for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
+        // A service that is there and has mistakes was not read: those mistakes are told, not this.
+        if !catalog.tree.is_folder(&format!("services/{name}")) {
+            let known = services::names(&catalog.services);
+            found.push(unknown_name(
+                "service",
+                name.as_str(),
+                known,
+                "services/",
+                place(&["depends_on"], index),
+            ));
+        }
+    }
+    found
+}
+
+fn unknown<T>(names: &[T], is_known: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {
+    names.iter().enumerate().filter(move |(_, name)| !is_known(name))
+}
+
+fn unknown_name<'a>(
+    kind: &'static str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    folder: &str,
+    place: Place,
+) -> Diagnostic {
+    let code = match kind {
+        "node" => "unknown-node",
+        "feature" => "unknown-feature",
+        "control" => "unknown-control",
+        _ => "unknown-service",
+    };
+    let diagnostic = Diagnostic::error(code, place, format!("there is no {kind} `{name}`"));
+    match closest(name, known) {
+        Some(similar) => diagnostic.help(format!("did you mean `{similar}`?")),
+        None => diagnostic.help(format!("define it in {folder}, or remove the name here")),
+    }
+}
+
+fn unknown_feature(catalog: &Catalog, name: &FeatureName, place: Place) -> Diagnostic {
+    unknown_name(
+        "feature",
+        name.as_str(),
+        catalog.features.keys().map(FeatureName::as_str),
+        "features/",
+        place,
+    )
+}
+
+fn unknown_control(catalog: &Catalog, name: &str, place: Place) -> Diagnostic {
+    unknown_name("control", name, catalog.controls.keys().map(|name| name.as_str()), "controls/", place)
+}
+
+/// Each circle of `depends_on` that can be reached from these services, as a path.
+fn cycles<'a>(catalog: &'a Catalog, from: impl Iterator<Item = &'a ServiceName>) -> Vec<Diagnostic> {
+    let mut colours: BTreeMap<&ServiceName, bool> = BTreeMap::new();
+    let mut found = Vec::new();
+    for name in from {
+        search(catalog, name, &mut Vec::new(), &mut colours, &mut found);
+    }
+    found
+}
+
+/// Depth first. A service is `false` while it is on the path and `true` when all below it was seen. Its own stack,
+/// not the thread's: ten thousand services may form one chain.
+fn search<'a>(
+    catalog: &'a Catalog,
+    start: &'a ServiceName,
+    path: &mut Vec<(&'a ServiceName, usize)>,
+    colours: &mut BTreeMap<&'a ServiceName, bool>,
+    found: &mut Vec<Diagnostic>,
+) {
+    if colours.contains_key(start) {
+        return;
+    }
+    colours.insert(start, false);
+    path.push((start, 0));
+    while let Some((name, next)) = path.last_mut() {
+        let dependencies =
+            catalog.services.get(*name).map(|entry| &*entry.service().depends_on).unwrap_or_default();
+        let Some(dependency) = dependencies.get(*next) else {
+            colours.insert(name, true);
+            path.pop();
+            continue;
+        };
+        *next += 1;
+        match colours.get(dependency) {
+            Some(true) => {}
+            Some(false) => found.extend(cycle(catalog, path, dependency)),
+            None if catalog.services.contains_key(dependency) => {
+                colours.insert(dependency, false);
+                path.push((dependency, 0));
+            }
+            None => {}
+        }
+    }
+}
+
+fn cycle(catalog: &Catalog, path: &[(&ServiceName, usize)], back_to: &ServiceName) -> Option<Diagnostic> {
+    let start = path.iter().position(|(name, _)| *name == back_to)?;
+    let members: Vec<&str> = path[start..].iter().map(|(name, _)| name.as_str()).collect();
+    let (last, next) = path.last()?;
+    let entry = catalog.services.get(*last)?;
+    let place = catalog.place(&entry.definition, &[Step::Key("depends_on"), Step::Item(next - 1)]);
+    let message = format!("services depend on each other in a circle: {} → {back_to}", members.join(" → "));
+    Some(Diagnostic::error("dependency-cycle", place, message).help("remove one of these dependencies"))
+}

@@ -1,0 +1,167 @@
+//! The services: one folder each, read again only if something in that folder changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Catalog, ServiceEntry, files};
+use crate::compose::{self, Overlay, ReadSpec};
+use crate::definition::{Located, Service};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::name::ServiceName;
+use crate::spread::spread;
+use crate::tree::Tree;
+use crate::yaml::Step;
+
+/// Fills in the services. `previous` is the catalog before and the paths that changed since.
+pub(super) fn load(
+    catalog: &mut Catalog,
+    previous: Option<(&Catalog, &BTreeSet<Arc<str>>)>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let standing = previous.filter(|(before, _)| before.same_ground(catalog));
+    let folders: BTreeSet<String> = match standing {
+        Some((_, changed)) => changed.iter().filter_map(|path| folder(path)).map(str::to_owned).collect(),
+        None => {
+            catalog.tree.under("services").filter_map(|(path, _)| folder(path)).map(str::to_owned).collect()
+        }
+    };
+    catalog.services = standing.map(|(before, _)| before.services.clone()).unwrap_or_default();
+    for folder in &folders {
+        catalog.services.remove(folder_name(folder));
+    }
+    let folders: Vec<&String> = folders.iter().filter(|folder| catalog.tree.is_folder(folder)).collect();
+    for (entry, diagnostics) in read_all(catalog, &folders) {
+        found.extend(diagnostics);
+        if let Some(entry) = entry {
+            catalog.services.insert(entry.service().service.clone(), Arc::new(entry));
+        }
+    }
+}
+
+type Read = (Option<ServiceEntry>, Vec<Diagnostic>);
+
+fn read_all(catalog: &Catalog, folders: &[&String]) -> Vec<Read> {
+    spread(folders, |folder| read(catalog, folder))
+}
+
+/// `services/web` of `services/web/compose.yaml`; none for a file directly in `services/`.
+fn folder(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("services/")?;
+    let (name, _) = rest.split_once('/')?;
+    path.get(.."services/".len() + name.len())
+}
+
+fn folder_name(folder: &str) -> &str {
+    folder.rsplit_once('/').map_or(folder, |(_, name)| name)
+}
+
+fn read(catalog: &Catalog, folder: &str) -> Read {
+    let tree = &catalog.tree;
+    let path: Arc<str> = format!("{folder}/service.yaml").into();
+    if tree.get(&path).is_none() {
+        return (None, vec![no_definition(tree, folder, path)]);
+    }
+    let mut found = Vec::new();
+    let definition = match files::documents::<Service>(tree, &path, &mut found).into_iter().next() {
+        Some(definition) => definition,
+        None => return (None, found),
+    };
+    found.extend(check_folder(tree, folder, &definition));
+    found.extend(check_lists(tree, &definition));
+    match compose_source(catalog, folder, &definition) {
+        Ok(source) => {
+            // What is only a warning stays with the entry, so that it is told again while the entry stands.
+            let (errors, findings): (Vec<_>, Vec<_>) = found.into_iter().partition(Diagnostic::is_error);
+            let named = definition.value.service.as_str() == folder_name(folder);
+            (named.then_some(ServiceEntry { definition, source, findings }), errors)
+        }
+        Err(diagnostics) => {
+            found.extend(diagnostics);
+            (None, found)
+        }
+    }
+}
+
+fn no_definition(tree: &Tree, folder: &str, path: Arc<str>) -> Diagnostic {
+    let message = format!("the folder `{folder}` has no service.yaml, so nothing in it is deployed");
+    let diagnostic = Diagnostic::error("no-service-file", Place::file(path), message);
+    let misspelt = tree.under(folder).find(|(path, _)| path.ends_with("/service.yml"));
+    match misspelt {
+        Some((found, _)) => diagnostic.help(format!("rename {found} to service.yaml")),
+        None => diagnostic
+            .help("add one (`gitops schema service` tells its fields), or move the folder out of services/"),
+    }
+}
+
+fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Option<Diagnostic> {
+    let (name, expected) = (definition.value.service.as_str(), folder_name(folder));
+    (name != expected).then(|| {
+        let place = super::place(tree, definition, &[Step::Key("service")]);
+        let message = format!("service `{name}` is defined in the folder of `{expected}`");
+        Diagnostic::error("service-folder-mismatch", place, message)
+            .help(format!("write `service: {expected}`, or rename the folder to services/{name}"))
+    })
+}
+
+/// What can be said of the lists of a definition without a look at any other.
+fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
+    let service = &definition.value;
+    let place = |fields: &[&'static str], index: Option<usize>| {
+        let keys = fields.iter().map(|field| Step::Key(field)).chain(index.map(Step::Item));
+        super::place(tree, definition, &keys.collect::<Vec<_>>())
+    };
+    let mut found = Vec::new();
+    if service.place.nodes.is_empty() {
+        let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
+        let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
+        found.push(diagnostic.help("name at least one node"));
+    }
+    let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
+        let mut seen = BTreeSet::new();
+        for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
+            let diagnostic = Diagnostic::error(
+                "named-twice",
+                place(fields, Some(index)),
+                format!("`{name}` is named twice"),
+            );
+            found.push(diagnostic.help("name it once"));
+        }
+    };
+    named_twice(&["place", "nodes"], service.place.nodes.iter().map(|name| name.as_str()).collect());
+    named_twice(&["depends_on"], service.depends_on.iter().map(|name| name.as_str()).collect());
+    named_twice(&["features"], service.features.iter().flatten().map(|name| name.as_str()).collect());
+    named_twice(&["controls"], service.controls.iter().flatten().map(|name| name.as_str()).collect());
+    found
+}
+
+fn compose_source(
+    catalog: &Catalog,
+    folder: &str,
+    definition: &Located<Service>,
+) -> Result<compose::Source, Vec<Diagnostic>> {
+    let service = &definition.value;
+    let defaults = &catalog.settings.defaults;
+    let profiles = service.profiles.as_ref().or(defaults.profiles.as_ref());
+    let spec = ReadSpec {
+        files: service.compose.as_ref().map(|files| files.paths()).unwrap_or_default(),
+        profiles: profiles.map(Vec::as_slice).unwrap_or_default(),
+        overlays: &overlays(catalog, service),
+    };
+    compose::Source::read(&catalog.tree, folder, &spec)
+}
+
+/// The overlays of the features that the service uses, in the order in which it names them. A feature that is not
+/// available adds nothing.
+fn overlays(catalog: &Catalog, service: &Service) -> Vec<Overlay> {
+    let features = super::or_default(&service.features, &catalog.settings.defaults.features);
+    let available = features
+        .iter()
+        .filter_map(|name| catalog.features.get(name))
+        .filter(|feature| feature.value.state.is_available());
+    available.filter_map(|feature| catalog.overlays.get(feature.value.overlay.as_ref()?)).cloned().collect()
+}
+
+/// By name, for look-ups of what else there is.
+pub(super) fn names(services: &BTreeMap<ServiceName, Arc<ServiceEntry>>) -> impl Iterator<Item = &str> {
+    services.keys().map(ServiceName::as_str)
+}

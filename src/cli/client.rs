@@ -1,0 +1,188 @@
+//! Speaking to the daemon: where it is, who we are, and what its answers mean.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+
+use super::error::CliError;
+use crate::api::wire::Problem;
+
+/// Where the daemon is and who asks
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Daemon")]
+pub(super) struct Connection {
+    /// Where the daemon listens
+    #[arg(long, global = true, env = "GITOPS_URL", default_value = "http://127.0.0.1:8470")]
+    url: Url,
+    /// The file with the operator token
+    #[arg(
+        long,
+        global = true,
+        env = "GITOPS_TOKEN_FILE",
+        value_name = "FILE",
+        default_value = "/var/lib/gitops/operator.token"
+    )]
+    token_file: PathBuf,
+    /// The operator token itself. A flag would show it to every user of the machine, so it is only an environment variable.
+    #[arg(
+        long = "token-from-environment",
+        global = true,
+        env = "GITOPS_TOKEN",
+        hide = true,
+        hide_env_values = true
+    )]
+    token: Option<String>,
+    /// A certificate that the daemon's is signed with, where the system does not know it
+    #[arg(long, global = true, env = "GITOPS_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Runs a command that waits for the network.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| CliError::because("cannot start", error))?.block_on(future)
+}
+
+/// A connection to the daemon.
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: String,
+}
+
+impl Client {
+    /// Makes a client. Nothing is sent yet.
+    pub(super) fn new(connection: &Connection) -> Result<Self, CliError> {
+        check_url(&connection.url)?;
+        let token = token(connection)?;
+        let http = http(connection)?;
+        Ok(Self { http, url: connection.url.clone(), token })
+    }
+
+    /// Asks for a document.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.document(self.request(Method::GET, path)).await
+    }
+
+    /// Sends a request that has no body.
+    pub(super) async fn send<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CliError> {
+        self.document(self.request(method, path)).await
+    }
+
+    /// Sends a document, and allows `patience` for the answer.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        patience: Duration,
+    ) -> Result<T, CliError> {
+        self.document(self.request(Method::POST, path).json(body).timeout(patience)).await
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, CliError> {
+        // A stream has no end, so it has no time limit of its own.
+        let request = self.request(Method::GET, path).timeout(Duration::from_secs(365 * 24 * 3_600));
+        self.answer(request.header("accept", "text/event-stream")).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.url.as_str().trim_end_matches('/'));
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    async fn document<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
+        let response = self.answer(request).await?;
+        let not_ours = |error| {
+            CliError::because("the answer of the daemon cannot be read", error)
+                .hint("is it another version? `gitops --version` and GET /v1/version tell")
+        };
+        response.json().await.map_err(not_ours)
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let response = request.send().await.map_err(|error| self.failure(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem = response.json::<Problem>().await;
+        Err(match problem {
+            Ok(problem) => CliError::new(problem.detail),
+            Err(_) => CliError::new(format!("{} answers {status}", self.url))
+                .hint("is this the address of a gitops daemon?"),
+        })
+    }
+
+    fn failure(&self, error: reqwest::Error) -> CliError {
+        // The address is in our own message; the client would print it again.
+        CliError::Unreachable { url: self.url.to_string(), source: Box::new(error.without_url()) }
+    }
+}
+
+/// A token in plain HTTP can be read on the way, so that is for this machine only.
+fn check_url(url: &Url) -> Result<(), CliError> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback => Ok(()),
+        "http" => Err(CliError::new(format!("{url} would send the token in plain text"))
+            .hint("use https://, or http:// to this machine only")),
+        _ => {
+            Err(CliError::new(format!("{url} is not an address of a daemon")).hint("use https:// or http://"))
+        }
+    }
+}
+
+fn token(connection: &Connection) -> Result<String, CliError> {
+    let text = match &connection.token {
+        Some(token) => token.clone(),
+        None => fs::read_to_string(&connection.token_file).map_err(|error| {
+            let path = connection.token_file.display();
+            CliError::because(format!("cannot read the operator token from {path}"), error).hint(
+                "--token-file or GITOPS_TOKEN_FILE names it; the daemon writes it into its state folder",
+            )
+        })?,
+    };
+    Ok(text.trim().to_owned())
+}
+
+fn http(connection: &Connection) -> Result<reqwest::Client, CliError> {
+    // A second installation of the same provider is refused and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder =
+        reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
+    if let Some(path) = &connection.ca_file {
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            CliError::because(format!("cannot use the certificate {}", path.display()), error)
+        };
+        let pem = fs::read(path).map_err(|error| failed(error.into()))?;
+        let certificates =
+            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|error| CliError::because("cannot make a client", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_sent_in_plain_text_to_another_machine() {
+        for good in ["http://127.0.0.1:8470", "http://localhost", "http://[::1]:1", "https://gitops.example"]
+        {
+            assert!(check_url(&good.parse().expect("a URL")).is_ok(), "{good}");
+        }
+        for bad in ["http://gitops.example", "http://10.0.0.1", "ftp://127.0.0.1", "http://127.0.0.1.example"]
+        {
+            assert!(check_url(&bad.parse().expect("a URL")).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `gitops diff`
+
+use std::io::stderr;
+use std::path::PathBuf;
+
+use super::error::{CliError, Exit};
+use super::load;
+use super::output::{Format, form};
+use crate::diff;
+use crate::reconcile::Definitions;
+use crate::render::{self, json};
+
+/// Show what a change does to each node and service, before it is made
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  $ gitops diff                 the files as they are, against HEAD\n  \
+                  $ gitops diff main            the files as they are, against main\n  \
+                  $ gitops diff main..feature   two revisions\n  \
+                  $ gitops diff --exit-code     ends with 2 if something would change")]
+pub(super) struct Args {
+    /// What to compare with: a revision, or two as `BASE..HEAD`
+    #[arg(default_value = "HEAD")]
+    base: String,
+    /// The revision to compare, instead of the files as they are
+    head: Option<String>,
+    /// The folder with gitops.toml
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    path: PathBuf,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// End with 2 if something would change
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Args {
+    fn sides(&self) -> (&str, Option<&str>) {
+        match self.base.split_once("..") {
+            Some((base, head)) if self.head.is_none() => (base, Some(head)),
+            _ => (&self.base, self.head.as_deref()),
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    let (base, head) = args.sides();
+    let old = side(args, Some(base))?;
+    let new = side(args, head)?;
+    let diff = diff::between(&old.desired, &new.desired);
+    match args.output {
+        Format::Json => anstream::print!("{}", json::document(&diff)),
+        Format::Text => anstream::print!("{}", render::diff::text(&diff)),
+    }
+    Ok(if args.exit_code && !diff.changes.is_empty() { Exit::Changes } else { Exit::Done })
+}
+
+/// One side, valid. Its mistakes are printed where it is not.
+fn side(args: &Args, revision: Option<&str>) -> Result<Definitions, CliError> {
+    load::definitions(&args.path, revision)?.map_err(|diagnostics| {
+        anstream::eprint!("{}", render::diagnostics::text(&diagnostics, form(&stderr())));
+        let side = revision.unwrap_or("the work tree");
+        CliError::new(format!("{side} has mistakes, so it cannot be compared"))
+            .hint("mend the mistakes above; `gitops validate` shows them again")
+    })
+}

@@ -1,0 +1,47 @@
+//! Definitions for commands that work on a repository: from a revision, or from the files as they are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::CliError;
+use crate::diagnostic::Diagnostic;
+use crate::git::{Repository, Scope, TreeCache, worktree};
+use crate::name::Revision;
+use crate::reconcile::Definitions;
+use crate::tree::{Limits, Tree};
+
+/// Stands for the files as they are, which no commit names yet.
+const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
+
+/// The definitions in `dir`, at `revision` or as the files are. The inner error holds all their mistakes.
+pub(super) fn definitions(
+    dir: &Path,
+    revision: Option<&str>,
+) -> Result<Result<Definitions, Vec<Diagnostic>>, CliError> {
+    let (revision, tree) = tree(dir, revision)?;
+    Ok(Definitions::load(revision, &Arc::new(tree), None))
+}
+
+fn tree(dir: &Path, revision: Option<&str>) -> Result<(Revision, Tree), CliError> {
+    let here = dir.display();
+    let failed = |error: crate::git::GitError| {
+        CliError::because(format!("cannot read the definitions in {here}"), error)
+    };
+    let dir = dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
+    let Some(spec) = revision else {
+        let tree = worktree::tree(&dir, Limits::default()).map_err(failed)?;
+        return Ok((UNCOMMITTED.parse().expect("forty digits"), tree));
+    };
+    let repository = Repository::discover(&dir).map_err(failed)?;
+    let revision = repository.resolve(spec).map_err(failed)?;
+    let scope = Scope { folder: folder(&repository, &dir), limits: Limits::default() };
+    let tree = repository.tree(&revision, &scope, &mut TreeCache::default()).map_err(failed)?;
+    Ok((revision, tree))
+}
+
+/// Where `dir` is within its repository. A bare repository has no folders to be in.
+fn folder(repository: &Repository, dir: &Path) -> String {
+    let root: Option<PathBuf> = repository.work_tree().and_then(|root| root.canonicalize().ok());
+    let inside = root.and_then(|root| dir.strip_prefix(root).ok().map(Path::to_owned));
+    inside.unwrap_or_default().to_string_lossy().into_owned()
+}

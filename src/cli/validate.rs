@@ -1,0 +1,69 @@
+//! `gitops validate`
+
+use std::io::stderr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::error::{CliError, Exit};
+use super::load;
+use super::output::{Format, form};
+use crate::diagnostic::Diagnostic;
+use crate::render::{count, diagnostics, json};
+
+/// Check the definitions in a folder or at a revision
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  $ gitops validate\n  $ gitops validate estate --rev main -o json")]
+pub(super) struct Args {
+    /// The folder with gitops.toml
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// A commit, branch or tag instead of the files as they are
+    #[arg(long)]
+    rev: Option<String>,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The result as JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    valid: bool,
+    services: usize,
+    instances: usize,
+    nodes: usize,
+    diagnostics: &'a [Diagnostic],
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    let loaded = load::definitions(&args.dir, args.rev.as_deref())?;
+    let (diagnostics, size) = match &loaded {
+        Ok(definitions) => {
+            let desired = &definitions.desired;
+            (&definitions.findings, [desired.services.len(), desired.keys().count(), desired.nodes.len()])
+        }
+        Err(diagnostics) => (diagnostics, [0; 3]),
+    };
+    let [services, instances, nodes] = size;
+    match args.output {
+        Format::Json => {
+            let report = Report { valid: loaded.is_ok(), services, instances, nodes, diagnostics };
+            anstream::print!("{}", json::document(&report));
+        }
+        Format::Text => {
+            anstream::eprint!("{}", diagnostics::text(diagnostics, form(&stderr())));
+            let summary = diagnostics::summary(diagnostics);
+            match &loaded {
+                Ok(_) => anstream::println!(
+                    "{summary} in {}, {} on {}",
+                    count(services, "service"),
+                    count(instances, "instance"),
+                    count(nodes, "node")
+                ),
+                Err(_) => anstream::eprintln!("{summary}"),
+            }
+        }
+    }
+    Ok(if loaded.is_ok() { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,145 @@
+//! Carrying out effects: one short function each, and the event that tells how it went.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::Repository;
+use super::state::{Effect, Event, Pass};
+use crate::api::metrics::Metrics;
+use crate::clock;
+use crate::name::Revision;
+use crate::reconcile::{Definitions, Inputs, reconcile};
+use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+
+/// What effects are carried out with.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) repository: Arc<dyn Repository>,
+    pub(super) retention: Retention,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Tools {
+    /// Carries out one effect.
+    pub(super) async fn carry_out(self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Fetch => Some(Event::Fetched(self.fetch().await)),
+            Effect::Compare { newest, base } => {
+                let result = self.repository.descends(&newest, &base).await;
+                Some(Event::Compared(result.map_err(|error| chain(&*error))))
+            }
+            Effect::Load { revision, previous } => Some(self.load(revision, previous).await),
+            Effect::Keep(revision) => {
+                if let Err(error) = self.repository.keep(&revision).await {
+                    tracing::warn!(%revision, error = %chain(&*error), "cannot keep the deployed commit");
+                }
+                None
+            }
+            Effect::Pass(pass) => Some(self.pass(pass).await),
+            Effect::Publish(publication) => Some(Event::Published(self.publish(publication).await)),
+            Effect::Reload => {
+                Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
+            }
+            Effect::Record { reports, events } => Some(Event::Recorded(self.record(reports, events).await)),
+            Effect::Prune => {
+                let pruned = self.store.prune(self.retention, clock::now()).await;
+                let _ = pruned.map_err(|error| self.failed(&error));
+                None
+            }
+            Effect::Answer(..) => None,
+        }
+    }
+
+    async fn fetch(&self) -> Result<Option<Revision>, String> {
+        let started = Instant::now();
+        let result = self.repository.fetch().await.map_err(|error| chain(&*error));
+        self.metrics.fetched(result.is_ok(), started.elapsed());
+        result
+    }
+
+    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>) -> Event {
+        let tree = match self.repository.tree(&revision).await {
+            Ok(tree) => tree,
+            Err(error) => return Event::Loaded(Err(chain(&*error))),
+        };
+        let load = move || Definitions::load(revision, &Arc::new(tree), previous.as_deref()).map(Arc::new);
+        Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
+    }
+
+    async fn pass(&self, pass: Pass) -> Event {
+        let started = Instant::now();
+        let run = move || {
+            let Pass { definitions, plans, reported, now, stale_after } = &pass;
+            let (now, stale_after) = (*now, *stale_after);
+            reconcile(&Inputs { definitions, plans, reported, now, stale_after })
+        };
+        let outcome = spawn_blocking(run).await.expect(ON_PANIC);
+        self.metrics.passes.inc();
+        self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+        Event::Passed(outcome)
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Published, String> {
+        let plans = publication.plans.len() as u64;
+        let published = self.store.publish(publication).await.map_err(|error| self.failed(&error))?;
+        match &published {
+            Published::Done(events) => {
+                self.metrics.plans_published.inc_by(plans);
+                log(events);
+            }
+            Published::Conflict(node) => {
+                self.metrics.publish_conflicts.inc();
+                tracing::info!(%node, "another daemon published a plan first: planning again");
+            }
+        }
+        Ok(published)
+    }
+
+    async fn record(
+        &self,
+        reports: Vec<StatusReport>,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<store::Event>, String> {
+        let mut numbered = Vec::new();
+        if !events.is_empty() {
+            numbered = self.store.append_events(events).await.map_err(|error| self.failed(&error))?;
+            log(&numbered);
+        }
+        let count = reports.len() as u64;
+        if count > 0 {
+            self.store.record_statuses(reports).await.map_err(|error| self.failed(&error))?;
+            self.metrics.reports.inc_by(count);
+        }
+        Ok(numbered)
+    }
+
+    fn failed(&self, error: &store::StoreError) -> String {
+        self.metrics.store_failures.inc();
+        let text = chain(error);
+        tracing::error!(error = %text, "the store failed");
+        text
+    }
+}
+
+const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
+
+fn log(events: &[store::Event]) {
+    for store::Event { id, event } in events {
+        let (kind, message) = (&event.kind, &event.message);
+        let [revision, node, service] = [
+            event.revision.as_ref().map(tracing::field::display).map(|text| text.to_string()),
+            event.node.as_ref().map(ToString::to_string),
+            event.service.as_ref().map(ToString::to_string),
+        ];
+        tracing::info!(id, %kind, revision, node, service, "{message}");
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,180 @@
+//! What is worth telling: the difference between two states, as events.
+//!
+//! Events are derived by comparing what was with what is, so that they follow from the states and not from the path
+//! between them: the same report twice tells nothing the second time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::fleet::{SourceState, SourceStatus};
+use crate::name::{NodeName, Revision, ServiceName};
+use crate::plan::{NodePlan, Reason, Step};
+use crate::status::{NodeStatus, StepOutcome, StepResult};
+use crate::store::NewEvent;
+
+/// How many reasons of a plan an event spells out. The plan has them all.
+const MAX_REASONS: usize = 3;
+
+fn event(at: Timestamp, kind: &str, message: impl Into<String>) -> NewEvent {
+    NewEvent { at, kind: kind.into(), revision: None, node: None, service: None, message: message.into() }
+}
+
+fn node_event(at: Timestamp, kind: &str, node: &NodeName, message: impl Into<String>) -> NewEvent {
+    NewEvent { node: Some(node.clone()), ..event(at, kind, message) }
+}
+
+/// What the change from `before` to `after` tells.
+pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timestamp) -> Vec<NewEvent> {
+    let mut events = Vec::new();
+    let revision = after.newest.clone();
+    if let Some(newest) =
+        revision.as_ref().filter(|_| after.newest != before.newest && after.newest != after.deployed)
+    {
+        let message = format!("branch {} is at {}", after.branch, newest.short());
+        events.push(event(now, "source.moved", message));
+    }
+    let turned = before.state != after.state;
+    // The message names the commit: another one may be held or invalid for the same reason.
+    let again =
+        after.message != before.message && matches!(after.state, SourceState::Held | SourceState::Invalid);
+    if turned || again {
+        let (kind, otherwise) = match after.state {
+            SourceState::Ok => ("source.recovered", "the newest commit can be deployed"),
+            SourceState::Stale => ("source.stale", "the repository does not answer"),
+            SourceState::Held => ("source.held", "the newest commit is held"),
+            SourceState::Invalid => ("source.invalid", "the newest commit has mistakes"),
+        };
+        events.push(event(now, kind, after.message.as_deref().unwrap_or(otherwise)));
+    }
+    events.iter_mut().for_each(|event| event.revision.clone_from(&revision));
+    events
+}
+
+/// A revision whose plans, if it needs any, are published with this.
+pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> NewEvent {
+    let message = match plans {
+        0 => format!("{} is deployed: no plan changed", revision.short()),
+        1 => format!("{} is deployed: 1 plan changed", revision.short()),
+        plans => format!("{} is deployed: {plans} plans changed", revision.short()),
+    };
+    NewEvent { revision: Some(revision.clone()), ..event(now, "source.deployed", message) }
+}
+
+/// One event for each new plan.
+pub(super) fn published(
+    before: &BTreeMap<NodeName, Arc<NodePlan>>,
+    plans: &[Arc<NodePlan>],
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let tell = |plan: &Arc<NodePlan>| {
+        let last = before.get(&plan.node).map(|last| &**last);
+        let message = format!("plan {}: {}", plan.generation, changes(last, plan));
+        NewEvent {
+            revision: Some(plan.revision.clone()),
+            ..node_event(now, "plan.published", &plan.node, message)
+        }
+    };
+    plans.iter().map(tell).collect()
+}
+
+fn changes(last: Option<&NodePlan>, plan: &NodePlan) -> String {
+    let same = |step: &Step| {
+        last.and_then(|last| last.step(step.service())).is_some_and(|old| old.same_effect(step))
+    };
+    let changed: Vec<String> = plan.steps.iter().filter(|step| !same(step)).map(describe).collect();
+    let gone = |step: &&Step| plan.step(step.service()).is_none();
+    let dropped = last.into_iter().flat_map(|last| &last.steps).filter(gone).count();
+    match (changed.is_empty(), dropped) {
+        (false, _) => changed.join("; "),
+        (true, 0) => "the order of its steps changed".to_owned(),
+        (true, 1) => "1 step is done and was dropped".to_owned(),
+        (true, dropped) => format!("{dropped} steps are done and were dropped"),
+    }
+}
+
+fn describe(step: &Step) -> String {
+    let verb = match step {
+        Step::Ensure(_) => "ensure",
+        Step::Remove(_) => "remove",
+    };
+    let because = step.because();
+    let mut reasons: Vec<String> = because.iter().take(MAX_REASONS).map(reason).collect();
+    if because.len() > MAX_REASONS {
+        reasons.push(format!("{} more", because.len() - MAX_REASONS));
+    }
+    let text = format!("{verb} {}", step.service());
+    if reasons.is_empty() { text } else { format!("{text}: {}", reasons.join(", ")) }
+}
+
+fn reason(reason: &Reason) -> String {
+    let Reason { field, old, new, source } = reason;
+    let change = match (old, new) {
+        (Some(old), Some(new)) => format!("{field} {old} → {new}"),
+        (None, Some(new)) => format!("{field} {new}"),
+        (Some(old), None) => format!("{field} was {old}"),
+        (None, None) => field.to_string(),
+    };
+    match source {
+        Some(source) => format!("{change} ({source})"),
+        None => change,
+    }
+}
+
+/// What a new report of a node tells, held against the one before it and the node's newest plan.
+pub(super) fn to_node(
+    before: Option<&NodeStatus>,
+    after: &NodeStatus,
+    plan: Option<&NodePlan>,
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let node = &after.node;
+    let mut events = Vec::new();
+    if before.is_none() {
+        let message =
+            format!("agent {} on {} reports for the first time", after.agent.version, after.host.name);
+        events.push(node_event(now, "node.joined", node, message));
+    }
+    if let Some(plan) =
+        plan.filter(|plan| after.acks(plan) && !before.is_some_and(|before| before.acks(plan)))
+    {
+        let message = format!("plan {} is in force: every step is satisfied", plan.generation);
+        let event = node_event(now, "plan.acked", node, message);
+        events.push(NewEvent { revision: Some(plan.revision.clone()), ..event });
+    }
+    let told = before.and_then(|before| before.refused.as_ref());
+    if let Some(refusal) = after.refused.as_ref().filter(|refusal| told != Some(refusal)) {
+        let message =
+            format!("plan {} was refused ({}): {}", refusal.plan.generation, refusal.rule, refusal.message);
+        events.push(node_event(now, "plan.refused", node, message));
+    }
+    let failed = after.steps.iter().filter(|(service, result)| failed_now(before, service, result));
+    events.extend(failed.map(|(service, result)| {
+        let message = result.message.clone().unwrap_or_else(|| "the step failed".to_owned());
+        NewEvent { service: Some(service.clone()), ..node_event(now, "step.failed", node, message) }
+    }));
+    events
+}
+
+/// Whether the step failed, and the report before it did not say so of the same instance digest.
+fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepResult) -> bool {
+    let before = before.and_then(|before| before.steps.get(service));
+    let told =
+        before.is_some_and(|before| before.outcome == StepOutcome::Failed && before.digest == after.digest);
+    after.outcome == StepOutcome::Failed && !told
+}
+
+/// A node is heard again.
+pub(super) fn back(node: &NodeName, now: Timestamp) -> NewEvent {
+    node_event(now, "node.back", node, "the agent reports again")
+}
+
+/// A node was not heard for three heartbeats.
+pub(super) fn silent(node: &NodeName, heard_at: Option<Timestamp>, now: Timestamp) -> NewEvent {
+    let message = match heard_at {
+        Some(heard_at) => format!("the agent was last heard at {heard_at}"),
+        None => "the agent was never heard".to_owned(),
+    };
+    node_event(now, "node.stale", node, message)
+}

@@ -1,0 +1,336 @@
+//! The source side of the state machine: look, compare, load; hold a rewind; keep the last good definitions.
+//!
+//! A *round* is one look at the source with all that follows from it. A request that comes during a round waits for
+//! the next one, because the look may already be behind the push that the request is about.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::queue::OneSlot;
+use super::state::{Effect, State, Ticket, backoff};
+use crate::api::control::Answer;
+use crate::api::wire::Synced;
+use crate::diagnostic::Diagnostic;
+use crate::fleet::{SourceState, SourceStatus};
+use crate::name::Revision;
+use crate::reconcile::Definitions;
+
+/// Where the daemon stands with its source.
+#[derive(Debug)]
+pub(super) struct Reading {
+    rounds: OneSlot<Round>,
+    stage: Stage,
+    /// The deployed definitions are to be loaded before the next look: there are none yet.
+    resume: bool,
+    /// The newest revision that was seen.
+    newest: Option<Revision>,
+    /// What is the matter with it.
+    verdict: Verdict,
+    /// A rewind that an operator accepted and that is not deployed yet.
+    pub(super) accepted: Option<Revision>,
+    /// When the repository last answered.
+    checked_at: Option<Timestamp>,
+    /// Why it does not answer, or why the revision cannot be read.
+    failure: Option<String>,
+    failures: u32,
+    fetch_at: Timestamp,
+    jitter: u64,
+}
+
+/// What a round is for.
+#[derive(Debug, Default)]
+struct Round {
+    tickets: Vec<Ticket>,
+    accept_rewind: bool,
+}
+
+/// What the running round waits for.
+#[derive(Debug)]
+enum Stage {
+    Resuming,
+    Fetching,
+    Comparing { newest: Revision, base: Revision },
+    Loading { newest: Revision, base: Option<Revision> },
+}
+
+/// What is the matter with the newest revision.
+#[derive(Debug)]
+enum Verdict {
+    Fine,
+    Held(Revision),
+    Invalid(Revision, Vec<Diagnostic>),
+}
+
+impl Reading {
+    pub(super) fn new(seed: u64, now: Timestamp) -> Self {
+        Self {
+            rounds: OneSlot::default(),
+            stage: Stage::Fetching,
+            resume: false,
+            newest: None,
+            verdict: Verdict::Fine,
+            accepted: None,
+            checked_at: None,
+            failure: None,
+            failures: 0,
+            fetch_at: now,
+            jitter: seed,
+        }
+    }
+
+    pub(super) fn next_fetch_at(&self) -> Timestamp {
+        self.fetch_at
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.rounds.ask();
+    }
+
+    pub(super) fn sync(&mut self, ticket: Ticket, accept_rewind: bool) {
+        let round = self.rounds.ask();
+        round.tickets.push(ticket);
+        round.accept_rewind |= accept_rewind;
+    }
+
+    /// Forgets all rounds and returns who waits for them.
+    pub(super) fn abandon(&mut self) -> Vec<Ticket> {
+        let rounds = [self.rounds.finish(), self.rounds.take_waiting()];
+        rounds.into_iter().flatten().flat_map(|round| round.tickets).collect()
+    }
+
+    /// `span`, up to a tenth longer or shorter (splitmix64).
+    fn jittered(&mut self, span: SignedDuration) -> SignedDuration {
+        self.jitter = self.jitter.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let permille = (z ^ (z >> 31)) % 201;
+        let permille = i32::try_from(permille).expect("less than 201") + 900;
+        span / 1000 * permille
+    }
+}
+
+impl State {
+    /// Starts over from the deployed revision: at the start, and when another daemon deployed something.
+    pub(super) fn resume(&mut self) {
+        self.reading.resume = self.deployed.is_some();
+        self.reading.wake();
+    }
+
+    pub(super) fn tick_reading(&mut self, now: Timestamp) {
+        // A look that lies too far ahead was set before the clock was set back.
+        let due =
+            self.reading.fetch_at <= now || self.reading.fetch_at.duration_since(now) > self.policy.poll * 2;
+        if due {
+            self.reading.wake();
+            self.reading.fetch_at = now + self.policy.poll;
+        }
+    }
+
+    pub(super) fn start_reading(&mut self, now: Timestamp) -> Option<Effect> {
+        self.reading.rounds.start()?;
+        let (span, resume) = (self.policy.poll, std::mem::take(&mut self.reading.resume));
+        self.reading.fetch_at = now + self.reading.jittered(span);
+        match self.deployed.clone().filter(|_| resume) {
+            Some(revision) => {
+                self.reading.stage = Stage::Resuming;
+                Some(Effect::Load { revision, previous: None })
+            }
+            None => Some(self.fetch()),
+        }
+    }
+
+    fn fetch(&mut self) -> Effect {
+        self.reading.stage = Stage::Fetching;
+        Effect::Fetch
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        result: Result<Option<Revision>, String>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        if self.reading.rounds.running().is_none() {
+            return Vec::new();
+        }
+        let newest = match result {
+            Ok(newest) => newest,
+            Err(failure) => return self.read_failed(failure, now),
+        };
+        self.reading.checked_at = Some(now);
+        let Some(newest) = newest else {
+            let failure = format!("the branch `{}` has no commit: push one", self.policy.branch);
+            self.reading.newest = None;
+            return self.read_failed(failure, now);
+        };
+        self.reading.newest = Some(newest.clone());
+        self.look_at(newest)
+    }
+
+    /// What the newest revision asks for.
+    fn look_at(&mut self, newest: Revision) -> Vec<Effect> {
+        let accept = self.reading.rounds.running().is_some_and(|round| round.accept_rewind);
+        let known = match &self.reading.verdict {
+            Verdict::Held(held) => *held == newest && !accept,
+            Verdict::Invalid(invalid, _) => *invalid == newest,
+            Verdict::Fine => false,
+        };
+        if known {
+            return self.read_on();
+        }
+        if self.definitions.as_ref().is_some_and(|loaded| loaded.revision == newest) {
+            self.reading.verdict = Verdict::Fine;
+            return self.read_on();
+        }
+        if accept {
+            self.reading.accepted = Some(newest.clone());
+        }
+        match self.base() {
+            Some(base) if base != newest => {
+                self.reading.stage = Stage::Comparing { newest: newest.clone(), base: base.clone() };
+                vec![Effect::Compare { newest, base }]
+            }
+            _ => vec![self.load(newest)],
+        }
+    }
+
+    /// What a new revision must descend from.
+    fn base(&self) -> Option<Revision> {
+        self.reading.accepted.clone().or_else(|| self.deployed.clone())
+    }
+
+    pub(super) fn compared(&mut self, result: Result<bool, String>, now: Timestamp) -> Vec<Effect> {
+        if self.reading.rounds.running().is_none() {
+            return Vec::new();
+        }
+        let Stage::Comparing { newest, base } = &self.reading.stage else { return Vec::new() };
+        let (newest, stands) = (newest.clone(), Some(base) == self.base().as_ref());
+        match result {
+            // Something was deployed meanwhile: what was compared no longer holds.
+            Ok(_) if !stands => self.look_at(newest),
+            Ok(true) => vec![self.load(newest)],
+            Ok(false) => {
+                self.reading.verdict = Verdict::Held(newest);
+                self.read_on()
+            }
+            Err(failure) => self.read_failed(failure, now),
+        }
+    }
+
+    fn load(&mut self, newest: Revision) -> Effect {
+        self.reading.stage = Stage::Loading { newest: newest.clone(), base: self.base() };
+        Effect::Load { revision: newest, previous: self.definitions.clone() }
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        result: Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        if self.reading.rounds.running().is_none() {
+            return Vec::new();
+        }
+        match &self.reading.stage {
+            Stage::Resuming => {
+                // Where it cannot be read, the look that follows finds out what can be.
+                if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
+                    self.judge(deployed, loaded);
+                }
+                vec![self.fetch()]
+            }
+            Stage::Loading { newest, base } => {
+                let (newest, stands) = (newest.clone(), *base == self.base());
+                match result {
+                    Ok(_) if !stands => self.look_at(newest),
+                    Ok(loaded) => {
+                        self.judge(newest, loaded);
+                        self.read_on()
+                    }
+                    Err(failure) => self.read_failed(failure, now),
+                }
+            }
+            Stage::Fetching | Stage::Comparing { .. } => Vec::new(),
+        }
+    }
+
+    /// Takes the definitions, or keeps the last good ones.
+    fn judge(&mut self, revision: Revision, loaded: Result<Arc<Definitions>, Vec<Diagnostic>>) {
+        match loaded {
+            Ok(definitions) => {
+                self.definitions = Some(definitions);
+                self.reading.verdict = Verdict::Fine;
+                self.want_pass("the definitions changed");
+            }
+            Err(diagnostics) => self.reading.verdict = Verdict::Invalid(revision, diagnostics),
+        }
+    }
+
+    fn read_failed(&mut self, failure: String, now: Timestamp) -> Vec<Effect> {
+        self.reading.failure = Some(failure);
+        let span = backoff(self.reading.failures).min(self.policy.poll);
+        self.reading.failures += 1;
+        self.reading.fetch_at = now + self.reading.jittered(span);
+        self.end_round()
+    }
+
+    /// The round ended well: the repository answered and its newest revision is judged.
+    fn read_on(&mut self) -> Vec<Effect> {
+        self.reading.failure = None;
+        self.reading.failures = 0;
+        self.end_round()
+    }
+
+    fn end_round(&mut self) -> Vec<Effect> {
+        let round = self.reading.rounds.finish().unwrap_or_default();
+        let synced = Synced { revision: self.reading.newest.clone(), source: self.source_status() };
+        let answer = |ticket| Effect::Answer(ticket, Answer::Synced(Box::new(synced.clone())));
+        round.tickets.into_iter().map(answer).collect()
+    }
+
+    /// How the source stands. What is the matter with the newest revision goes before a repository that does not
+    /// answer: the first needs somebody to act.
+    pub(super) fn source_status(&self) -> SourceStatus {
+        let reading = &self.reading;
+        let (state, message) = match (&reading.verdict, &reading.failure) {
+            (Verdict::Held(newest), _) => (SourceState::Held, Some(self.why_held(newest))),
+            (Verdict::Invalid(newest, diagnostics), _) => {
+                let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+                let (noun, pronoun) = if errors == 1 { ("mistake", "it") } else { ("mistakes", "them") };
+                let short = newest.short();
+                let message = format!(
+                    "commit {short} has {errors} {noun}; the last good plans stand: mend {pronoun} and push"
+                );
+                (SourceState::Invalid, Some(message))
+            }
+            (Verdict::Fine, Some(failure)) => (SourceState::Stale, Some(failure.clone())),
+            (Verdict::Fine, None) => (SourceState::Ok, None),
+        };
+        SourceStatus {
+            url: self.policy.url.clone(),
+            branch: self.policy.branch.clone(),
+            state,
+            deployed: self.deployed.clone(),
+            newest: reading.newest.clone(),
+            checked_at: reading.checked_at,
+            message,
+        }
+    }
+
+    fn why_held(&self, newest: &Revision) -> String {
+        let deployed = self.deployed.as_ref().map_or("nothing", Revision::short);
+        let newest = newest.short();
+        format!(
+            "commit {newest} does not descend from the deployed {deployed}: deploy it with `gitops sync --accept-rewind`, or push a commit that descends"
+        )
+    }
+
+    /// All mistakes of the newest revision where it is invalid, the warnings of what is deployed otherwise.
+    pub(super) fn diagnostics(&self) -> Vec<Diagnostic> {
+        match (&self.reading.verdict, &self.definitions) {
+            (Verdict::Invalid(_, diagnostics), _) => diagnostics.clone(),
+            (_, Some(definitions)) => definitions.findings.clone(),
+            (_, None) => Vec::new(),
+        }
+    }
+}

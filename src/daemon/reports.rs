@@ -1,0 +1,194 @@
+//! The agents' side of the state machine: who may speak for a node, what it said, and who has fallen silent.
+//!
+//! A node is spoken for by one agent at a time: whoever spoke last holds a *lease* of three heartbeats, and another
+//! agent with the same token is refused until it ends. Reports are recorded in batches: those that arrive while one
+//! batch is being written are the next, so a thousand agents cost a few durable commits and not a thousand.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::happened;
+use super::state::{Effect, State, Ticket, backoff};
+use crate::api::control::Answer;
+use crate::api::wire::{Hello, Receipt, Report};
+use crate::name::{Digest, NodeName};
+use crate::status::{NodeStatus, ReportedNode};
+use crate::store::{self, NewEvent, StatusReport};
+
+/// Events kept for a store that fails. Beyond this the oldest are dropped: memory is bounded, history is not sacred.
+const MAX_WAITING_EVENTS: usize = 10_000;
+
+/// Which agent speaks for a node.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    agent: Arc<str>,
+    host: Arc<str>,
+    heard_at: Timestamp,
+}
+
+impl Lease {
+    /// As the last report before a restart left it.
+    pub(super) fn of(last: &ReportedNode) -> Self {
+        let NodeStatus { agent, host, .. } = &*last.status;
+        Self { agent: agent.id.clone(), host: host.name.clone(), heard_at: last.heard_at }
+    }
+}
+
+/// What is written together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    reports: Vec<StatusReport>,
+    pub(super) events: Vec<NewEvent>,
+    /// Who waits until it is durable, and the answer then.
+    tickets: Vec<(Ticket, Answer)>,
+}
+
+impl Batch {
+    pub(super) fn note(&mut self, ticket: Ticket, event: NewEvent) {
+        self.events.push(event);
+        self.tickets.push((ticket, Answer::Done));
+    }
+}
+
+impl State {
+    /// Whether this agent may speak for the node; if so, its lease begins anew.
+    pub(super) fn lease(&mut self, node: &NodeName, hello: &Hello, now: Timestamp) -> Result<(), Answer> {
+        if let Some(lease) = self.leases.get(node) {
+            let free_at = lease.heard_at + self.policy.stale_after();
+            if lease.agent != hello.agent && now < free_at {
+                let (host, heard_at) = (lease.host.clone(), lease.heard_at);
+                return Err(Answer::SecondAgent { host, heard_at, free_at });
+            }
+        }
+        let lease = Lease { agent: hello.agent.clone(), host: hello.host.clone(), heard_at: now };
+        self.leases.insert(node.clone(), lease);
+        Ok(())
+    }
+
+    pub(super) fn report(
+        &mut self,
+        ticket: Ticket,
+        node: NodeName,
+        hello: &Hello,
+        report: Report,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        if let Err(refused) = self.lease(&node, hello, now) {
+            return Some(refused);
+        }
+        let last = self.reported.nodes.get(&node).map(|last| last.status.clone());
+        let status = match report {
+            Report::Status(status) if last.as_ref() == Some(&status) => None,
+            Report::Status(status) => Some(status),
+            Report::Heartbeat { digest } if self.status_digest(&node) == Some(digest) => None,
+            Report::Heartbeat { .. } => return Some(self.receipt(true)),
+        };
+        let receipt = self.receipt(false);
+        let batch = self.recording.ask();
+        if self.stale.contains(&node) {
+            batch.events.push(happened::back(&node, now));
+        }
+        if let Some(status) = &status {
+            let plan = self.plans.get(&node).map(|plan| &**plan);
+            batch.events.extend(happened::to_node(last.as_deref(), status, plan, now));
+        }
+        batch.reports.push(StatusReport { node, status, heard_at: now });
+        batch.tickets.push((ticket, receipt));
+        None
+    }
+
+    fn receipt(&self, want_status: bool) -> Answer {
+        let heartbeat_seconds = u32::try_from(self.policy.heartbeat.as_secs()).unwrap_or(u32::MAX).max(1);
+        Answer::Received(Receipt { want_status, heartbeat_seconds })
+    }
+
+    /// Of the state that is held of a node. Made when a heartbeat first asks for it.
+    fn status_digest(&mut self, node: &NodeName) -> Option<Digest> {
+        let status = &self.reported.nodes.get(node)?.status;
+        Some(*self.status_digests.entry(node.clone()).or_insert_with(|| status.digest()))
+    }
+
+    pub(super) fn start_recording(&mut self, now: Timestamp) -> Option<Effect> {
+        let waiting = self.recording.waiting()?;
+        let urgent = !waiting.tickets.is_empty() || self.stopping;
+        if !urgent && self.record_again_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        let batch = self.recording.start()?;
+        self.record_again_at = None;
+        Some(Effect::Record { reports: batch.reports.clone(), events: batch.events.clone() })
+    }
+
+    pub(super) fn recorded(
+        &mut self,
+        result: Result<Vec<store::Event>, String>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let Some(batch) = self.recording.finish() else { return Vec::new() };
+        let Ok(events) = result else { return self.not_recorded(batch, now) };
+        self.numbered(&events);
+        for report in batch.reports {
+            self.heard(report);
+        }
+        batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
+    }
+
+    /// The reports come again, their agents keep them; the events are kept here.
+    fn not_recorded(&mut self, batch: Batch, now: Timestamp) -> Vec<Effect> {
+        if self.stopping {
+            self.recording.take_waiting();
+        } else if !batch.events.is_empty() {
+            let waiting = &mut self.recording.ask().events;
+            waiting.splice(0..0, batch.events);
+            waiting.drain(..waiting.len().saturating_sub(MAX_WAITING_EVENTS));
+            self.record_again_at = Some(now + backoff(2));
+        }
+        batch.tickets.into_iter().map(|(ticket, _)| Effect::Answer(ticket, Answer::NotStored)).collect()
+    }
+
+    /// Takes over what is durable now.
+    fn heard(&mut self, report: StatusReport) {
+        let StatusReport { node, status, heard_at } = report;
+        let stale_after = self.policy.stale_after();
+        self.stale.remove(&node);
+        let nodes = &mut Arc::make_mut(&mut self.reported).nodes;
+        match (nodes.get_mut(&node), status) {
+            (Some(last), None) => {
+                let was_old = heard_at.duration_since(last.heard_at) >= stale_after;
+                last.heard_at = last.heard_at.max(heard_at);
+                if was_old {
+                    self.want_pass("a node is back");
+                }
+            }
+            (_, Some(status)) => {
+                nodes.insert(node.clone(), ReportedNode { status, heard_at });
+                self.status_digests.remove(&node);
+                self.want_pass("a node reported");
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// When the next node falls silent. One that was not heard since the start gets its time from the start: the
+    /// daemon was away, not the node.
+    pub(super) fn next_stale_at(&self) -> Option<Timestamp> {
+        self.falling_silent().map(|(at, _)| at).min()
+    }
+
+    fn falling_silent(&self) -> impl Iterator<Item = (Timestamp, &NodeName)> {
+        let believed = self.reported.nodes.iter().filter(|(node, _)| !self.stale.contains(*node));
+        believed.map(|(node, last)| (last.heard_at.max(self.started_at) + self.policy.stale_after(), node))
+    }
+
+    pub(super) fn tick_reports(&mut self, now: Timestamp) {
+        let silent: Vec<NodeName> =
+            self.falling_silent().filter(|(at, _)| *at <= now).map(|(_, node)| node.clone()).collect();
+        for node in silent {
+            let heard_at = self.reported.nodes.get(&node).map(|last| last.heard_at);
+            self.recording.ask().events.push(happened::silent(&node, heard_at, now));
+            self.stale.insert(node);
+            self.want_pass("a node is stale");
+        }
+    }
+}

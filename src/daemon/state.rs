@@ -1,0 +1,417 @@
+//! What the daemon decides, as a state machine that touches nothing.
+//!
+//! [`step`] takes an event and the time and returns effects; the loop in [`super::run`] carries them out and feeds
+//! their results back as events. Every timer, retry and wait is a field here, so a simulator can drive years of it.
+//!
+//! Three runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
+//! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
+//! happened). They meet in the fields of [`State`] only.
+//!
+//! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
+//! accepted by an operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::happened;
+use super::queue::OneSlot;
+use super::reading::Reading;
+use super::reports::{Batch, Lease};
+use crate::api::control::{Answer, Plans, Request};
+use crate::diagnostic::Diagnostic;
+use crate::fleet::{FleetStatus, NodeView};
+use crate::name::{Digest, NodeName, Revision};
+use crate::reconcile::{Definitions, Outcome};
+use crate::status::Reported;
+use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
+
+/// The numbers and names that the decisions depend on.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Where the definitions are, without credentials.
+    pub url: Arc<str>,
+    /// The branch that is watched.
+    pub branch: Arc<str>,
+    /// How often the source is looked at when nothing wakes the daemon, give or take a tenth.
+    pub poll: SignedDuration,
+    /// How often agents report. A node is stale, and free for another agent, after three of them.
+    pub heartbeat: SignedDuration,
+    /// How often history beyond the retention is deleted.
+    pub prune: SignedDuration,
+    /// Where the jitter starts: two daemons with different seeds do not poll in step.
+    pub seed: u64,
+}
+
+impl Policy {
+    /// After this much silence a node is stale.
+    pub fn stale_after(&self) -> SignedDuration {
+        self.heartbeat * 3
+    }
+}
+
+/// Names a request that waits for its answer.
+pub type Ticket = u64;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The time that [`State::next_tick`] named has come.
+    Tick,
+    /// The source may have moved.
+    Wake,
+    /// The API asks.
+    Asked(Ticket, Request),
+    /// After [`Effect::Fetch`]: the newest revision of the branch, none where it has no commit.
+    Fetched(Result<Option<Revision>, String>),
+    /// After [`Effect::Compare`]: whether it descends.
+    Compared(Result<bool, String>),
+    /// After [`Effect::Load`]: the definitions, or the mistakes in them; outside of that, why they cannot be read.
+    Loaded(Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>),
+    /// After [`Effect::Pass`].
+    Passed(Outcome),
+    /// After [`Effect::Publish`].
+    Published(Result<Published, String>),
+    /// After [`Effect::Reload`].
+    Reloaded(Result<Snapshot, String>),
+    /// After [`Effect::Record`]: its events with their numbers.
+    Recorded(Result<Vec<store::Event>, String>),
+    /// Stop: finish what is being written and begin nothing.
+    Shutdown,
+}
+
+/// What to do about it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask the repository for the newest revision.
+    Fetch,
+    /// Find out whether `newest` descends from `base`.
+    Compare {
+        /// The newest revision of the branch.
+        newest: Revision,
+        /// What is deployed.
+        base: Revision,
+    },
+    /// Read and check the definitions at this revision, taking over what it has in common with `previous`.
+    Load {
+        /// The revision.
+        revision: Revision,
+        /// The definitions before it.
+        previous: Option<Arc<Definitions>>,
+    },
+    /// Keep the commit from being collected as garbage: it is deployed.
+    Keep(Revision),
+    /// Reconcile.
+    Pass(Pass),
+    /// Write the outcome of a pass.
+    Publish(Publication),
+    /// Read everything from the store again.
+    Reload,
+    /// Write what happened, then what nodes said: a crash between the two repeats an event and loses none.
+    Record {
+        /// What nodes said.
+        reports: Vec<StatusReport>,
+        /// What happened.
+        events: Vec<NewEvent>,
+    },
+    /// Delete history beyond the retention.
+    Prune,
+    /// Answer a request.
+    Answer(Ticket, Answer),
+}
+
+/// What a pass looks at: see [`crate::reconcile::Inputs`].
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// What should be.
+    pub definitions: Arc<Definitions>,
+    /// The newest plans.
+    pub plans: Plans,
+    /// What nodes said last.
+    pub reported: Arc<Reported>,
+    /// When it runs.
+    pub now: Timestamp,
+    /// A report older than this is not believed.
+    pub stale_after: SignedDuration,
+}
+
+/// All that the daemon knows. The loop reads the public fields and posts them for the API.
+#[derive(Debug)]
+pub struct State {
+    /// The newest plan of each node, as stored.
+    pub plans: Plans,
+    /// Number of the newest stored event that this daemon knows.
+    pub last_event: u64,
+    pub(super) policy: Policy,
+    pub(super) reported: Arc<Reported>,
+    pub(super) deployed: Option<Revision>,
+    pub(super) definitions: Option<Arc<Definitions>>,
+    pub(super) views: Vec<NodeView>,
+    pub(super) reading: Reading,
+    pub(super) recording: OneSlot<Batch>,
+    pub(super) record_again_at: Option<Timestamp>,
+    pub(super) leases: BTreeMap<NodeName, Lease>,
+    pub(super) status_digests: BTreeMap<NodeName, Digest>,
+    pub(super) stale: BTreeSet<NodeName>,
+    pub(super) started_at: Timestamp,
+    passes: OneSlot<BTreeSet<&'static str>>,
+    /// The revision that the running pass plans from: newer definitions may arrive while it runs.
+    planned: Option<Revision>,
+    /// The outcome that is being published, and the revision that it applies.
+    publishing: Option<(Outcome, Revision)>,
+    /// The store failed: nothing is planned until it was read again.
+    reload_at: Option<Timestamp>,
+    store_failures: u32,
+    prune_at: Timestamp,
+    pub(super) stopping: bool,
+}
+
+impl State {
+    /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
+    pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
+        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let mut state = Self {
+            plans: Arc::new(plans),
+            last_event,
+            reading: Reading::new(policy.seed, now),
+            prune_at: now + policy.prune,
+            policy,
+            leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
+            reported: Arc::new(reported),
+            deployed,
+            definitions: None,
+            views: Vec::new(),
+            recording: OneSlot::default(),
+            record_again_at: None,
+            status_digests: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            started_at: now,
+            passes: OneSlot::default(),
+            planned: None,
+            publishing: None,
+            reload_at: None,
+            store_failures: 0,
+            stopping: false,
+        };
+        state.resume();
+        let effects = state.start_runs(now);
+        (state, effects)
+    }
+
+    /// When to send [`Event::Tick`] if nothing else happens before.
+    pub fn next_tick(&self) -> Timestamp {
+        let others = [self.reload_at, self.record_again_at, self.next_stale_at()];
+        let soonest = self.prune_at.min(self.reading.next_fetch_at());
+        others.into_iter().flatten().fold(soonest, Timestamp::min)
+    }
+
+    /// Whether everything that had begun to be written is written.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping && self.publishing.is_none() && self.recording.running().is_none()
+    }
+
+    /// The whole picture.
+    pub fn fleet(&self) -> FleetStatus {
+        let mut nodes = self.views.clone();
+        for view in &mut nodes {
+            view.heard_at = self.reported.nodes.get(&view.node).map(|last| last.heard_at).or(view.heard_at);
+        }
+        FleetStatus { source: self.source_status(), nodes, diagnostics: self.diagnostics() }
+    }
+
+    /// Asks for a pass.
+    pub(super) fn want_pass(&mut self, reason: &'static str) {
+        self.passes.ask().insert(reason);
+    }
+
+    /// Starts whatever waits and may run.
+    fn start_runs(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.stopping {
+            effects.extend(self.start_reading(now));
+            effects.extend(self.start_pass(now));
+        }
+        effects.extend(self.start_recording(now));
+        effects
+    }
+
+    fn start_pass(&mut self, now: Timestamp) -> Option<Effect> {
+        if self.reload_at.is_some() {
+            return None;
+        }
+        let definitions = self.definitions.clone()?;
+        self.passes.start()?;
+        self.planned = Some(definitions.revision.clone());
+        let stale_after = self.policy.stale_after();
+        let (plans, reported) = (self.plans.clone(), self.reported.clone());
+        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after }))
+    }
+
+    fn passed(&mut self, outcome: Outcome, now: Timestamp) -> Option<Effect> {
+        let revision = self.planned.take()?;
+        let moved = self.deployed.as_ref() != Some(&revision);
+        if self.stopping || outcome.plans.is_empty() && !moved {
+            self.views = outcome.nodes;
+            self.passes.finish();
+            return None;
+        }
+        let mut events = happened::published(&self.plans, &outcome.plans, now);
+        if moved {
+            events.insert(0, happened::deployed(&revision, outcome.plans.len(), now));
+        }
+        let publication = Publication {
+            plans: outcome.plans.clone(),
+            blobs: outcome.blobs.clone(),
+            deployed: moved.then(|| revision.clone()),
+            events,
+        };
+        self.publishing = Some((outcome, revision));
+        Some(Effect::Publish(publication))
+    }
+
+    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Option<Effect> {
+        let publishing = self.publishing.take();
+        match result {
+            Ok(Published::Done(events)) => {
+                self.passes.finish();
+                self.store_failures = 0;
+                self.numbered(&events);
+                let (outcome, revision) = publishing?;
+                let plans = Arc::make_mut(&mut self.plans);
+                plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
+                self.views = outcome.nodes;
+                let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
+                if moved {
+                    self.reading.accepted = None;
+                }
+                moved.then_some(Effect::Keep(revision))
+            }
+            Ok(Published::Conflict(_)) if self.stopping => {
+                self.passes.finish();
+                None
+            }
+            // The slot stays taken until the store was read again.
+            Ok(Published::Conflict(_)) => Some(Effect::Reload),
+            Err(_) => {
+                // Whether it was written is not known, so nothing is planned before the store says.
+                self.store_failed(now);
+                None
+            }
+        }
+    }
+
+    fn store_failed(&mut self, now: Timestamp) {
+        self.passes.finish();
+        self.want_pass("the store failed");
+        self.reload_at = Some(now + backoff(self.store_failures));
+        self.store_failures += 1;
+    }
+
+    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
+        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+            return self.store_failed(now);
+        };
+        self.passes.finish();
+        self.store_failures = 0;
+        self.plans = Arc::new(plans);
+        self.reported = Arc::new(reported);
+        self.status_digests.clear();
+        self.last_event = self.last_event.max(last_event);
+        let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
+        let foreign = deployed != self.deployed && deployed.as_ref() != ours;
+        self.deployed = deployed;
+        if foreign {
+            // Another daemon deployed another revision: planning from ours might undo it.
+            self.definitions = None;
+            self.resume();
+        }
+        self.want_pass("the stored plans changed");
+    }
+
+    pub(super) fn numbered(&mut self, events: &[store::Event]) {
+        self.last_event = events.iter().map(|event| event.id).fold(self.last_event, u64::max);
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.reload_at.is_some_and(|at| at <= now) && self.passes.running().is_none() {
+            self.reload_at = None;
+            self.passes.start();
+            effects.push(Effect::Reload);
+        }
+        if self.prune_at <= now {
+            self.prune_at = now + self.policy.prune;
+            effects.push(Effect::Prune);
+        }
+        self.tick_reading(now);
+        self.tick_reports(now);
+        effects
+    }
+
+    fn asked(&mut self, ticket: Ticket, request: Request, now: Timestamp) -> Option<Effect> {
+        let answer = match request {
+            Request::Fleet => Some(Answer::Fleet(Box::new(self.fleet()))),
+            _ if self.stopping => Some(Answer::Stopping),
+            Request::Pull { node, hello } => {
+                Some(self.lease(&node, &hello, now).err().unwrap_or(Answer::Done))
+            }
+            Request::Report { node, hello, report } => self.report(ticket, node, &hello, report, now),
+            Request::Sync { accept_rewind } => {
+                self.reading.sync(ticket, accept_rewind);
+                None
+            }
+            Request::Wake => {
+                self.reading.wake();
+                Some(Answer::Done)
+            }
+            Request::Note(event) => {
+                self.recording.ask().note(ticket, event);
+                None
+            }
+        };
+        answer.map(|answer| Effect::Answer(ticket, answer))
+    }
+}
+
+/// The next state, and what to do.
+pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
+    let before = state.source_status();
+    let mut effects = Vec::new();
+    match event {
+        Event::Tick => effects.extend(state.tick(now)),
+        Event::Wake => state.reading.wake(),
+        Event::Asked(ticket, request) => effects.extend(state.asked(ticket, request, now)),
+        Event::Fetched(result) => effects.extend(state.fetched(result, now)),
+        Event::Compared(result) => effects.extend(state.compared(result, now)),
+        Event::Loaded(result) => effects.extend(state.loaded(result, now)),
+        Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
+        Event::Published(result) => effects.extend(state.published(result, now)),
+        Event::Reloaded(result) => state.reloaded(result, now),
+        Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Shutdown => effects.extend(state.stop()),
+    }
+    let events = happened::to_source(&before, &state.source_status(), now);
+    if !events.is_empty() {
+        state.recording.ask().events.extend(events);
+    }
+    effects.extend(state.start_runs(now));
+    effects
+}
+
+impl State {
+    /// Refuses what waits; what is being written is answered when it is written.
+    fn stop(&mut self) -> Vec<Effect> {
+        self.stopping = true;
+        let tickets = self.reading.abandon();
+        tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
+    }
+}
+
+/// 1, 2, 4, … seconds, at most a minute.
+pub(super) fn backoff(failures: u32) -> SignedDuration {
+    SignedDuration::from_secs(1 << failures.min(6)).min(SignedDuration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What nodes say: who may speak for one, what is recorded, and who falls silent.
+
+use super::*;
+
+#[test]
+fn a_second_agent_is_refused_until_the_first_has_been_silent_for_three_heartbeats() {
+    let mut case = Case::deployed();
+    let (first, second) = (status("n", "x", None), status("n", "y", None));
+    case.report(1, "x", &first, "record 1, 1: received, pass over a");
+    case.at(29).ask(2, Request::Pull { node: node("n"), hello: hello("y") }, "2: host-of-x came first");
+    case.report(3, "y", &second, "3: host-of-x came first");
+    case.ask(4, Request::Pull { node: node("n"), hello: hello("x") }, "4: done");
+    case.at(58).report(5, "y", &second, "5: host-of-x came first");
+    case.at(59).report(6, "y", &second, "record 1, 6: received");
+    case.ask(7, Request::Pull { node: node("n"), hello: hello("x") }, "7: host-of-y came first");
+    case.ask(8, Request::Pull { node: node("o"), hello: hello("y") }, "8: done");
+}
+
+#[test]
+fn the_lease_outlives_a_restart() {
+    let (status, heard_at) = (status("n", "x", None), at(-5));
+    let nodes = BTreeMap::from([(node("n"), ReportedNode { status, heard_at })]);
+    let snapshot = Snapshot { reported: Reported { nodes }, ..Snapshot::default() };
+    let mut case = Case::over(snapshot, "fetch");
+    case.ask(1, Request::Pull { node: node("n"), hello: hello("y") }, "1: host-of-x came first");
+    case.at(25).ask(2, Request::Pull { node: node("n"), hello: hello("y") }, "2: done");
+}
+
+#[test]
+fn a_heartbeat_of_a_known_state_plans_nothing_and_another_is_wanted_in_full() {
+    let mut case = Case::deployed();
+    let known = status("n", "x", None);
+    case.heartbeat(1, "x", &known, "1: wanted in full");
+    case.report(2, "x", &known, "record 1, 2: received, pass over a");
+    case.check(Event::Passed(Outcome::default()), "");
+    case.heartbeat(3, "x", &known, "record 1, 3: received");
+    case.report(4, "x", &known, "record 1, 4: received");
+    let other = NodeStatus { host: HostInfo { cpus: 2, ..known.host.clone() }, ..(*known).clone() };
+    case.heartbeat(5, "x", &other, "5: wanted in full");
+}
+
+#[test]
+fn a_silent_node_is_told_once_planned_around_and_welcomed_back() {
+    let mut case = Case::deployed();
+    let known = status("n", "x", None);
+    case.report(1, "x", &known, "record 1, 1: received, pass over a");
+    case.check(Event::Passed(Outcome::default()), "");
+    case.state.reading.wake();
+    case.at(29).check(Event::Tick, "fetch");
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "");
+    assert_eq!(case.state.next_tick(), at(30));
+    case.at(30).check(Event::Tick, "pass over a");
+    case.check(Event::Passed(Outcome::default()), "");
+    case.at(31).check(Event::Tick, "");
+    case.at(50).heartbeat(2, "x", &known, "record 1, 2: received, pass over a");
+    assert_eq!(case.told(), "node.joined node.stale node.back");
+}
+
+#[test]
+fn a_node_that_the_daemon_could_not_hear_while_away_is_given_its_time() {
+    let (known, heard_at) = (status("n", "x", None), at(-1000));
+    let nodes = BTreeMap::from([(node("n"), ReportedNode { status: known.clone(), heard_at })]);
+    let snapshot = Snapshot { reported: Reported { nodes }, deployed: Some(rev('a')), ..Snapshot::default() };
+    let mut case = Case::over(snapshot, "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
+    case.check(Event::Passed(Outcome::default()), "");
+    case.at(10).heartbeat(1, "x", &known, "record 1, 1: received, pass over a");
+    assert_eq!(case.told(), "", "neither stale nor back; the pass shows that it is heard");
+}
+
+#[test]
+fn an_ack_is_told_once() {
+    let first = plan("n", 1, None);
+    let plans = BTreeMap::from([(node("n"), first.clone())]);
+    let mut case = Case::over(Snapshot { plans, ..Snapshot::default() }, "fetch");
+    case.report(1, "x", &status("n", "x", None), "record 1, 1: received");
+    case.report(2, "x", &status("n", "x", Some(&first)), "record 1, 2: received");
+    case.report(3, "x", &status("n", "x", Some(&first)), "record 1, 3: received");
+    assert_eq!(case.told(), "node.joined plan.acked");
+}
+
+#[test]
+fn reports_that_arrive_during_a_write_are_written_together() {
+    let (mut state, _) = State::new(policy(), Snapshot::default(), at(0));
+    let mut report = |ticket, name| {
+        let report = Report::Status(status(name, "x", None));
+        let request = Request::Report { node: node(name), hello: hello("x"), report };
+        step(&mut state, Event::Asked(ticket, request), at(0)).len()
+    };
+    assert_eq!(report(1, "n"), 1, "written at once");
+    assert_eq!((report(2, "o"), report(3, "p")), (0, 0), "one write at a time");
+    let effects = step(&mut state, Event::Recorded(Ok(Vec::new())), at(0));
+    assert!(
+        matches!(&effects[..], [Effect::Answer(1, _), Effect::Record { reports, .. }] if reports.len() == 2)
+    );
+    let effects = step(&mut state, Event::Recorded(Err("disk full".to_owned())), at(0));
+    assert!(matches!(
+        &effects[..],
+        [Effect::Answer(2, Answer::NotStored), Effect::Answer(3, Answer::NotStored)]
+    ));
+    assert_eq!(state.reported.nodes.len(), 1, "what is not durable is not known");
+    let effects = step(&mut state, Event::Tick, at(10));
+    let kept =
+        effects.iter().any(|effect| matches!(effect, Effect::Record { events, .. } if events.len() == 2));
+    assert!(kept, "events are tried again: {effects:?}");
+}

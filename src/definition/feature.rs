@@ -1,0 +1,70 @@
+//! `features/*.yaml`: the capabilities of the platform, each with a state.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::name::FeatureName;
+
+/// A feature: a capability of the platform that services use, and what it adds to them.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "gitops feature")]
+pub struct Feature {
+    /// The id by which services and controls name it, such as `log.audit`.
+    #[schemars(with = "String")]
+    pub feature: FeatureName,
+    /// What people call it.
+    pub name: Option<String>,
+    /// How far it is. What each state does is fixed: see [`FeatureState`].
+    pub state: FeatureState,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// The version or date since when it has been there.
+    pub since: Option<String>,
+    /// The version or date for which a planned one is meant.
+    pub target_version: Option<String>,
+    /// The feature to use instead of a deprecated or removed one.
+    #[schemars(with = "Option<String>")]
+    pub replaced_by: Option<FeatureName>,
+    /// The date after which a deprecated one goes.
+    pub remove_after: Option<String>,
+    /// A Compose file, relative to the folder `features/`, that is merged over the Compose model of every service that
+    /// uses the feature. Its service `"*"` stands for each service of that model.
+    pub overlay: Option<Arc<str>>,
+}
+
+/// The five states of a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FeatureState {
+    /// There, and nothing is said about it.
+    Implemented,
+    /// There, and may change: a service that uses it gets a warning.
+    Experimental,
+    /// Not there yet: a service that uses it gets a warning.
+    Planned,
+    /// Goes away: a service that uses it gets a warning that names the replacement and the date.
+    Deprecated,
+    /// Gone: a service that uses it is an error.
+    Removed,
+}
+
+impl FeatureState {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Implemented => "implemented",
+            Self::Experimental => "experimental",
+            Self::Planned => "planned",
+            Self::Deprecated => "deprecated",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether a service that uses the feature really gets it.
+    pub fn is_available(self) -> bool {
+        matches!(self, Self::Implemented | Self::Experimental | Self::Deprecated)
+    }
+}

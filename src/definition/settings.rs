@@ -1,0 +1,64 @@
+//! `gitops.toml`: what holds for the whole repository.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::service::Health;
+use super::toml_text;
+use crate::diagnostic::Diagnostic;
+use crate::name::{ControlName, FeatureName};
+use crate::plan::{OnFileChange, RunState};
+use crate::yaml::Scalar;
+
+/// The settings of a definitions repository.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "gitops settings")]
+pub struct Settings {
+    /// The version of the repository format. This program knows 1.
+    pub format: u32,
+    /// What this estate is called.
+    pub name: String,
+    /// Values for fields that a service does not give.
+    #[serde(default)]
+    pub defaults: Defaults,
+}
+
+impl Settings {
+    /// The repository format that this program knows.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads `gitops.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in it.
+    pub fn parse(path: &Arc<str>, content: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        toml_text::decode(path, content)
+    }
+}
+
+/// Fields of a service, for every service that does not give them.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Defaults {
+    /// `running` or `stopped`.
+    pub state: Option<RunState>,
+    /// Values for `${NAME}` in Compose files. Those of a node and of a service go before them, name by name.
+    pub variables: BTreeMap<Arc<str>, Scalar>,
+    /// The features that a service uses.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub features: Option<Vec<FeatureName>>,
+    /// The controls that a service must meet.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub controls: Option<Vec<ControlName>>,
+    /// When an instance counts as healthy.
+    pub health: Option<Health>,
+    /// What happens to a container when nothing but a file that it mounts changes.
+    pub on_file_change: Option<OnFileChange>,
+    /// The Compose profiles that are active.
+    pub profiles: Option<Vec<Arc<str>>>,
+}

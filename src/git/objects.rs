@@ -1,0 +1,91 @@
+//! An object database: how it is opened, and what is asked of commits.
+//!
+//! The mirror and the repository around a folder answer the same questions, so they are functions of an open
+//! repository here.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::GitError;
+use crate::name::Revision;
+
+/// A delta base is decoded once instead of once per object built on it: reading 10,000 similar YAML files took 179 ms
+/// with Git's default and 51 ms with this. The memory is only held while a tree is read.
+pub(super) const DELTA_CACHE: &str = "core.deltaBaseCacheLimit=96m";
+
+/// Who made a commit, and what for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitInfo {
+    /// The author's name.
+    pub author: String,
+    /// The author's address.
+    pub email: String,
+    /// The first line of the message.
+    pub subject: String,
+    /// When it was committed.
+    pub time: Timestamp,
+}
+
+/// Opens exactly the repository at `path`, seeing neither the environment nor the configuration of the account.
+pub(super) fn open_isolated(path: &Path) -> gix::Result<gix::ThreadSafeRepository> {
+    isolated().open_path_as_is(true).open(path)
+}
+
+/// Options that see nothing but the repository itself.
+pub(super) fn isolated() -> gix::open::Options {
+    gix::open::Options::isolated()
+        // Each fetch adds a pack, and a database that is open has a fixed number of places for them.
+        .object_store_slots(gix::odb::store::init::Slots::Given(4096))
+        .config_overrides([DELTA_CACHE])
+}
+
+/// The object id of a revision.
+pub(super) fn object_id(revision: &Revision) -> gix::ObjectId {
+    gix::ObjectId::from_hex(revision.as_str().as_bytes()).expect("a revision is 40 or 64 hexadecimal digits")
+}
+
+/// The revision of a commit's id.
+pub(super) fn revision(id: impl AsRef<gix::oid>) -> Revision {
+    id.as_ref().to_hex().to_string().parse().expect("an object id is 40 or 64 lower-case hexadecimal digits")
+}
+
+/// Whether `ancestor` is `descendant` or in its history. A commit that is not in the database is in no history,
+/// since a history is always fetched whole.
+pub(super) fn is_ancestor(
+    repo: &gix::Repository,
+    ancestor: &Revision,
+    descendant: &Revision,
+) -> gix::Result<bool> {
+    let (one, two) = (object_id(ancestor), object_id(descendant));
+    if one == two || !repo.has_object(one) {
+        return Ok(one == two);
+    }
+    Ok(repo.merge_base(one, two)?.is_some_and(|base| base == one))
+}
+
+/// What a commit says of itself.
+pub(super) fn commit_info(repo: &gix::Repository, revision: &Revision) -> Result<CommitInfo, GitError> {
+    let id = object_id(revision);
+    if !repo.has_object(id) {
+        return Err(GitError::NoSuchCommit(revision.clone()));
+    }
+    let info = || -> gix::Result<CommitInfo> {
+        let commit = repo.find_commit(id)?;
+        let author = commit.author()?;
+        let time = commit.time()?;
+        Ok(CommitInfo {
+            author: printable(author.name),
+            email: printable(author.email),
+            subject: printable(&commit.message()?.summary()),
+            // A commit may claim any time, also one that no calendar has.
+            time: Timestamp::from_second(time.seconds).unwrap_or(Timestamp::UNIX_EPOCH),
+        })
+    };
+    info().map_err(|source| GitError::Read { revision: revision.clone(), source: Box::new(source) })
+}
+
+/// Text that anyone may have written, fit for a terminal and a log line: at most 500 characters, none of control.
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).trim().chars().filter(|char| !char.is_control()).take(500).collect()
+}

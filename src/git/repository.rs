@@ -1,0 +1,130 @@
+//! The repository around a folder, as the command line sees it: the user's own, with its branches and work tree.
+
+use std::path::{Path, PathBuf};
+
+use gix::sec::trust::DefaultForLevel as _;
+use gix::sec::{Trust, trust};
+
+use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
+use crate::name::Revision;
+use crate::tree::Tree;
+
+/// A repository that is only read.
+pub struct Repository {
+    repo: gix::ThreadSafeRepository,
+}
+
+impl Repository {
+    /// Finds the repository that holds `folder`, looking upwards as Git does.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or where it belongs to another account and Git's `safe.directory` does not name it.
+    pub fn discover(folder: &Path) -> Result<Self, GitError> {
+        let options = |level| {
+            let options =
+                gix::open::Options::default_for_level(level).config_overrides([objects::DELTA_CACHE]);
+            options.bail_if_untrusted(true)
+        };
+        let trust = trust::Mapping { full: options(Trust::Full), reduced: options(Trust::Reduced) };
+        let repo = gix::ThreadSafeRepository::discover_opts(folder, Default::default(), trust)
+            .map_err(|error| discovery_failure(folder, error))?;
+        Ok(Self { repo })
+    }
+
+    /// The root of the work tree; `None` for a bare repository.
+    pub fn work_tree(&self) -> Option<&Path> {
+        self.repo.work_tree.as_deref()
+    }
+
+    /// The commit that `spec` names: a branch, a tag, a commit id, `HEAD~3` and all else that `git rev-parse` takes.
+    ///
+    /// # Errors
+    ///
+    /// Where it names no commit, or more than one.
+    pub fn resolve(&self, spec: &str) -> Result<Revision, GitError> {
+        let repo = self.repo.to_thread_local();
+        let commit = || -> gix::Result<Revision> {
+            let commit = repo.rev_parse_single(spec)?.object()?.peel_to_commit()?;
+            Ok(objects::revision(commit.id))
+        };
+        // An option is never a revision, and a line break never part of one.
+        let sane = !spec.is_empty() && !spec.starts_with('-') && !spec.chars().any(char::is_control);
+        sane.then(commit).and_then(gix::Result::ok).ok_or_else(|| GitError::NoSuchRevision {
+            spec: spec.chars().filter(|char| !char.is_control()).take(100).collect(),
+            shallow: repo.is_shallow().unwrap_or(false),
+        })
+    }
+
+    /// The newest commit that is in the history of both; `None` where they share none.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them is not in this repository or its history cannot be read.
+    pub fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, GitError> {
+        let repo = self.repo.to_thread_local();
+        for revision in [one, two] {
+            if !repo.has_object(objects::object_id(revision)) {
+                return Err(GitError::NoSuchCommit(revision.clone()));
+            }
+        }
+        let base = repo.merge_base(objects::object_id(one), objects::object_id(two));
+        base.map(|base| base.map(objects::revision)).map_err(|source| read_failure(two, source))
+    }
+
+    /// Whether `ancestor` is `descendant` or in its history.
+    ///
+    /// # Errors
+    ///
+    /// Where the history of `descendant` cannot be read.
+    pub fn is_ancestor(&self, ancestor: &Revision, descendant: &Revision) -> Result<bool, GitError> {
+        objects::is_ancestor(&self.repo.to_thread_local(), ancestor, descendant)
+            .map_err(|source| read_failure(descendant, source))
+    }
+
+    /// What a commit says of itself.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not in this repository or cannot be read.
+    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
+        objects::commit_info(&self.repo.to_thread_local(), revision)
+    }
+
+    /// The definitions at `revision`. Two trees read with one `cache` share what is the same in them.
+    ///
+    /// # Errors
+    ///
+    /// Where the revision or the folder of `scope` does not exist or cannot be read.
+    pub fn tree(&self, revision: &Revision, scope: &Scope, cache: &mut TreeCache) -> Result<Tree, GitError> {
+        read::tree(&self.repo.to_thread_local(), revision, scope, cache)
+    }
+
+    /// The definitions as they are on disk now, committed or not.
+    ///
+    /// # Errors
+    ///
+    /// Where the repository is bare, or a file cannot be read.
+    pub fn work_tree_definitions(&self, scope: &Scope) -> Result<Tree, GitError> {
+        let root = self.work_tree().ok_or_else(|| GitError::Bare { path: self.repo.path().to_owned() })?;
+        worktree::tree(&root.join(scope.segments().collect::<PathBuf>()), scope.limits)
+    }
+}
+
+fn read_failure(revision: &Revision, source: gix::Error) -> GitError {
+    GitError::Read { revision: revision.clone(), source: Box::new(source) }
+}
+
+fn discovery_failure(folder: &Path, error: gix::Error) -> GitError {
+    let path: PathBuf = folder.to_owned();
+    if error.is_permission_denied() {
+        GitError::Unsafe { path: path.display().to_string() }
+    } else if error.is_not_found() {
+        GitError::NotInRepository { path }
+    } else {
+        GitError::Open { path, source: Box::new(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

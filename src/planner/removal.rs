@@ -1,0 +1,79 @@
+//! What goes: an instance that the last plan ensured and that nothing asks for any longer.
+//!
+//! **Invariant:** nothing is removed because something is missing from an answer. A removal comes from the node's
+//! own last plan compared with checked definitions, is written down as a step with its reason, and stays in the
+//! plan until the agent has reported it done.
+
+use std::sync::Arc;
+
+use super::{Situation, is_removed};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::{Ensure, NodePlan, Reason, Remove, Step};
+
+/// The `Remove` steps of a node, dependants before what they depended on.
+pub(super) fn steps(
+    situation: &Situation<'_>,
+    node: &NodeName,
+    previous: Option<&NodePlan>,
+    ensured: &[Step],
+) -> Vec<Step> {
+    let Some(previous) = previous else { return Vec::new() };
+    let is_kept = |service: &ServiceName| ensured.iter().any(|step| step.service() == service);
+    let gone = previous.steps.iter().filter(|step| !is_kept(step.service()));
+    let going: Vec<&Step> =
+        gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
+    // The last plan is in dependency order, so its reverse has dependants first.
+    let removal = |step: &&Step| of(step, reasons(situation, node, step), dependants(step, &previous.steps));
+    going.iter().rev().map(removal).collect()
+}
+
+/// The removal of what `step` is about. A removal that stands is kept as it is, with its first reason.
+pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> Step {
+    match step {
+        Step::Remove(_) => step.clone(),
+        Step::Ensure(ensure) => Step::Remove(Remove {
+            service: ensure.service.clone(),
+            project: ensure.project.clone(),
+            volumes_kept: named_volumes(ensure),
+            after,
+            because,
+        }),
+    }
+}
+
+/// The services on the node that came after this one: they change or go first.
+fn dependants(step: &Step, steps: &[Step]) -> Vec<ServiceName> {
+    let ensures = steps.iter().filter_map(Step::as_ensure);
+    ensures.filter(|other| other.after.contains(step.service())).map(|other| other.service.clone()).collect()
+}
+
+fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reason> {
+    let service = step.service();
+    let reason = match situation.desired.services.get(service) {
+        Some(wanted) => Reason {
+            field: "place.nodes".into(),
+            old: Some(node.as_str().into()),
+            new: None,
+            source: Some(wanted.entry.path().clone()),
+        },
+        None => Reason {
+            field: "service".into(),
+            old: Some(service.as_str().into()),
+            new: None,
+            source: Some(format!("services/{service}/service.yaml").into()),
+        },
+    };
+    vec![reason]
+}
+
+/// The volumes that Compose made for this project and will not remove. External ones were never its own.
+fn named_volumes(ensure: &Ensure) -> Vec<Arc<str>> {
+    let model = ensure.model.value();
+    let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
+    let own = volumes.into_iter().flatten().filter(|(_, volume)| volume.get("external").is_none());
+    own.map(|(key, volume)| match volume.get("name").and_then(|name| name.as_str()) {
+        Some(name) => name.into(),
+        None => format!("{}_{key}", ensure.project).into(),
+    })
+    .collect()
+}

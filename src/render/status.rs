@@ -1,0 +1,178 @@
+//! How source, nodes and instances stand, as text.
+
+use anstyle::Style;
+use jiff::Timestamp;
+
+use super::diagnostics::{self, Form};
+use super::table::{Cell, table};
+use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
+use crate::fleet::{
+    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus,
+};
+
+/// The whole picture.
+pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
+    let mut text = source(&fleet.source, now);
+    if !fleet.diagnostics.is_empty() {
+        text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
+    }
+    text.push_str(&format!("\n{}", nodes(&fleet.nodes, now)));
+    let rows: Vec<_> = fleet.nodes.iter().flat_map(instance_rows).collect();
+    if !rows.is_empty() {
+        text.push_str(&format!("\n{}", table(["SERVICE", "NODE", "STATE", "RUNNING", ""], rows)));
+    }
+    text.push_str(&details(&fleet.nodes));
+    text
+}
+
+fn source(source: &SourceStatus, now: Timestamp) -> String {
+    let (word, style) = match source.state {
+        SourceState::Ok => ("ok", GOOD),
+        SourceState::Stale => ("stale", WARN),
+        SourceState::Held => ("held", WARN),
+        SourceState::Invalid => ("invalid", BAD),
+    };
+    let checked =
+        source.checked_at.map_or("never reached".to_owned(), |at| format!("checked {} ago", since(at, now)));
+    let deployed = source
+        .deployed
+        .as_ref()
+        .map_or("nothing deployed".to_owned(), |revision| format!("deployed {}", revision.short()));
+    let newest = source.newest.as_ref().filter(|newest| Some(*newest) != source.deployed.as_ref());
+    let newest = newest.map_or(String::new(), |revision| format!(", newest {}", revision.short()));
+    let mut text = format!(
+        "source {}  {} ({})  {deployed}{newest}, {checked}\n",
+        painted(style, word),
+        inert(&source.url),
+        inert(&source.branch)
+    );
+    if let Some(message) = &source.message {
+        text.push_str(&format!("  {}\n", painted(style, &inert(message))));
+    }
+    text
+}
+
+fn since(at: Timestamp, now: Timestamp) -> String {
+    span(now.duration_since(at))
+}
+
+/// The nodes as a table.
+pub fn nodes(nodes: &[NodeView], now: Timestamp) -> String {
+    if nodes.is_empty() {
+        return "no nodes are defined\n".into();
+    }
+    let row = |node: &NodeView| {
+        let (word, style) = node_word(node.state);
+        let generation = |plan: &Option<crate::status::PlanId>| {
+            plan.map_or("-".to_owned(), |plan| plan.generation.to_string())
+        };
+        let heard = node.heard_at.map_or("never".to_owned(), |at| format!("{} ago", since(at, now)));
+        let done = node.instances.iter().filter(|instance| is_done(instance)).count();
+        [
+            node.node.as_str().into(),
+            Cell(word.into(), style),
+            generation(&node.plan).into(),
+            generation(&node.accepted).into(),
+            heard.into(),
+            format!("{done} of {} as planned", count(node.instances.len(), "instance")).into(),
+        ]
+    };
+    table(["NODE", "STATE", "PLAN", "ACCEPTED", "HEARD", "INSTANCES"], nodes.iter().map(row).collect())
+}
+
+/// What the agents say of their machines, as a table.
+pub fn hosts(nodes: &[NodeView]) -> String {
+    let row = |node: &NodeView| {
+        let host = node.host.as_ref()?;
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { inert(text) };
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        Some([
+            node.node.as_str().into(),
+            or_dash(&host.name).into(),
+            or_dash(node.agent.as_deref().unwrap_or_default()).into(),
+            or_dash(&host.docker).into(),
+            or_dash(&host.compose).into(),
+            host.cpus.to_string().into(),
+            gib(host.memory_bytes).into(),
+            format!("{} ({} GiB free)", gib(host.disk_bytes), host.disk_free_gib).into(),
+        ])
+    };
+    let rows: Vec<[Cell; 8]> = nodes.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows))
+}
+
+fn is_done(instance: &InstanceView) -> bool {
+    matches!(instance.state, InstanceState::Healthy | InstanceState::Stopped)
+}
+
+fn node_word(state: NodeState) -> (&'static str, Style) {
+    match state {
+        NodeState::Ok => ("ok", GOOD),
+        NodeState::Pending => ("pending", WARN),
+        NodeState::Failing => ("failing", BAD),
+        NodeState::Stale => ("stale", WARN),
+        NodeState::Never => ("never seen", WARN),
+        NodeState::Undefined => ("undefined", DIM),
+    }
+}
+
+fn instance_word(state: InstanceState) -> (&'static str, Style) {
+    match state {
+        InstanceState::Healthy => ("healthy", GOOD),
+        InstanceState::Stopped => ("stopped", DIM),
+        InstanceState::Waiting => ("waiting", WARN),
+        InstanceState::Pending => ("pending", WARN),
+        InstanceState::Applying => ("applying", WARN),
+        InstanceState::Failed => ("failed", BAD),
+        InstanceState::Removing => ("removing", WARN),
+        InstanceState::Unknown => ("unknown", WARN),
+        InstanceState::Orphan => ("orphan", DIM),
+    }
+}
+
+fn instance_rows(node: &NodeView) -> Vec<[Cell; 5]> {
+    let row = |instance: &InstanceView| {
+        let (word, style) = instance_word(instance.state);
+        let message = instance.message.as_deref().unwrap_or_default();
+        let first = inert(message.lines().next().unwrap_or_default());
+        [
+            instance.service.as_str().into(),
+            node.node.as_str().into(),
+            Cell(word.into(), style),
+            format!("{}/{}", instance.running, instance.wanted).into(),
+            first.into(),
+        ]
+    };
+    node.instances.iter().map(row).collect()
+}
+
+/// What does not fit into a row: the rest of long messages, refused plans, hosts that cannot work.
+fn details(nodes: &[NodeView]) -> String {
+    let mut text = String::new();
+    for node in nodes {
+        if let Some(refusal) = &node.refused {
+            let words = format!(
+                "{} refused plan {}: {}",
+                node.node,
+                refusal.plan.generation,
+                inert(&refusal.message)
+            );
+            text.push_str(&format!("\n{}\n", painted(BAD, &words)));
+        }
+        if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
+            text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
+        }
+        for instance in &node.instances {
+            let message = instance.message.as_deref().unwrap_or_default();
+            let rest: Vec<String> =
+                message.lines().skip(1).map(|line| format!("  {}\n", inert(line))).collect();
+            if !rest.is_empty() {
+                text.push_str(&format!("\n{} on {}\n{}", instance.service, node.node, rest.concat()));
+            }
+        }
+    }
+    text
+}

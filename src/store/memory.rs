@@ -1,0 +1,188 @@
+//! The store without a disk: for tests and for the simulator, where a thousand restarts must cost nothing.
+//!
+//! It keeps every promise of [`Store`] but to outlive the process; share it behind an `Arc` to restart a daemon over
+//! it. It runs through the same conformance cases as the real one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{
+    Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
+    StoredToken, chain,
+};
+use crate::name::{Digest, NodeName, Revision};
+use crate::plan::NodePlan;
+use crate::status::{PlanId, Reported, ReportedNode};
+
+/// Facts in memory. A new one is empty.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Facts>);
+
+#[derive(Debug, Default)]
+struct Facts {
+    /// Oldest first, by node.
+    plans: BTreeMap<NodeName, Vec<Kept>>,
+    blobs: BTreeMap<Digest, Arc<[u8]>>,
+    reported: Reported,
+    deployed: Option<Revision>,
+    events: BTreeMap<u64, NewEvent>,
+    last_event: u64,
+    tokens: BTreeMap<Digest, StoredToken>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    plan: Arc<NodePlan>,
+    published_at: Option<Timestamp>,
+}
+
+impl MemoryStore {
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Nothing below can panic between two writes that belong together.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Facts {
+    fn newest(&self, node: &NodeName) -> Option<&Arc<NodePlan>> {
+        Some(&self.plans.get(node)?.last()?.plan)
+    }
+
+    fn heads(&self) -> BTreeMap<NodeName, PlanId> {
+        let newest = |node| self.newest(node).map(|plan| PlanId::of(plan));
+        self.plans.keys().filter_map(|node| Some((node.clone(), newest(node)?))).collect()
+    }
+
+    fn has_content(&self, publication: &Publication) -> bool {
+        let named = publication.plans.iter().flat_map(|plan| chain::blobs_named(plan));
+        let has = |digest| publication.blobs.contains_key(&digest) || self.blobs.contains_key(&digest);
+        named.into_iter().all(has)
+    }
+
+    fn append(&mut self, events: Vec<NewEvent>) -> Vec<Event> {
+        let first = self.last_event + 1;
+        let numbered: Vec<Event> = (first..).zip(events).map(|(id, event)| Event { id, event }).collect();
+        self.last_event += numbered.len() as u64;
+        self.events.extend(numbered.iter().map(|Event { id, event }| (*id, event.clone())));
+        numbered
+    }
+
+    fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
+        if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
+            return Ok(Published::Conflict(node));
+        }
+        if !self.has_content(&publication) {
+            return Err(chain::content_missing());
+        }
+        let published_at = publication.at();
+        for plan in publication.plans {
+            self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, published_at });
+        }
+        self.blobs.extend(publication.blobs);
+        self.deployed = publication.deployed.or(self.deployed.take());
+        Ok(Published::Done(self.append(publication.events)))
+    }
+
+    fn record(&mut self, StatusReport { node, status, heard_at }: StatusReport) {
+        match (self.reported.nodes.get_mut(&node), status) {
+            (Some(stored), _) if stored.heard_at > heard_at => {}
+            (Some(stored), None) => stored.heard_at = heard_at,
+            (_, Some(status)) => {
+                self.reported.nodes.insert(node, ReportedNode { status, heard_at });
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn prune(&mut self, keep: Retention, now: Timestamp) {
+        let cutoff = keep.cutoff(now);
+        for plans in self.plans.values_mut() {
+            let count = plans.len();
+            let mut rank = (1..=count).rev();
+            plans.retain(|kept| {
+                let rank = rank.next().unwrap_or(1);
+                let old = kept.published_at.is_some_and(|at| at < cutoff);
+                rank == 1 || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
+            });
+        }
+        let last = self.last_event;
+        self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
+        let kept = self.plans.values().flatten();
+        let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
+        self.blobs.retain(|digest, _| named.contains(digest));
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self) -> Result<Snapshot, StoreError> {
+        let facts = self.facts();
+        let newest = facts.plans.keys().filter_map(|node| Some((node.clone(), facts.newest(node)?.clone())));
+        Ok(Snapshot {
+            plans: newest.collect(),
+            reported: facts.reported.clone(),
+            deployed: facts.deployed.clone(),
+            last_event: facts.last_event,
+        })
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Published, StoreError> {
+        self.facts().publish(publication)
+    }
+
+    async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError> {
+        let mut facts = self.facts();
+        reports.into_iter().for_each(|report| facts.record(report));
+        Ok(())
+    }
+
+    async fn append_events(&self, events: Vec<NewEvent>) -> Result<Vec<Event>, StoreError> {
+        Ok(self.facts().append(events))
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let facts = self.facts();
+        let later = facts.events.iter().skip_while(|(id, _)| **id <= after);
+        Ok(later.take(limit as usize).map(|(&id, event)| Event { id, event: event.clone() }).collect())
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {
+        Ok(self.facts().blobs.get(&digest).cloned())
+    }
+
+    async fn plan(
+        &self,
+        node: &NodeName,
+        digest: Option<Digest>,
+    ) -> Result<Option<Arc<NodePlan>>, StoreError> {
+        let facts = self.facts();
+        let Some(digest) = digest else { return Ok(facts.newest(node).cloned()) };
+        let mut plans = facts.plans.get(node).into_iter().flatten();
+        Ok(plans.find(|kept| kept.plan.digest == digest).map(|kept| kept.plan.clone()))
+    }
+
+    async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError> {
+        Ok(self.facts().tokens.values().cloned().collect())
+    }
+
+    async fn add_token(&self, token: StoredToken) -> Result<(), StoreError> {
+        self.facts().tokens.insert(token.digest, token);
+        Ok(())
+    }
+
+    async fn revoke_tokens(&self, identity: &Identity) -> Result<u64, StoreError> {
+        let mut facts = self.facts();
+        let tokens = &mut facts.tokens;
+        let before = tokens.len();
+        tokens.retain(|_, token| token.identity != *identity);
+        Ok((before - tokens.len()) as u64)
+    }
+
+    async fn prune(&self, keep: Retention, now: Timestamp) -> Result<(), StoreError> {
+        self.facts().prune(keep, now);
+        Ok(())
+    }
+}

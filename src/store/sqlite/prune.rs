@@ -1,0 +1,99 @@
+//! Forgetting: what is beyond the retention is looked for beside the writer and deleted by it, a few rows at a time.
+//!
+//! That what was found may still go when its turn comes is sure: a plan that was superseded and an event that is old
+//! stay so, and content is looked at once more.
+
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::error::Doing as _;
+use super::prepare::nanoseconds;
+use super::{Retention, StoreError};
+
+/// What grows without end if nobody prunes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum History {
+    /// Superseded plans.
+    Plans,
+    /// Content that no plan names.
+    Blobs,
+    /// Events.
+    Events,
+}
+
+impl History {
+    /// In this order: content is free when the last plan that names it is gone.
+    pub(super) const ALL: [Self; 3] = [Self::Plans, Self::Blobs, Self::Events];
+
+    /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
+    fn victims(self) -> &'static str {
+        match self {
+            Self::Plans => {
+                "SELECT id FROM (SELECT id, published_at,
+                                        row_number() OVER (PARTITION BY node ORDER BY generation DESC) AS rank
+                                 FROM plans)
+                 WHERE rank > 1 AND (rank > ?1 OR published_at < ?2)"
+            }
+            Self::Blobs => {
+                "SELECT rowid FROM blobs
+                 WHERE NOT EXISTS (SELECT 1 FROM plan_blobs WHERE blob = digest) AND ?1 = ?1 AND ?2 = ?2"
+            }
+            Self::Events => {
+                "SELECT id FROM events
+                 WHERE id <= (SELECT seq FROM sqlite_sequence WHERE name = 'events') - ?1 OR at < ?2"
+            }
+        }
+    }
+
+    /// Deletes the rows of which ?1 is the array of ids.
+    fn deletion(self) -> &'static str {
+        match self {
+            Self::Plans => "DELETE FROM plans WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Blobs => {
+                "DELETE FROM blobs WHERE rowid IN (SELECT value FROM json_each(?1))
+                 AND NOT EXISTS (SELECT 1 FROM plan_blobs WHERE blob = digest)"
+            }
+            Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
+        }
+    }
+
+    /// How many rows one transaction deletes: some five milliseconds in which no other write gets its turn. A plan of
+    /// usual size is six pages and ten names of content; an event is a small part of one.
+    pub(super) fn chunk(self) -> usize {
+        match self {
+            Self::Plans | Self::Blobs => 50,
+            Self::Events => 2000,
+        }
+    }
+
+    fn kept(self, keep: Retention) -> i64 {
+        match self {
+            Self::Plans => keep.plans_per_node.into(),
+            Self::Blobs => 0,
+            Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// The rows that may go.
+pub(super) async fn victims(
+    readers: &SqlitePool,
+    history: History,
+    keep: Retention,
+    now: Timestamp,
+) -> Result<Vec<i64>, StoreError> {
+    let query =
+        sqlx::query_scalar(history.victims()).bind(history.kept(keep)).bind(nanoseconds(keep.cutoff(now)));
+    query.fetch_all(readers).await.doing("looking for old history")
+}
+
+/// Deletes them.
+pub(super) async fn delete(
+    connection: &mut SqliteConnection,
+    history: History,
+    victims: &[i64],
+) -> Result<(), StoreError> {
+    let victims = serde_json::to_string(victims).expect("numbers are JSON");
+    sqlx::query(history.deletion()).bind(victims).execute(connection).await.doing("deleting old history")?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What is not done, and who is told so.
+
+use gitops::name::{Digest, Generation};
+use gitops::plan::{NodePlan, Remove, Step};
+use gitops::status::PlanId;
+
+use super::docker::ids;
+use super::fake::FakeDaemon;
+use super::program::Program;
+use super::support::said;
+use super::world::{Side, World, compose};
+
+use Side::{Left, Right};
+
+#[test]
+fn an_invalid_commit_changes_nothing_and_all_its_mistakes_are_shown() {
+    let Some(mut world) = World::new("bad") else { return };
+    world.service("web", &[Left, Right], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("a good one");
+    let before = [Left, Right].map(|side| (world.containers(side), world.node_status(side)["plan"].clone()));
+
+    world.service("web", &[Left], &compose(&[("app", "environment: {LEVEL: \"${LEVEL}\"}")]));
+    world.service("job", &[Right], &compose(&[("app", "build: .")]));
+    world.define("nodes/third.yaml", "node: third\nlabel: {}\n");
+    let bad = world.push("three mistakes");
+    let synced = world.gitops(&["sync", "--wait"]);
+    assert_eq!(synced.status.code(), Some(1), "{}", said(&synced));
+
+    let status = world.status();
+    assert_eq!((&status["source"]["state"], &status["source"]["newest"]), (&"invalid".into(), &bad.into()));
+    let shown = said(&world.gitops(&["status"]));
+    for place in ["nodes/third.yaml:2", "services/bad-job/compose.yaml:6", "services/bad-web/compose.yaml:6"]
+    {
+        assert!(shown.contains(place), "{place} is not in\n{shown}");
+    }
+    let after = [Left, Right].map(|side| (world.containers(side), world.node_status(side)["plan"].clone()));
+    assert_eq!(before, after);
+
+    world.sandbox.git("work", &["revert", "--no-edit", "HEAD"]);
+    world.deploy("mended");
+}
+
+#[test]
+fn a_rewind_waits_until_it_is_accepted() {
+    let Some(mut world) = World::new("rewind") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.deploy("two");
+    let before = world.containers(Left);
+
+    world.sandbox.git("work", &["reset", "--quiet", "--hard", "HEAD~1"]);
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: other}")]));
+    world.commit("another two");
+    world.sandbox.git("work", &["push", "--quiet", "--force", "origin", "HEAD:main"]);
+    let synced = world.gitops(&["sync"]);
+    assert_eq!(synced.status.code(), Some(1), "{}", said(&synced));
+    assert!(said(&synced).contains("--accept-rewind"), "{}", said(&synced));
+    assert_eq!(world.status()["source"]["state"], "held");
+    assert_eq!(world.containers(Left), before);
+
+    let accepted = world.gitops(&["sync", "--accept-rewind", "--wait", "--timeout", "120s"]);
+    assert!(accepted.status.success(), "{}", said(&accepted));
+    let after = world.containers(Left);
+    assert_ne!(ids(&after), ids(&before));
+    assert!(after["rewind-web/app"][0].environment.contains(&"STEP=other".to_owned()), "{after:?}");
+    assert_eq!(world.status()["source"]["state"], "ok");
+}
+
+#[test]
+fn a_second_agent_for_a_node_is_refused_while_the_first_works_on() {
+    let Some(mut world) = World::new("twin") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let command = world.agent_command(Left, "second", &world.url());
+    let second = Program::start(command, &world.sandbox.path("second.log"));
+    world.wait("the second agent is refused", |_| second.said().contains("second-agent"));
+
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.deploy("two");
+    assert_eq!(ids(&world.containers(Left)).len(), 1);
+    assert!(!world.agent(Left).said().contains("second-agent"), "the first was refused");
+    assert!(!world.sandbox.path("state/second/ledger.json").exists(), "the second accepted a plan");
+}
+
+/// A plan without work: it names one service that is not there and must not be.
+fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
+    let service: gitops::name::ServiceName = service.parse().expect("a name");
+    let step = Remove {
+        project: service.as_str().into(),
+        service,
+        volumes_kept: Vec::new(),
+        after: Vec::new(),
+        because: Vec::new(),
+    };
+    let revision = "0123456789012345678901234567890123456789".parse().expect("a revision");
+    let node = world.node(Left).parse().expect("a name");
+    NodePlan::new(
+        node,
+        Generation(generation),
+        Some(Digest::of("parent")),
+        revision,
+        vec![Step::Remove(step)],
+    )
+}
+
+#[test]
+fn an_older_or_a_changed_plan_is_refused_by_name() {
+    let Some(mut world) = World::new("ledger") else { return };
+    let daemon = FakeDaemon::start();
+    world.sandbox.write("ledger-left.token", "secret");
+    let command = world.agent_command(Left, "ledger-left", &format!("http://127.0.0.1:{}", daemon.port));
+    let agent = Program::start(command, &world.sandbox.path("ledger-left.log"));
+
+    let newest = plan(&world, 7, "one");
+    daemon.offer(&newest);
+    let holds = |status: &gitops::status::NodeStatus| status.accepted == Some(PlanId::of(&newest));
+    world.wait("the plan is accepted", |_| daemon.status().is_some_and(|status| holds(&status)));
+
+    let mut forged = plan(&world, 9, "two");
+    forged.digest = Digest::of("something else");
+    for (rule, offered) in [
+        ("older-generation", plan(&world, 6, "one")),
+        ("changed-plan", plan(&world, 7, "two")),
+        ("bad-digest", forged),
+    ] {
+        daemon.offer(&offered);
+        world.wait(rule, |_| {
+            let status = daemon.status().expect("it was reported before");
+            status.refused.as_ref().is_some_and(|refused| &*refused.rule == rule) && holds(&status)
+        });
+    }
+
+    let next = plan(&world, 8, "two");
+    daemon.offer(&next);
+    world.wait("the next plan is accepted", |_| {
+        let status = daemon.status().expect("it was reported before");
+        status.accepted == Some(PlanId::of(&next)) && status.refused.is_none()
+    });
+    drop(agent);
+}
