@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_yaml::{Mapping, Value};
 
-use super::emit::canonical_json;
+use super::emit::canonical_object;
 use super::files::{Files, Travelling};
 use super::model::used_names;
 use crate::name::Digest;
@@ -48,28 +48,31 @@ const NOT_THE_CONTAINERS: [&str; 4] = ["depends_on", "profiles", "pull_policy", 
 
 /// Covers the service, and the networks, volumes, configs and secrets that it uses.
 fn config_digest(model: &Mapping, service: &Value) -> Digest {
-    let mut own = service.as_mapping().cloned().unwrap_or_default();
-    own.retain(|key, _| key.as_str().is_none_or(|key| !NOT_THE_CONTAINERS.contains(&key)));
-    if let Some(Value::Mapping(deploy)) = own.get_mut("deploy") {
-        deploy.shift_remove("replicas");
-        if deploy.is_empty() {
-            own.shift_remove("deploy");
-        }
-    }
-    let mut parts = Mapping::new();
+    let mut deploy = service.get("deploy").and_then(Value::as_mapping).cloned().unwrap_or_default();
+    deploy.shift_remove("replicas");
+    let deploy = Value::Mapping(deploy);
+    let fields =
+        service.as_mapping().into_iter().flatten().filter_map(|(key, value)| Some((key.as_str()?, value)));
+    let own =
+        fields.filter(|(key, _)| !NOT_THE_CONTAINERS.contains(key)).filter_map(|(key, value)| match key {
+            "deploy" => Some((key, &deploy)).filter(|_| deploy != Value::Mapping(Mapping::new())),
+            _ => Some((key, value)),
+        });
+    let mut content = canonical_object(own);
     let mut used = used_names(service);
-    if !own.contains_key("networks") && !own.contains_key("network_mode") {
+    if service.get("networks").is_none() && service.get("network_mode").is_none() {
         used.push(("networks", "default"));
     }
+    used.sort_unstable();
+    used.dedup();
     for (section, name) in used {
         let Some(thing) = model.get(section).and_then(|things| things.get(name)) else { continue };
-        let part = parts.entry(section.into()).or_insert_with(|| Value::Mapping(Mapping::new()));
-        if let Value::Mapping(part) = part {
-            part.insert(name.into(), thing.clone());
-        }
+        // JSON has no line breaks, so that no two models run together to one text.
+        content.push('\n');
+        content.push_str(section);
+        content.push_str(&canonical_object([(name, thing)]));
     }
-    parts.insert("service".into(), Value::Mapping(own));
-    Digest::of(canonical_json(&Value::Mapping(parts)))
+    Digest::of(content)
 }
 
 fn file_digest(read: &BTreeSet<Arc<str>>, files: &Files) -> Digest {

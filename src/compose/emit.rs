@@ -16,6 +16,13 @@ pub(super) fn canonical_json(value: &Value) -> String {
     json
 }
 
+/// The same for a mapping of these fields.
+pub(super) fn canonical_object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Value)>) -> String {
+    let mut json = String::with_capacity(512);
+    write_object(fields, &mut json);
+    json
+}
+
 fn write_json(value: &Value, json: &mut String) {
     match value {
         Value::Null => json.push_str("null"),
@@ -37,22 +44,25 @@ fn write_json(value: &Value, json: &mut String) {
             json.push(']');
         }
         Value::Mapping(fields) => {
-            let mut sorted: Vec<(&str, &Value)> =
-                fields.iter().map(|(key, value)| (key.as_str().unwrap_or_default(), value)).collect();
-            sorted.sort_unstable_by_key(|(key, _)| *key);
-            json.push('{');
-            for (number, (key, value)) in sorted.into_iter().enumerate() {
-                if number > 0 {
-                    json.push(',');
-                }
-                write_string(key, json);
-                json.push(':');
-                write_json(value, json);
-            }
-            json.push('}');
+            write_object(fields.iter().map(|(key, value)| (key.as_str().unwrap_or_default(), value)), json);
         }
         Value::Tagged(tagged) => write_json(&tagged.value, json),
     }
+}
+
+fn write_object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a Value)>, json: &mut String) {
+    let mut sorted: Vec<(&str, &Value)> = fields.into_iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    json.push('{');
+    for (number, (key, value)) in sorted.into_iter().enumerate() {
+        if number > 0 {
+            json.push(',');
+        }
+        write_string(key, json);
+        json.push(':');
+        write_json(value, json);
+    }
+    json.push('}');
 }
 
 fn write_string(text: &str, json: &mut String) {

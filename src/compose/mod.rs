@@ -16,6 +16,7 @@
 mod digest;
 mod emit;
 mod extends;
+mod extensions;
 mod files;
 mod interpolate;
 mod merge;

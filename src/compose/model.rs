@@ -144,7 +144,10 @@ impl Pass<'_, '_, '_> {
             let help = format!("add `image:` to `services.{name}`");
             self.say(&path, "missing-image", format!("the service `{name}` has no image"), help);
         }
-        for field in service.keys().filter_map(Value::as_str).filter(|field| !SERVICE_FIELDS.contains(field))
+        for field in service
+            .keys()
+            .filter_map(Value::as_str)
+            .filter(|field| SERVICE_FIELDS.binary_search(field).is_err())
         {
             warnings.push(unknown(self.at_key(&["services", name, field]), field, SERVICE_FIELDS));
         }
@@ -354,4 +357,14 @@ fn cycle(services: &Mapping) -> Option<Vec<&str>> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_service_are_sorted_to_be_searched() {
+        assert!(SERVICE_FIELDS.is_sorted());
+    }
 }

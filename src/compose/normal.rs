@@ -47,40 +47,6 @@ pub(super) struct Normal<'a, 'r, 't> {
 
 type Step<'n, 'a, 'r, 't> = fn(&mut Normal<'a, 'r, 't>, &mut Value, &Trail<'_>);
 
-/// Drops what Compose gives no meaning to: `x-…` and `version`.
-pub(super) fn drop_extensions(document: &mut Mapping) {
-    document.retain(|key, _| !is_extension(key) && key != "version");
-    for (section, value) in document.iter_mut() {
-        if !matches!(section.as_str(), Some("services" | "networks" | "volumes" | "configs" | "secrets")) {
-            continue;
-        }
-        for thing in fields_of(value).into_iter().flat_map(Mapping::values_mut).filter_map(fields_of) {
-            thing.retain(|key, _| !is_extension(key) && key != "develop");
-            for (_, part) in
-                thing.iter_mut().filter(|(key, _)| PARTS.contains(&key.as_str().unwrap_or_default()))
-            {
-                if let Some(part) = fields_of(part) {
-                    part.retain(|key, _| !is_extension(key));
-                }
-            }
-        }
-    }
-}
-
-/// Fields of a service whose own fields are Compose's, and not names that people choose.
-const PARTS: &[&str] = &["blkio_config", "credential_spec", "deploy", "healthcheck", "logging"];
-
-fn is_extension(key: &Value) -> bool {
-    key.as_str().is_some_and(|key| key.starts_with("x-"))
-}
-
-fn fields_of(value: &mut Value) -> Option<&mut Mapping> {
-    match untagged(value) {
-        Value::Mapping(fields) => Some(fields),
-        _ => None,
-    }
-}
-
 /// What a tag is about: `!override` stands in front of a value that is like any other.
 pub(super) fn untagged(mut value: &mut Value) -> &mut Value {
     while let Value::Tagged(tagged) = value {
@@ -183,10 +149,10 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                 let service = std::mem::take(value);
                 *value = Value::Mapping(short::mapping([("service", service)]));
             }
-            _ if TEXTS.contains(&key) => self.text(value, trail),
-            _ if NUMBERS.contains(&key) => number(value),
-            _ if TRUTHS.contains(&key) => self.truth(value, trail),
-            _ if LISTS.contains(&key) => self.list(value, trail),
+            _ if TEXTS.binary_search(&key).is_ok() => self.text(value, trail),
+            _ if NUMBERS.binary_search(&key).is_ok() => number(value),
+            _ if TRUTHS.binary_search(&key).is_ok() => self.truth(value, trail),
+            _ if LISTS.binary_search(&key).is_ok() => self.list(value, trail),
             _ => {}
         }
         if let Value::Sequence(items) = value {
@@ -497,5 +463,15 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                 self.report.error_with_help(trail, fault.code(), fault.message(text), fault.help());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_that_are_searched_are_sorted() {
+        assert!([TEXTS, NUMBERS, TRUTHS, LISTS].iter().all(|list| list.is_sorted()));
     }
 }

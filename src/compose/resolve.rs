@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_yaml::{Mapping, Value};
 
 use super::extends::Pool;
+use super::extensions::drop_extensions;
 use super::interpolate::{Fault, Scope};
-use super::normal::{Normal, drop_extensions};
+use super::normal::Normal;
 use super::paths::{self, Target};
 use super::places::{Origin, Places, Report};
 use super::{Documents, Layer, Source, Variables, merge};
