@@ -58,21 +58,22 @@ fn config_digest(model: &Mapping, service: &Value) -> Digest {
             "deploy" => Some((key, &deploy)).filter(|_| deploy != Value::Mapping(Mapping::new())),
             _ => Some((key, value)),
         });
-    let mut content = canonical_object(own);
+    let mut parts = BTreeMap::from([("service", canonical_object(own))]);
     let mut used = used_names(service);
     if service.get("networks").is_none() && service.get("network_mode").is_none() {
         used.push(("networks", "default"));
     }
-    used.sort_unstable();
-    used.dedup();
-    for (section, name) in used {
-        let Some(thing) = model.get(section).and_then(|things| things.get(name)) else { continue };
-        // JSON has no line breaks, so that no two models run together to one text.
-        content.push('\n');
-        content.push_str(section);
-        content.push_str(&canonical_object([(name, thing)]));
+    for section in ["networks", "volumes", "configs", "secrets"] {
+        let names: BTreeSet<&str> =
+            used.iter().filter(|(of, _)| *of == section).map(|(_, name)| *name).collect();
+        let things = model.get(section);
+        let things: Vec<_> = names.into_iter().filter_map(|name| Some((name, things?.get(name)?))).collect();
+        if !things.is_empty() {
+            parts.insert(section, canonical_object(things));
+        }
     }
-    Digest::of(content)
+    let parts: Vec<String> = parts.into_iter().map(|(name, json)| format!("\"{name}\":{json}")).collect();
+    Digest::of(format!("{{{}}}", parts.join(",")))
 }
 
 fn file_digest(read: &BTreeSet<Arc<str>>, files: &Files) -> Digest {
