@@ -132,8 +132,8 @@ fn contents(plan: &NodePlan) -> BTreeMap<Digest, u64> {
     files.map(|file| (file.digest, file.size)).collect()
 }
 
-/// Content on its way in. Dropped before [`BlobWriter::finish`], it leaves only a file that the next
-/// [`BlobDir::keep_only`] deletes.
+/// Content on its way in. Dropped before [`BlobWriter::finish`], it leaves nothing: on a full disk, what was half
+/// written would keep the ledger from accepting the plan that mends it.
 #[derive(Debug)]
 pub struct BlobWriter {
     digest: Digest,
@@ -166,11 +166,11 @@ impl BlobWriter {
     /// # Errors
     ///
     /// Where it is not what was announced, or the system refuses.
-    pub fn finish(self) -> Result<(), BlobError> {
+    pub fn finish(mut self) -> Result<(), BlobError> {
         if self.written != self.size {
             return Err(self.wrong_size());
         }
-        let found = digest_of(self.hash);
+        let found = digest_of(std::mem::take(&mut self.hash));
         if found != self.digest {
             return Err(BlobError::Digest { expected: self.digest, found });
         }
@@ -180,6 +180,13 @@ impl BlobWriter {
 
     fn wrong_size(&self) -> BlobError {
         BlobError::Size { digest: self.digest, expected: self.size, found: self.written }
+    }
+}
+
+impl Drop for BlobWriter {
+    /// Once in its place, it is not here any more. What cannot be deleted, [`BlobDir::keep_only`] deletes.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.beside);
     }
 }
 
@@ -207,6 +214,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_half_written_leaves_nothing() {
+        let (temp, blobs) = store();
+        let mut writer = blobs.writer(Digest::of(b"content"), 7).unwrap();
+        writer.write(b"cont").unwrap();
+        drop(writer);
+        assert_eq!(fs::read_dir(temp.path().join("blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
     fn content_appears_only_when_size_and_digest_are_right() {
         let (_temp, blobs) = store();
         let digest = Digest::of("hello");
@@ -229,7 +245,7 @@ mod tests {
         put(&blobs, other, 3, b"old").unwrap();
         let mut half = blobs.writer(Digest::of("half"), 4).unwrap();
         half.write(b"ha").unwrap();
-        drop(half);
+        std::mem::forget(half); // as `kill -9` leaves it
         assert!(blobs.missing(&wanted).is_empty());
         assert_eq!(blobs.keep_only(&wanted).unwrap(), 2);
         assert_eq!((blobs.path(named).is_some(), blobs.path(other)), (true, None));
