@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_GOLDENS=1 cargo test --test repository_format` writes them anew.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

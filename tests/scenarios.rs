@@ -24,6 +24,8 @@
 //!
 //! `UPDATE_GOLDENS=1 cargo test --test scenarios` writes the goldens anew.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
+
 mod sample;
 mod workload;
 
@@ -247,13 +249,11 @@ struct Stages {
 }
 
 impl Stages {
-    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     fn start() -> Self {
         let now = std::time::Instant::now();
         Self { start: now, lap: now }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     fn lap(&mut self, times: &mut Vec<Duration>) {
         times.push(self.lap.elapsed());
         self.lap = std::time::Instant::now();
@@ -327,7 +327,6 @@ fn gitops(folder: &Path, arguments: &[&str]) {
     assert!(status.success());
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
 fn gitops_command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gitops"));
     command
