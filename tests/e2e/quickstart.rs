@@ -10,9 +10,12 @@ use super::world::engines;
 fn the_quick_start_does_what_it_says_and_leaves_nothing_behind() {
     let Some([engine, _]) = engines() else { return };
     let script = repository().join("examples/quickstart");
-    // From elsewhere, and with the user's own environment: it uses the user's cargo.
+    // From elsewhere, and with the user's own environment: it uses the user's cargo. Only its folder is another one, so
+    // that what a user has running is not in the way; sockets lie in it, so its path is short.
+    let folder = tempfile::Builder::new().prefix("quick").tempdir_in("/tmp").expect("a temporary folder");
     let output = Command::new(script)
         .current_dir("/")
+        .env("TMPDIR", folder.path())
         .env("DOCKER_HOST", format!("unix://{}", engine.socket.display()))
         .env("NO_COLOR", "1")
         .output()
@@ -23,6 +26,7 @@ fn the_quick_start_does_what_it_says_and_leaves_nothing_behind() {
         assert!(said.contains(line), "`{line}` is not in\n{said}");
     }
     nothing_is_left(&engine);
+    assert!(folder.path().read_dir().expect("a folder").next().is_none(), "files are left");
 }
 
 fn nothing_is_left(engine: &Engine) {
