@@ -81,8 +81,8 @@ pub struct NodeView {
     pub host: Option<HostInfo>,
     /// Version of its agent.
     pub agent: Option<Arc<str>>,
-    /// By service.
-    pub instances: Vec<InstanceView>,
+    /// By service. Shared, because most nodes stand as they stood a pass ago.
+    pub instances: Arc<[InstanceView]>,
 }
 
 /// The state of a node in one word.
@@ -217,7 +217,7 @@ fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
     }
 }
 
-fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
+fn instances(facts: &NodeFacts<'_>) -> Arc<[InstanceView]> {
     let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
     let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
     for step in steps {

@@ -233,7 +233,7 @@ impl World {
 
     fn reconcile(&self, definitions: &Definitions) -> Outcome {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
-        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER })
+        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER, seen: None })
     }
 
     fn publish(&mut self, outcome: &Outcome) {
@@ -265,7 +265,7 @@ impl World {
     }
 
     fn nothing_waits(&self, outcome: &Outcome) -> Result<(), String> {
-        let instances = outcome.nodes.iter().flat_map(|node| &node.instances);
+        let instances = outcome.nodes.iter().flat_map(|node| node.instances.iter());
         let mut waiting =
             instances.filter(|instance| instance.state == gitops::fleet::InstanceState::Waiting);
         match waiting.next() {
@@ -321,7 +321,7 @@ fn revision(number: u8) -> Revision {
 fn instances(outcome: &Outcome) -> String {
     let mut text = String::new();
     for node in &outcome.nodes {
-        for instance in &node.instances {
+        for instance in node.instances.iter() {
             let message =
                 instance.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             let state = format!("{:?}", instance.state).to_lowercase();

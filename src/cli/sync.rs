@@ -132,7 +132,7 @@ impl Progress {
     }
 
     fn show(&self, fleet: &FleetStatus) -> (usize, usize) {
-        let instances = || fleet.nodes.iter().flat_map(|node| &node.instances);
+        let instances = || fleet.nodes.iter().flat_map(|node| node.instances.iter());
         let is_done = |state| matches!(state, InstanceState::Healthy | InstanceState::Stopped);
         let counts = (instances().filter(|instance| is_done(instance.state)).count(), instances().count());
         match &self.bar {

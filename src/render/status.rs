@@ -165,7 +165,7 @@ fn details(nodes: &[NodeView]) -> String {
         if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
             text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
         }
-        for instance in &node.instances {
+        for instance in node.instances.iter() {
             let message = instance.message.as_deref().unwrap_or_default();
             let rest: Vec<String> =
                 message.lines().skip(1).map(|line| format!("  {}\n", inert(line))).collect();
