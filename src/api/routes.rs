@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::access::{Access, require};
 use super::control::Control;
-use super::metrics::Answered;
+use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{EventPage, NodeToken, Receipt, Report, Revoked, SyncRequest, Synced, Version};
 use super::{agent, events, hook, openapi, operator, probe};
@@ -252,6 +252,7 @@ struct Watch {
 /// Bounds the time, gives every refusal one form, and counts.
 async fn watch(State(watch): State<Watch>, request: Request, next: Next) -> Response {
     let Watch { control, path, body_limit, within } = watch;
+    let _in_flight = Counted::new(&control.metrics.requests_in_flight);
     let response = match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => in_form(response, body_limit).await,
         Err(_) => ApiError::TimedOut(within.as_secs()).into_response(),
