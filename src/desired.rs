@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::align::differing;
 use crate::catalog::{Catalog, ServiceEntry};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
@@ -190,12 +191,7 @@ type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
 /// The services whose definition is not the very one that was there before, new and gone ones included.
 fn changed_services<'a>(catalog: &'a Catalog, before: Option<&'a Catalog>) -> BTreeSet<&'a ServiceName> {
     let Some(before) = before else { return catalog.services.keys().collect() };
-    let is_other = |name: &ServiceName, entry: &Arc<ServiceEntry>, than: &Catalog| {
-        than.services.get(name).is_none_or(|other| !Arc::ptr_eq(other, entry))
-    };
-    let new = catalog.services.iter().filter(|(name, entry)| is_other(name, entry, before));
-    let old = before.services.iter().filter(|(name, entry)| is_other(name, entry, catalog));
-    new.chain(old).map(|(name, _)| name).collect()
+    differing(&before.services, &catalog.services).map(|(name, ..)| name).collect()
 }
 
 /// The nodes that a changed service runs on or ran on, with their instances in dependency order.

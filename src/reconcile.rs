@@ -142,40 +142,55 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     let Inputs { definitions, plans, reported, .. } = *inputs;
     let situation =
         Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
-    let nodes: Vec<&NodeName> = situation.nodes().into_iter().collect();
     let mut outcome = Outcome::default();
-    for (node, (planned, view, sight)) in
-        nodes.iter().zip(spread(&nodes, |node| one(inputs, &situation, node)))
-    {
-        if planned.plan.is_none() && planned.waiting.is_empty() {
-            outcome.seen.0.insert((*node).clone(), AtRest { sight, view: view.clone() });
-        }
-        outcome.nodes.push(view);
-        if let Some(plan) = planned.plan {
-            outcome.blobs.extend(blobs(&definitions.desired, &plan));
-            outcome.plans.push(plan);
+    let (mut awake, mut sights) = (Vec::new(), Vec::new());
+    for node in situation.nodes() {
+        let sight = Sight::of(inputs, node);
+        match at_rest(inputs, node, &sight) {
+            Some(view) => outcome.rests(view, sight),
+            None => {
+                awake.push(node);
+                sights.push(sight);
+            }
         }
     }
+    let planned = spread(&awake, |node| one(inputs, &situation, node));
+    for ((planned, view), sight) in planned.into_iter().zip(sights) {
+        match planned.plan {
+            Some(plan) => {
+                outcome.blobs.extend(blobs(&definitions.desired, &plan));
+                outcome.plans.push(plan);
+                outcome.nodes.push(view);
+            }
+            None if planned.waiting.is_empty() => outcome.rests(view, sight),
+            None => outcome.nodes.push(view),
+        }
+    }
+    outcome.nodes.sort_by(|one, other| one.node.cmp(&other.node));
     outcome
 }
 
-/// One node's plan and picture.
-fn one(inputs: &Inputs<'_>, situation: &Situation<'_>, node: &NodeName) -> (Planned, NodeView, Sight) {
-    let sight = Sight::of(inputs, node);
-    let before = inputs.seen.and_then(|seen| seen.0.get(node)).filter(|before| before.sight.is(&sight));
-    if let Some(before) = before {
-        let heard_at = inputs.reported.nodes.get(node).map(|reported| reported.heard_at);
-        return (Planned::default(), NodeView { heard_at, ..before.view.clone() }, sight);
+impl Outcome {
+    fn rests(&mut self, view: NodeView, sight: Sight) {
+        self.seen.0.insert(view.node.clone(), AtRest { sight, view: view.clone() });
+        self.nodes.push(view);
     }
+}
+
+/// The picture of a node about which nothing changed since it was found at rest.
+fn at_rest(inputs: &Inputs<'_>, node: &NodeName, sight: &Sight) -> Option<NodeView> {
+    let before = inputs.seen?.0.get(node).filter(|before| before.sight.is(sight))?;
+    let heard_at = inputs.reported.nodes.get(node).map(|reported| reported.heard_at);
+    Some(NodeView { heard_at, ..before.view.clone() })
+}
+
+/// One node's plan and picture.
+fn one(inputs: &Inputs<'_>, situation: &Situation<'_>, node: &NodeName) -> (Planned, NodeView) {
     let planned = planner::plan(situation, node);
-    let violations = |plan: &Arc<NodePlan>| violations(inputs, plan);
-    debug_assert_eq!(
-        planned.plan.iter().flat_map(violations).collect::<Vec<_>>(),
-        [""; 0],
-        "a plan breaks an invariant"
-    );
+    let violations = planned.plan.iter().flat_map(|plan| violations(inputs, plan));
+    debug_assert_eq!(violations.collect::<Vec<_>>(), [""; 0], "a plan breaks an invariant");
     let view = view(inputs, node, &planned);
-    (planned, view, sight)
+    (planned, view)
 }
 
 fn violations(inputs: &Inputs<'_>, plan: &NodePlan) -> Vec<String> {

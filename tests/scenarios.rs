@@ -194,9 +194,8 @@ impl World {
     }
 
     fn tree(&self) -> Arc<Tree> {
-        let entries =
-            self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone())).collect();
-        Arc::new(Tree { entries, ..Tree::default() })
+        let entries = self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone()));
+        Arc::new(entries.collect())
     }
 
     fn pass(&mut self) {
@@ -295,8 +294,7 @@ impl World {
             };
             (Arc::from(path), entry.clone())
         };
-        let entries = self.files.iter().enumerate().map(renamed).collect();
-        let tree = Arc::new(Tree { entries, ..Tree::default() });
+        let tree: Arc<Tree> = Arc::new(self.files.iter().enumerate().map(renamed).collect());
         let other = Definitions::load(definitions.revision.clone(), &tree, None)
             .map_err(|_| "the definitions are no longer valid when their files are renamed")?;
         let digests = |desired: &Desired| -> Vec<(String, Digest)> {

@@ -1,7 +1,8 @@
 //! The numbers of `docs/performance.md`: `cargo bench --bench performance`.
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
-//! disk. Nothing is warmed but what the name of a row says.
+//! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
+//! `warm`, `one-file`, `diff`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
@@ -47,13 +48,31 @@ fn main() {
     );
     sample::head();
     let estate = Estate::new(size, runs);
-    cold_start(&estate, runs.min(10));
-    warm(&estate, runs);
-    one_file(&estate, runs);
-    offline_diff(&estate, runs.min(10));
-    commands(&estate, runs.min(10));
-    small_repository(runs);
-    daemon_at_rest(quick);
+    if is_wanted("cold") {
+        cold_start(&estate, runs.min(10));
+    }
+    if is_wanted("warm") {
+        warm(&estate, runs);
+    }
+    if is_wanted("one-file") {
+        one_file(&estate, runs);
+    }
+    if is_wanted("diff") {
+        offline_diff(&estate, runs.min(10));
+    }
+    if is_wanted("commands") {
+        commands(&estate, runs.min(10));
+        small_repository(runs);
+    }
+    if is_wanted("memory") {
+        daemon_at_rest(quick);
+    }
+}
+
+/// Whether a part is measured: `cargo bench --bench performance -- cold diff` measures two of them.
+fn is_wanted(part: &str) -> bool {
+    let mut wanted = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    wanted.peek().is_none() || wanted.any(|argument| argument == part)
 }
 
 fn machine() -> String {

@@ -5,6 +5,7 @@ mod properties;
 
 use super::*;
 use crate::plan::{OnFileChange, RunState};
+use crate::tree::Entry;
 
 const FOLDER: &str = "services/web";
 
@@ -183,7 +184,9 @@ fn links_and_submodules_are_refused() {
     for (name, kind) in
         [("link", EntryKind::Link), ("sub", EntryKind::Submodule), ("dir/inner", EntryKind::Link)]
     {
-        tree.entries.get_mut(format!("{FOLDER}/{name}").as_str()).unwrap().kind = kind;
+        let path = format!("{FOLDER}/{name}");
+        let entry = tree.get(&path).unwrap().clone();
+        tree.insert(path.into(), Entry { kind, ..entry });
     }
     let source = Source::read(&tree, FOLDER, &ReadSpec::default()).unwrap();
     let found = show(&source.render(&tree, &variables(&[])).unwrap_err());
