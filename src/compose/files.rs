@@ -87,7 +87,7 @@ impl Pass<'_, '_, '_> {
                 if absent.code == "file-not-found" && field.get(2) == Some(&"volumes") {
                     diagnostic = diagnostic.note("for data that a service writes, use a named volume");
                 }
-                self.found.push(diagnostic);
+                self.found.add(|| diagnostic);
                 Vec::new()
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_yaml::{Mapping, Value};
 
 use super::interpolate::Scope;
+use super::mistakes::Mistakes;
 use super::resolve::Pass;
 use crate::diagnostic::Diagnostic;
 use crate::yaml::closest;
@@ -36,7 +37,7 @@ pub(super) type Made = BTreeMap<Arc<str>, Arc<[u8]>>;
 /// What [`Pass::finish`] gives besides the model.
 #[derive(Default)]
 pub(super) struct Finished {
-    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) warnings: Mistakes,
     pub(super) made: Made,
 }
 
@@ -82,7 +83,12 @@ impl Pass<'_, '_, '_> {
         help: impl Into<String>,
     ) {
         let place = self.at(path);
-        self.found.push(Diagnostic::error(code, place, message).help(help));
+        self.found.add(|| Diagnostic::error(code, place, message).help(help));
+    }
+
+    fn warn_of_unknown(&self, path: &[&str], known: &[&str], warnings: &mut Mistakes) {
+        let name = path.last().copied().unwrap_or_default();
+        warnings.add(|| unknown(self.at_key(path), name, known));
     }
 
     fn no_services(&mut self) {
@@ -97,9 +103,9 @@ impl Pass<'_, '_, '_> {
         }
     }
 
-    fn unknown_sections(&self, model: &Mapping, warnings: &mut Vec<Diagnostic>) {
+    fn unknown_sections(&self, model: &Mapping, warnings: &mut Mistakes) {
         for name in model.keys().filter_map(Value::as_str).filter(|name| !SECTIONS.contains(name)) {
-            warnings.push(unknown(self.at_key(&[name]), name, &SECTIONS));
+            self.warn_of_unknown(&[name], &SECTIONS, warnings);
         }
     }
 
@@ -122,7 +128,7 @@ impl Pass<'_, '_, '_> {
         dropped
     }
 
-    fn service(&mut self, name: &str, service: &mut Mapping, warnings: &mut Vec<Diagnostic>) {
+    fn service(&mut self, name: &str, service: &mut Mapping, warnings: &mut Mistakes) {
         let path = ["services", name];
         if !is_service_name(name) {
             let message = format!(
@@ -149,7 +155,7 @@ impl Pass<'_, '_, '_> {
             .filter_map(Value::as_str)
             .filter(|field| SERVICE_FIELDS.binary_search(field).is_err())
         {
-            warnings.push(unknown(self.at_key(&["services", name, field]), field, SERVICE_FIELDS));
+            self.warn_of_unknown(&["services", name, field], SERVICE_FIELDS, warnings);
         }
         for field in ["labels", "annotations", "sysctls"] {
             let Some(Value::Mapping(pairs)) = service.get_mut(field) else { continue };
@@ -175,6 +181,9 @@ impl Pass<'_, '_, '_> {
     }
 
     fn unknown_variable(&mut self, path: &[&str], name: &str) {
+        if self.found.skips() {
+            return;
+        }
         let name: String = name.chars().take(80).collect();
         let help = suggestion(
             &name,
@@ -228,7 +237,7 @@ impl Pass<'_, '_, '_> {
                 if names.contains(target) {
                     return true;
                 }
-                if !(optional && dropped.contains(target)) {
+                if !(optional && dropped.contains(target)) && !self.found.skips() {
                     let known = names.iter().map(String::as_str);
                     let (message, help) = missing_dependency(name, target, dropped, known);
                     self.say(&["services", name, "depends_on", target], "unknown-service", message, help);
@@ -258,6 +267,9 @@ impl Pass<'_, '_, '_> {
                 let declared = model.get(section).and_then(Value::as_mapping);
                 let implied = section == "networks" && used == "default";
                 if implied || declared.is_some_and(|declared| declared.contains_key(used)) {
+                    continue;
+                }
+                if self.found.skips() {
                     continue;
                 }
                 let kind = &section[..section.len() - 1];

@@ -301,7 +301,7 @@ services:
     let tree = fixture(text);
     let rendered = render(text).unwrap();
     let check = |path: &[&str], expected: &str| {
-        let place = rendered.place_of(&tree, path).unwrap();
+        let place = rendered.places_in(&tree)(path).unwrap();
         let name = place.path.rsplit('/').next().unwrap().to_owned();
         assert_eq!(format!("{name}:{}:{}", place.line, place.column), expected, "{path:?}");
     };

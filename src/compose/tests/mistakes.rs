@@ -118,3 +118,24 @@ fn a_missing_bind_mount_points_to_named_volumes() {
     let found = render("services: {a: {image: i, volumes: ['./data:/data']}}").unwrap_err();
     assert!(found.contains("for data that a service writes, use a named volume"), "{found}");
 }
+
+#[test]
+fn of_thousands_of_mistakes_a_hundred_are_said_and_the_rest_counted() {
+    let services = |fields: &str| -> String {
+        let services: String = (0..2_000).map(|n| format!("  s{n}: {{{fields}}}\n")).collect();
+        format!("services:\n{}", services.replace("NUMBER", "1"))
+    };
+    let check = |found: &str| {
+        assert_eq!(found.lines().count(), 101, "{found}");
+        assert!(
+            found.contains("more-mistakes: and 1900 more in the Compose files of services/web"),
+            "{found}"
+        );
+    };
+    check(&render(&services("imgae: x")).unwrap_err());
+    check(&render(&services("image: '${NO}'")).unwrap_err());
+    check(&render(&services("image: x, env_file: nope")).unwrap_err());
+    check(&render(&services("image: x, init: maybe")).unwrap_err());
+    check(&render(&services("image: x, depends_on: [no]")).unwrap_err());
+    check(&show(&render(&services("image: x, frobnicate: 1")).unwrap().warnings));
+}
