@@ -19,6 +19,7 @@ mod extends;
 mod extensions;
 mod files;
 mod interpolate;
+mod known;
 mod merge;
 mod mistakes;
 mod model;

@@ -98,11 +98,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         place.unwrap_or_else(|| Place::file(self.source.folder.clone()))
     }
 
-    /// The place of its key.
-    pub(super) fn at_key(&self, path: &[&str]) -> Place {
-        self.places.of_key(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
-    }
-
     fn document(&mut self, layer: &Layer, chain: &mut Vec<String>) -> Mapping {
         let Some(mut document) = self.prepared(layer) else { return Mapping::new() };
         let include = document.shift_remove("include");

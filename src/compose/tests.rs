@@ -329,17 +329,14 @@ fn profiles_choose_services() {
 }
 
 #[test]
-fn unknown_fields_are_kept_and_warned_of() {
-    let rendered = render("services: {a: {image: i, enviroment: {A: 1}}}\nservcies: {}\n").unwrap();
+fn fields_that_are_near_nothing_known_are_kept_and_warned_of() {
+    let rendered = render("services: {a: {image: i, frobnicate: {A: 1}}}\nbanana: {}\n").unwrap();
+    assert!(rendered.model.as_str().contains(r#""frobnicate":{"A":1}"#), "{}", rendered.model.as_str());
     let warnings = show(&rendered.warnings);
-    assert!(
-        warnings.contains("1:26+10 unknown-field: Compose may not know the field `enviroment`"),
-        "{warnings}"
-    );
-    assert!(
-        warnings.contains("2:1+8 unknown-field") && warnings.contains("did you mean `services`?"),
-        "{warnings}"
-    );
+    for part in ["1:26+10 unknown-field: Compose may not know the field `frobnicate`", "2:1+6 unknown-field"]
+    {
+        assert!(warnings.contains(part), "{warnings}");
+    }
 }
 
 #[test]

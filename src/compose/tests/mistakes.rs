@@ -42,6 +42,18 @@ fn mistakes_are_said_with_their_place() {
         &["4:15+3 unknown-variable: the variable `X` must be set | say what"],
     );
     check(
+        &with(
+            "restrat: always\nhealthcheck: {tset: x}\nports: [{traget: 80}]\nvolumes: [{tpye: volume, target: /x}]",
+        ),
+        &[
+            "4:5+7 unknown-field: Compose has no field `restrat` here |  |  | did you mean `restart`?",
+            "5:19+4 unknown-field: Compose has no field `tset` here",
+            "6:14+6 unknown-field: Compose has no field `traget` here",
+            "7:16+4 unknown-field: Compose has no field `tpye` here",
+        ],
+    );
+    check("services: {app: {imgae: x}}\nvolmes: {}", &["1:18+5 unknown-field", "2:1+6 unknown-field"]);
+    check(
         &with("build: ."),
         &["4:12+1 build-unsupported: `app` would be built on the node |  |  | build the image in CI"],
     );
