@@ -14,6 +14,7 @@
 //! an environment, or the machine that renders.
 
 mod digest;
+mod dotenv;
 mod emit;
 mod extends;
 mod extensions;

@@ -146,7 +146,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
             let key = key.as_str().unwrap_or_default();
             scope.interpolate(value, &Trail::ROOT.to(key), &mut |trail, fault| {
                 let shown = faults.len() < MAX_MISTAKES;
-                let place = || places.within(origin, trail, &pieces(&fault));
+                let place = || places.within(origin, trail, &fault.pieces());
                 faults.push((shown.then(place), fault));
             });
         }
@@ -341,17 +341,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
                 None
             }
         }
-    }
-}
-
-/// What of a text to underline for a fault.
-fn pieces(fault: &Fault) -> Vec<String> {
-    match fault {
-        Fault::Missing(name) | Fault::Required(name, _) => {
-            vec![format!("${{{name}}}"), format!("${{{name}"), format!("${name}")]
-        }
-        Fault::Syntax(text) => vec![text.clone()],
-        Fault::TooLarge => Vec::new(),
     }
 }
 
