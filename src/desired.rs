@@ -104,11 +104,14 @@ impl Desired {
         self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
     }
 
-    /// Where a field of an instance's model was written, as `file:line`.
-    pub fn source_of(&self, instance: &Instance, path: &[Arc<str>]) -> Option<Arc<str>> {
-        let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
-        let place = instance.rendered.place_of(&self.tree, &keys)?;
-        Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+    /// Where fields of an instance's model were written, as `file:line`. Asked of many fields, it reads each file once.
+    pub fn sources_of<'a>(&'a self, instance: &'a Instance) -> impl Fn(&[Arc<str>]) -> Option<Arc<str>> + 'a {
+        let place_of = instance.rendered.places_in(&self.tree);
+        move |path| {
+            let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
+            let place = place_of(&keys)?;
+            Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+        }
     }
 }
 

@@ -135,6 +135,11 @@ impl<'a> Text<'a> {
         &self.path
     }
 
+    /// The text itself, without a byte order mark.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
     /// Reads every document.
     ///
     /// # Errors

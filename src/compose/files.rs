@@ -44,6 +44,7 @@ impl Pass<'_, '_, '_> {
         let services = model.get("services").and_then(Value::as_mapping).into_iter().flatten();
         for (name, service) in services.filter_map(|(name, service)| Some((name.as_str()?, service))) {
             let mut read = self.read_by(name, service, &mut travelling.files);
+            self.environment_files(name, service);
             for used in used_names(service) {
                 read.extend(by_thing.get(&used).into_iter().flatten().cloned());
             }
@@ -87,7 +88,7 @@ impl Pass<'_, '_, '_> {
                 if absent.code == "file-not-found" && field.get(2) == Some(&"volumes") {
                     diagnostic = diagnostic.note("for data that a service writes, use a named volume");
                 }
-                self.found.push(diagnostic);
+                self.found.add(|| diagnostic);
                 Vec::new()
             }
         }

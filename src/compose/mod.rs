@@ -14,12 +14,15 @@
 //! an environment, or the machine that renders.
 
 mod digest;
+mod dotenv;
 mod emit;
 mod extends;
 mod extensions;
 mod files;
 mod interpolate;
+mod known;
 mod merge;
+mod mistakes;
 mod model;
 mod normal;
 mod paths;
@@ -146,12 +149,11 @@ impl Source {
         let finished = pass.finish(&mut model);
         self.check_project(&mut pass, &project);
         let travelling = pass.travelling(&model, finished.made);
-        let Pass { mut found, scope, inputs, origins, .. } = pass;
+        let Pass { found, scope, inputs, origins, .. } = pass;
         if !found.is_empty() {
-            found.sort();
-            found.dedup();
-            return Err(found);
+            return Err(found.into_diagnostics(&self.folder));
         }
+        let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
             containers: digest::containers(&model, &travelling),
@@ -161,7 +163,7 @@ impl Source {
             files: travelling.files,
             used_variables: scope.used,
             inputs,
-            warnings: self.warnings.iter().cloned().chain(finished.warnings).collect(),
+            warnings: self.warnings.iter().cloned().chain(warnings).collect(),
             origins,
         })
     }
@@ -192,7 +194,7 @@ impl Source {
                 format!("`{shown}` cannot be the name of a project"),
             )
             .help("use up to 63 lower-case letters, digits, `-` and `_`, starting with a letter or digit");
-            pass.found.push(diagnostic);
+            pass.found.add(|| diagnostic);
         }
     }
 
@@ -204,9 +206,10 @@ impl Source {
 
 impl Rendered {
     /// The place that set a field of the model last, or the nearest thing around it: `["services", "app", "image"]`.
-    /// `tree` is the one that was read.
-    pub fn place_of(&self, tree: &Tree, path: &[&str]) -> Option<Place> {
-        Places::new(tree).of_field(&self.origins, path)
+    /// `tree` is the one that was read; each of its files is read once more for all the fields that are asked for.
+    pub fn places_in<'a>(&'a self, tree: &'a Tree) -> impl Fn(&[&str]) -> Option<Place> + 'a {
+        let places = Places::new(tree);
+        move |path| places.of_field(&self.origins, path)
     }
 }
 

@@ -10,6 +10,7 @@ use serde_yaml::{Mapping, Value};
 use super::extends::Pool;
 use super::extensions::drop_extensions;
 use super::interpolate::{Fault, Scope};
+use super::mistakes::{MAX_MISTAKES, Mistakes};
 use super::normal::Normal;
 use super::paths::{self, Target};
 use super::places::{Origin, Places, Report};
@@ -29,7 +30,7 @@ pub(super) struct Pass<'s, 't, 'v> {
     pub(super) tree: &'t Tree,
     pub(super) places: Places<'t>,
     pub(super) scope: Scope<'v>,
-    pub(super) found: Vec<Diagnostic>,
+    pub(super) found: Mistakes,
     pub(super) inputs: BTreeSet<Arc<str>>,
     /// The documents that went in, in the order in which they were merged.
     pub(super) origins: Vec<Origin>,
@@ -63,7 +64,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
             tree,
             places: Places::new(tree),
             scope: Scope::new(variables),
-            found: Vec::new(),
+            found: Mistakes::default(),
             inputs: source.inputs.clone(),
             origins: Vec::new(),
             documents: 0,
@@ -91,14 +92,10 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         }
     }
 
-    /// The place of a field of the merged model.
+    /// The place of a field of the merged model, as long as mistakes are said.
     pub(super) fn at(&self, path: &[&str]) -> Place {
-        self.places.of_field(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
-    }
-
-    /// The place of its key.
-    pub(super) fn at_key(&self, path: &[&str]) -> Place {
-        self.places.of_key(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
+        let place = if self.found.is_full() { None } else { self.places.of_field(&self.origins, path) };
+        place.unwrap_or_else(|| Place::file(self.source.folder.clone()))
     }
 
     fn document(&mut self, layer: &Layer, chain: &mut Vec<String>) -> Mapping {
@@ -148,14 +145,16 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         for (key, value) in document.iter_mut() {
             let key = key.as_str().unwrap_or_default();
             scope.interpolate(value, &Trail::ROOT.to(key), &mut |trail, fault| {
-                if faults.len() < 100 {
-                    faults.push((places.within(origin, trail, &pieces(&fault)), fault));
-                }
+                let shown = faults.len() < MAX_MISTAKES;
+                let place = || places.within(origin, trail, &fault.pieces());
+                faults.push((shown.then(place), fault));
             });
         }
         for (place, fault) in faults {
-            let diagnostic = fault_diagnostic(place, fault, scope);
-            found.push(self.source.note_env_file(self.tree, diagnostic));
+            found.add(|| {
+                let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
+                self.source.note_env_file(self.tree, fault_diagnostic(place, fault, scope))
+            });
         }
     }
 
@@ -175,13 +174,15 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
 
     pub(super) fn clashes(&mut self, clashes: Vec<merge::Clash>, origin: &Origin) {
         for clash in clashes {
-            let steps: Vec<&str> = clash.split('.').collect();
-            let place = self.places.of_field(std::slice::from_ref(origin), &steps);
-            let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
-            let message = format!("`{clash}` is of another kind in the file before");
-            self.found.push(Diagnostic::error("wrong-type", place, message).help(
-                "write it as a list in both, or as a mapping in both; or put `!override` in front of it",
-            ));
+            self.found.add(|| {
+                let steps: Vec<&str> = clash.split('.').collect();
+                let place = self.places.of_field(std::slice::from_ref(origin), &steps);
+                let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
+                let message = format!("`{clash}` is of another kind in the file before");
+                Diagnostic::error("wrong-type", place, message).help(
+                    "write it as a list in both, or as a mapping in both; or put `!override` in front of it",
+                )
+            });
         }
     }
 
@@ -336,21 +337,10 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         match self.source.parse(self.tree, file) {
             Ok(documents) => Some(documents),
             Err(found) => {
-                self.found.extend(found);
+                found.into_iter().for_each(|diagnostic| self.found.add(|| diagnostic));
                 None
             }
         }
-    }
-}
-
-/// What of a text to underline for a fault.
-fn pieces(fault: &Fault) -> Vec<String> {
-    match fault {
-        Fault::Missing(name) | Fault::Required(name, _) => {
-            vec![format!("${{{name}}}"), format!("${{{name}"), format!("${name}")]
-        }
-        Fault::Syntax(text) => vec![text.clone()],
-        Fault::TooLarge => Vec::new(),
     }
 }
 

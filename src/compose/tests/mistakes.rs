@@ -42,6 +42,18 @@ fn mistakes_are_said_with_their_place() {
         &["4:15+3 unknown-variable: the variable `X` must be set | say what"],
     );
     check(
+        &with(
+            "restrat: always\nhealthcheck: {tset: x}\nports: [{traget: 80}]\nvolumes: [{tpye: volume, target: /x}]",
+        ),
+        &[
+            "4:5+7 unknown-field: Compose has no field `restrat` here |  |  | did you mean `restart`?",
+            "5:19+4 unknown-field: Compose has no field `tset` here",
+            "6:14+6 unknown-field: Compose has no field `traget` here",
+            "7:16+4 unknown-field: Compose has no field `tpye` here",
+        ],
+    );
+    check("services: {app: {imgae: x}}\nvolmes: {}", &["1:18+5 unknown-field", "2:1+6 unknown-field"]);
+    check(
         &with("build: ."),
         &["4:12+1 build-unsupported: `app` would be built on the node |  |  | build the image in CI"],
     );
@@ -114,7 +126,66 @@ fn mistakes_are_said_with_their_place() {
 }
 
 #[test]
+fn what_would_get_lost_in_an_environment_file_is_said() {
+    let check = |files: &str, expected: &[&str]| {
+        let text = format!(
+            "== compose.yaml\nservices:\n  app:\n    image: i\n    env_file: [a.env, b.env]\n    environment: {{GIVEN: x}}\n{files}"
+        );
+        let found = render(&text).err().unwrap_or_default();
+        assert_eq!(found.lines().count(), expected.len(), "{files}\n{found}");
+        for part in expected {
+            assert!(found.contains(part), "{files}\nwants {part}\n{found}");
+        }
+    };
+    let both = |a: &str, b: &str| format!("== a.env\n{a}\n== b.env\n{b}\n");
+    check(&both("A=1\nB=${A}-$COMPOSE_PROJECT_NAME", "C=$B"), &[]);
+    check(&both("A=${TAG:-x}\nB='$TAG ${'\nC=$$TAG\nD=\"\\$TAG\"\nE=${TAG+x}", ""), &[]);
+    check(
+        &both("URL=http://${HOST}/x\nFOO", "A=\"x\n  $TAG\""),
+        &[
+            "a.env:1:12+7 env-file-variable: the variable in `URL` would be empty: those of the definitions are not seen here |  |  | write `URL` under `environment:` of `app` in the Compose file",
+            "a.env:2:1+3 env-file-variable: `FOO` has no value: on a node there is none to take",
+            "b.env:2:3+4 env-file-variable: the variable in `A` would be empty",
+        ],
+    );
+    check(&both("GIVEN=$NO\nGIVEN", ""), &[]);
+    check(
+        &both("A=${\nB=${NO:?x}\nC='x", "A B=1\nGIVEN=${"),
+        &[
+            "a.env:1:3+2 variable-syntax: `A` has a `${` that begins no variable",
+            "a.env:2:3+4 env-file-variable: `B` asks for a variable",
+            "a.env:3:3+2 env-file-syntax: the quoted value does not end",
+            "b.env:1:1+3 env-file-syntax: the name of a variable cannot have a blank in it",
+            "b.env:2:7+2 variable-syntax",
+        ],
+    );
+    let raw = "services: {a: {image: i, env_file: [{path: e, format: raw}]}}";
+    assert!(render(&format!("== compose.yaml\n{raw}\n== e\nA=$NO\nB\n")).is_ok());
+}
+
+#[test]
 fn a_missing_bind_mount_points_to_named_volumes() {
     let found = render("services: {a: {image: i, volumes: ['./data:/data']}}").unwrap_err();
     assert!(found.contains("for data that a service writes, use a named volume"), "{found}");
+}
+
+#[test]
+fn of_thousands_of_mistakes_a_hundred_are_said_and_the_rest_counted() {
+    let services = |fields: &str| -> String {
+        let services: String = (0..2_000).map(|n| format!("  s{n}: {{{fields}}}\n")).collect();
+        format!("services:\n{}", services.replace("NUMBER", "1"))
+    };
+    let check = |found: &str| {
+        assert_eq!(found.lines().count(), 101, "{found}");
+        assert!(
+            found.contains("more-mistakes: and 1900 more in the Compose files of services/web"),
+            "{found}"
+        );
+    };
+    check(&render(&services("imgae: x")).unwrap_err());
+    check(&render(&services("image: '${NO}'")).unwrap_err());
+    check(&render(&services("image: x, env_file: nope")).unwrap_err());
+    check(&render(&services("image: x, init: maybe")).unwrap_err());
+    check(&render(&services("image: x, depends_on: [no]")).unwrap_err());
+    check(&show(&render(&services("image: x, frobnicate: 1")).unwrap().warnings));
 }
