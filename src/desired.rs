@@ -36,6 +36,8 @@ pub struct ServiceInstances {
     pub entry: Arc<ServiceEntry>,
     /// By node.
     pub instances: BTreeMap<NodeName, Arc<Instance>>,
+    /// What is allowed in its files and probably not meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Everything that should be, at one revision.
@@ -69,8 +71,9 @@ impl Desired {
         for (entry, rendered) in entries.iter().zip(spread(&entries, |entry| render(catalog, entry))) {
             match rendered {
                 Ok(instances) => {
-                    let name = entry.service().service.clone();
-                    services.insert(name, Arc::new(ServiceInstances { entry: (*entry).clone(), instances }));
+                    let (name, entry) = (entry.service().service.clone(), (*entry).clone());
+                    let warnings = warnings(&instances);
+                    services.insert(name, Arc::new(ServiceInstances { entry, instances, warnings }));
                 }
                 Err(diagnostics) => found.extend(diagnostics),
             }
@@ -113,6 +116,15 @@ impl Desired {
             Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
         }
     }
+}
+
+/// What the renders of a service warn of: mostly all of them of the same, which is said once.
+fn warnings(instances: &BTreeMap<NodeName, Arc<Instance>>) -> Vec<Diagnostic> {
+    let of = |instance: &Arc<Instance>| instance.rendered.warnings.clone();
+    let mut warnings: Vec<Diagnostic> = instances.values().flat_map(of).collect();
+    warnings.sort();
+    warnings.dedup();
+    warnings
 }
 
 /// The instances of one service, rendered once for each distinct set of values that its files use.

@@ -97,7 +97,6 @@ impl Pass<'_, '_, '_> {
     fn take(&mut self, path: &str, files: &mut Files) -> Result<Vec<Arc<str>>, Absent> {
         let source = self.source;
         let full: Arc<str> = source.full(path).into();
-        self.inputs.insert(full.clone());
         source.no_links(self.tree, path)?;
         if !self.tree.is_folder(&full) {
             let entry = source.entry(self.tree, path)?;
@@ -106,7 +105,6 @@ impl Pass<'_, '_, '_> {
         let mut taken = Vec::new();
         for (name, entry) in self.tree.under(&full) {
             let path = &name[source.folder.len() + 1..];
-            self.inputs.insert(name.clone());
             taken.push(add(path, readable(path, entry)?, files));
         }
         Ok(taken)

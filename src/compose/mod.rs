@@ -85,7 +85,6 @@ pub struct Source {
     layers: Vec<Layer>,
     /// Files by path from the service's folder: those above, and those that they name without a variable.
     parsed: BTreeMap<String, Documents>,
-    inputs: BTreeSet<Arc<str>>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -114,13 +113,9 @@ pub struct Rendered {
     pub files: BTreeMap<Arc<str>, File>,
     /// By Compose service.
     pub containers: BTreeMap<Arc<str>, ContainerSpec>,
-    /// Named volumes that Compose creates, by their names on the node.
-    pub volumes: Vec<Arc<str>>,
     /// Every variable that was looked at, whether it was there or not. Equal values, or equal absence, of these give an
     /// equal result.
     pub used_variables: BTreeSet<Arc<str>>,
-    /// Every path of the tree that had a say, with those that were looked for in vain; a folder stands for all in it.
-    pub inputs: BTreeSet<Arc<str>>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
     origins: Vec<Origin>,
@@ -149,7 +144,7 @@ impl Source {
         let finished = pass.finish(&mut model);
         self.check_project(&mut pass, &project);
         let travelling = pass.travelling(&model, finished.made);
-        let Pass { found, scope, inputs, origins, .. } = pass;
+        let Pass { found, scope, origins, .. } = pass;
         if !found.is_empty() {
             return Err(found.into_diagnostics(&self.folder));
         }
@@ -157,12 +152,10 @@ impl Source {
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
             containers: digest::containers(&model, &travelling),
-            volumes: digest::volumes(&model, &project),
             model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
             project,
             files: travelling.files,
             used_variables: scope.used,
-            inputs,
             warnings: self.warnings.iter().cloned().chain(warnings).collect(),
             origins,
         })

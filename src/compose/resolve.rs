@@ -1,7 +1,7 @@
 //! From the documents of a service to one: each interpolated, its `include` and `extends` resolved, brought into
 //! canonical form, and merged over those before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,7 +31,6 @@ pub(super) struct Pass<'s, 't, 'v> {
     pub(super) places: Places<'t>,
     pub(super) scope: Scope<'v>,
     pub(super) found: Mistakes,
-    pub(super) inputs: BTreeSet<Arc<str>>,
     /// The documents that went in, in the order in which they were merged.
     pub(super) origins: Vec<Origin>,
     documents: usize,
@@ -65,7 +64,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
             places: Places::new(tree),
             scope: Scope::new(variables),
             found: Mistakes::default(),
-            inputs: source.inputs.clone(),
             origins: Vec::new(),
             documents: 0,
             grown: 0,
@@ -326,7 +324,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
 
     /// The documents of a file that `layer` names at `trail`.
     pub(super) fn read_file(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Documents> {
-        self.inputs.insert(self.source.full(file).into());
         if let Some(documents) = self.source.parsed.get(file) {
             return Some(documents.clone());
         }
