@@ -126,6 +126,29 @@ fn mistakes_are_said_with_their_place() {
 }
 
 #[test]
+fn a_long_chain_is_not_called_a_circle() {
+    let services: String = (0..30).map(|n| format!("  s{n}: {{image: i, extends: s{}}}\n", n + 1)).collect();
+    let found = render(&format!("services:\n{services}  s30: {{image: i}}\n")).unwrap_err();
+    let deep =
+        "extends-too-deep: `s0` extends more than 20 services, one through the other |  |  | extend fewer";
+    assert!(found.contains(deep) && !found.contains("extends-cycle"), "{found}");
+    let files: String = (0..30).map(|n| format!("== f{n}.yaml\ninclude: [f{}.yaml]\n", n + 1)).collect();
+    let last = "== f30.yaml\nservices: {a: {image: i}}\n";
+    let found = render(&format!("== compose.yaml\ninclude: [f0.yaml]\n{files}{last}")).unwrap_err();
+    assert!(found.contains("include-too-deep: files include each other more than 20 deep"), "{found}");
+    assert!(!found.contains("include-cycle"), "{found}");
+}
+
+#[test]
+fn a_file_name_that_is_no_text_is_said_with_its_folder() {
+    let found = render(
+        "== compose.yaml\nservices: {a: {image: i, volumes: ['./conf:/conf']}}\n== conf/b\u{fffd}d\nx\n",
+    );
+    let expected = "1:36+14 file-name: the name of a file in `conf` is not text in UTF-8: `b\u{fffd}d` |  |  | rename it";
+    assert!(found.as_ref().is_err_and(|found| found.contains(expected)), "{found:?}");
+}
+
+#[test]
 fn values_that_would_be_refused_on_the_node_are_said() {
     let check = |fields: &str, expected: &str| {
         let found =
