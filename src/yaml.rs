@@ -7,6 +7,7 @@
 
 mod build;
 mod decode;
+mod golang;
 mod index;
 mod text;
 
@@ -149,6 +150,17 @@ impl<'a> Text<'a> {
         build::documents(self)
     }
 
+    /// Reads every document as Compose does, whose reader takes `022`, `1_000` and `2024-01-31` for numbers and times.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::documents`].
+    pub fn compose_documents(&self) -> Result<Vec<Document>, Vec<Diagnostic>> {
+        let mut documents = self.documents()?;
+        documents.iter_mut().for_each(|document| golang::resolve(self, document));
+        Ok(documents)
+    }
+
     /// Reads a document as the form `T`.
     ///
     /// # Errors
@@ -169,7 +181,7 @@ impl<'a> Text<'a> {
         self.index().key(document, path).place(self)
     }
 
-    /// Whether the scalar at `path` is written without quotes.
+    /// Whether the scalar at `path` is written without quotes and without a tag.
     pub fn is_plain(&self, document: usize, path: &[Step<'_>]) -> bool {
         self.index().is_plain(document, path)
     }

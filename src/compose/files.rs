@@ -105,10 +105,21 @@ impl Pass<'_, '_, '_> {
         let mut taken = Vec::new();
         for (name, entry) in self.tree.under(&full) {
             let path = &name[source.folder.len() + 1..];
+            named_in_text(path)?;
             taken.push(add(path, readable(path, entry)?, files));
         }
         Ok(taken)
     }
+}
+
+/// A name that is not UTF-8 is in the tree with this character in it, and cannot be sent as it is.
+fn named_in_text(path: &str) -> Result<(), Absent> {
+    if !path.contains(char::REPLACEMENT_CHARACTER) {
+        return Ok(());
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let message = format!("the name of a file in `{folder}` is not text in UTF-8: `{name}`");
+    Err(Absent { code: "file-name", message, help: "rename it, or take it out of the folder".to_owned() })
 }
 
 fn add(path: &str, entry: &Entry, files: &mut Files) -> Arc<str> {

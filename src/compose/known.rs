@@ -228,13 +228,9 @@ fn in_each<'m>(
     }
 }
 
-/// Whether a service that lacks `field` has one that was probably meant to be it.
-pub(super) fn misspells(service: &Mapping, field: &str) -> bool {
-    let meant = |name: &str| closest(name, SERVICE.names.iter().copied());
-    service
-        .keys()
-        .filter_map(Value::as_str)
-        .any(|name| SERVICE.names.binary_search(&name).is_err() && meant(name) == Some(field))
+/// Whether a mapping that lacks `field` has one that was probably meant to be it, which is told already.
+pub(super) fn misspells(fields: &Mapping, field: &str) -> bool {
+    fields.keys().filter_map(Value::as_str).any(|name| name != field && closest(name, [field]).is_some())
 }
 
 #[cfg(test)]

@@ -28,10 +28,12 @@ mod normal;
 mod paths;
 mod places;
 mod read;
+mod reference;
 mod resolve;
 mod resource;
 mod scalar;
 mod short;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

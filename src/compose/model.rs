@@ -52,12 +52,16 @@ impl Pass<'_, '_, '_> {
             }
         }
         self.references(&services, model);
+        self.values(&services);
         model.retain(|_, section| section.as_mapping().is_none_or(|section| !section.is_empty()));
         model.insert("services".into(), Value::Mapping(services));
+        for (section, value) in model.iter() {
+            self.no_nul(value, &mut vec![section.as_str().unwrap_or_default()]);
+        }
         finished
     }
 
-    fn say(
+    pub(super) fn say(
         &mut self,
         path: &[&str],
         code: &'static str,

@@ -134,7 +134,7 @@ impl Source {
     pub(super) fn parse(&self, tree: &Tree, file: &str) -> Result<Documents, Vec<Diagnostic>> {
         let path: Arc<str> = self.full(file).into();
         let bytes = tree.get(&path).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
-        let documents = Text::new(&path, bytes)?.documents()?;
+        let documents = Text::new(&path, bytes)?.compose_documents()?;
         Ok(documents.into_iter().map(|document| (document.number, Arc::new(document.value))).collect())
     }
 

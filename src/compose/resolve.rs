@@ -119,7 +119,8 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.documents += 1;
         if self.documents > MAX_DOCUMENTS {
             let message = format!("the service is made of more than {MAX_DOCUMENTS} documents");
-            self.error(&layer.origin, &Trail::ROOT, "compose-too-large", message);
+            let help = "write them together into fewer files, or split the service";
+            self.error_with_help(&layer.origin, &Trail::ROOT, "compose-too-large", message, help);
             return None;
         }
         match &*layer.value {
@@ -190,7 +191,8 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.grown += values;
         if fits && self.grown > MAX_NODES {
             let message = "the model is too large once ranges and extended services are written out";
-            self.error(origin, &Trail::ROOT, "compose-too-large", message);
+            let help = "extend smaller services and publish fewer ports, or split the service";
+            self.error_with_help(origin, &Trail::ROOT, "compose-too-large", message, help);
         }
         self.grown <= MAX_NODES
     }
@@ -301,7 +303,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         model: &mut Mapping,
     ) {
         let full = self.source.full(file);
-        if chain.contains(&full) || chain.len() >= MAX_CHAIN {
+        if chain.contains(&full) {
             let way = chain.iter().chain([&full]).map(String::as_str).collect::<Vec<_>>().join(" → ");
             let message = format!("files include each other: {way}");
             return self.error_with_help(
@@ -311,6 +313,11 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
                 message,
                 "take one of them out",
             );
+        }
+        if chain.len() >= MAX_CHAIN {
+            let message = format!("files include each other more than {MAX_CHAIN} deep");
+            let help = "include the files that are furthest down from further up";
+            return self.error_with_help(&layer.origin, trail, "include-too-deep", message, help);
         }
         let Some(documents) = self.read_file(layer, trail, file) else { return };
         chain.push(full);
@@ -363,6 +370,7 @@ fn fault_diagnostic(place: Place, fault: Fault, scope: &Scope<'_>) -> Diagnostic
         }
         Fault::TooLarge => {
             Diagnostic::error("compose-too-large", place, "the variables are too long or nest too deep")
+                .help("use shorter values in fewer places, and defaults without variables")
         }
     }
 }

@@ -121,8 +121,88 @@ fn mistakes_are_said_with_their_place() {
     check(
         &with("secrets: [{source: s}]\nports: [x]")
             .replace("services:", "secrets: {s: {environment: NO}}\nservices:"),
-        &["1:28+2 unknown-variable"],
+        &["1:28+2 unknown-variable", "6:13+1 invalid-value: `x` is not a port"],
     );
+}
+
+#[test]
+fn a_long_chain_is_not_called_a_circle() {
+    let services: String = (0..30).map(|n| format!("  s{n}: {{image: i, extends: s{}}}\n", n + 1)).collect();
+    let found = render(&format!("services:\n{services}  s30: {{image: i}}\n")).unwrap_err();
+    let deep =
+        "extends-too-deep: `s0` extends more than 20 services, one through the other |  |  | extend fewer";
+    assert!(found.contains(deep) && !found.contains("extends-cycle"), "{found}");
+    let files: String = (0..30).map(|n| format!("== f{n}.yaml\ninclude: [f{}.yaml]\n", n + 1)).collect();
+    let last = "== f30.yaml\nservices: {a: {image: i}}\n";
+    let found = render(&format!("== compose.yaml\ninclude: [f0.yaml]\n{files}{last}")).unwrap_err();
+    assert!(found.contains("include-too-deep: files include each other more than 20 deep"), "{found}");
+    assert!(!found.contains("include-cycle"), "{found}");
+}
+
+#[test]
+fn a_file_name_that_is_no_text_is_said_with_its_folder() {
+    let found = render(
+        "== compose.yaml\nservices: {a: {image: i, volumes: ['./conf:/conf']}}\n== conf/b\u{fffd}d\nx\n",
+    );
+    let expected = "1:36+14 file-name: the name of a file in `conf` is not text in UTF-8: `b\u{fffd}d` |  |  | rename it";
+    assert!(found.as_ref().is_err_and(|found| found.contains(expected)), "{found:?}");
+}
+
+#[test]
+fn values_that_would_be_refused_on_the_node_are_said() {
+    let check = |fields: &str, expected: &str| {
+        let found =
+            render(&format!("services:\n  b: {{image: b}}\n  a:\n    image: i\n{}", indented(fields, 4)));
+        let found = found.err().unwrap_or_default();
+        assert_eq!(found.lines().count(), usize::from(!expected.is_empty()), "{fields}\n{found}");
+        assert!(found.contains(expected), "{fields}\nwants {expected}\n{found}");
+    };
+    check(
+        "network_mode: service:nope",
+        "5:19+12 unknown-service: `network_mode` of `a` names the service `nope`",
+    );
+    check("pid: service:bb", "unknown-service: `pid` of `a` names the service `bb`, which is not there");
+    check("ipc: service:b\npid: host\nlinks: ['b:x']\nvolumes_from: ['container:x', 'b:ro']", "");
+    check("links: [nope]", "unknown-service: `links` of `a`");
+    check(
+        "depends_on: {b: {condition: service_helthy}}",
+        "5:33+14 invalid-value: `services.a.depends_on.b.condition` cannot be `service_helthy` |  |  | did you mean `service_healthy`?",
+    );
+    check("cpus: lots", "5:11+4 invalid-value: `services.a.cpus` cannot be `lots` |  |  | write a number");
+    check("ports: ['80:abc']", "5:13+8 invalid-value: `80:abc` is not a port");
+    check("ports: ['99999:80']", "`99999:80` is not a port");
+    check("ports: ['1-65535', ':80', '80/TCP', '[::1]:80:80', '8000-8010:80', 90]", "");
+    check("ports: [{target: 99999}]", "5:22+5 invalid-value: `services.a.ports.0.target` cannot be `99999`");
+    check("ports: [{published: '80'}]", "missing-field: a port needs a `target`");
+    check("ports: [{target: 80, protocol: icmp}]", "cannot be `icmp` |  |  | write `tcp`, `udp` or `sctp`");
+    check(
+        "restart: alwyas",
+        "5:14+6 invalid-value: `services.a.restart` cannot be `alwyas` |  |  | did you mean `always`?",
+    );
+    check("restart: on-failure:x", "cannot be `on-failure:x`");
+    check(
+        "restart: on-failure:3\npull_policy: every_12h\nstop_grace_period: 1m30s\nmem_limit: 1.5g\nshm_size: 64",
+        "",
+    );
+    check("pull_policy: sometimes", "cannot be `sometimes`");
+    check(
+        "healthcheck: {test: [CMD, x], interval: 10 minutes}",
+        "5:45+10 invalid-value: `services.a.healthcheck.interval` cannot be `10 minutes` |  |  | write a span of time",
+    );
+    check("healthcheck: {test: [curl, x]}", "5:25+9 invalid-value: a health check cannot begin with `curl`");
+    check(
+        "mem_limit: 5 apples",
+        "5:16+8 invalid-value: `services.a.mem_limit` cannot be `5 apples` |  |  | write a size",
+    );
+    check("deploy: {resources: {limits: {memory: 5 apples}}}", "5:43+8 invalid-value");
+    check("deploy: {restart_policy: {condition: sometimes}}", "cannot be `sometimes`");
+    check("command: [\"a\\0b\"]", "invalid-value: `services.a.command` has the character NUL in it");
+    check("container_name: a b", "5:21+3 invalid-value: `services.a.container_name` cannot be `a b`");
+    check("volumes: [{type: bnid, source: /x, target: /x}]", "cannot be `bnid` |  |  | did you mean `bind`?");
+    check("volumes: [{type: tmpfs, target: /x, tmpfs: {size: lots}}]", "cannot be `lots`");
+    check("environment: ['=x']", "`` cannot be the name of an environment variable");
+    let found = render("services: {a: {image: 'Reg/App name'}}").unwrap_err();
+    assert!(found.contains("1:23+14 invalid-value: `services.a.image` cannot be `Reg/App name`"), "{found}");
 }
 
 #[test]
