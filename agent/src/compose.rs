@@ -43,6 +43,8 @@ pub enum Verb {
     /// The same for these Compose services and what they depend on. (With `--no-deps` Compose forgets
     /// `depends_on` before it hashes, and recreates what did not change.)
     UpOnly(Vec<Arc<str>>),
+    /// The same, with new containers for these whether or not they changed; what they depend on is left as it is.
+    Recreate(Vec<Arc<str>>),
     /// As `Up`, and starts nothing.
     Create,
     /// Stops everything.
@@ -58,6 +60,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up | Self::UpOnly(_) => "up",
+            Self::Recreate(_) => "up --force-recreate",
             Self::Create => "up --no-start",
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
@@ -103,13 +106,17 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
         Verb::Up => (&[], &[]),
         Verb::UpOnly(services) => (&[], services),
+        Verb::Recreate(services) => (&["--force-recreate"], services),
         Verb::Create => (&["--no-start"], &[]),
         Verb::Stop => (&["stop"], &[]),
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.
         Verb::Restart(services) => (&["restart", "--no-deps"], services),
         Verb::Down => (&["down", "--remove-orphans"], &[]),
     };
-    let up: &[&str] = if matches!(verb, Verb::Up | Verb::UpOnly(_) | Verb::Create) { &UP } else { &[] };
+    let up: &[&str] = match verb {
+        Verb::Up | Verb::UpOnly(_) | Verb::Recreate(_) | Verb::Create => &UP,
+        Verb::Stop | Verb::Restart(_) | Verb::Down => &[],
+    };
     let separator = if services.is_empty() { &[][..] } else { &["--"] };
     let words = up.iter().chain(fixed).chain(separator).map(|word| OsString::from(*word));
     words.chain(services.iter().map(|service| OsString::from(&**service))).collect()

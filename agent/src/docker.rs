@@ -9,6 +9,7 @@ mod decide;
 mod events;
 mod info;
 mod look;
+mod mounts;
 mod rows;
 mod unfinished;
 
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
-use crate::files::{InstanceFiles, Record};
+use crate::files::{self, InstanceFiles, Record};
 use crate::host::{Blobs, Host, HostError, Observation};
 use crate::text::Tail;
 
@@ -227,7 +228,10 @@ impl DockerHost {
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
-        let calls = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
+        let gone = mounts::held(step, rows, &files.record.renewed);
+        let others = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
+        let first = (!gone.is_empty()).then(|| Verb::Recreate(gone.into_iter().collect()));
+        let calls = first.into_iter().chain(others).collect();
         let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
         Ok(Prepared { files, fingerprint, calls })
     }
@@ -299,7 +303,12 @@ impl Host for DockerHost {
         for containers in instances.values_mut() {
             containers.sort_by(|a, b| (&a.service, &a.name).cmp(&(&b.service, &b.name)));
         }
-        Ok(Observation { instances })
+        let folder = self.instances.clone();
+        blocking(move || {
+            let lost = files::lost(&folder, instances.keys());
+            Ok(Observation { instances, lost })
+        })
+        .await
     }
 
     async fn info(&self) -> HostInfo {
@@ -329,6 +338,10 @@ impl Host for DockerHost {
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };
         for verb in &calls {
+            let reason = match verb {
+                Verb::Recreate(_) => &format!("{reason}; what its containers mount was gone from its folder"),
+                _ => reason,
+            };
             self.call(&project, verb, &lock, reason).await?;
         }
         let old = self.running_on_old_files(step, &files).await?;
@@ -337,6 +350,7 @@ impl Host for DockerHost {
         }
         let record = Record {
             pending: false,
+            renewed: Default::default(),
             applied: Some(fingerprint),
             services: decide::applied(step),
             ..files.record.clone()

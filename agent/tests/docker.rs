@@ -144,6 +144,48 @@ async fn a_changed_environment_file_recreates_its_container_whatever_is_said_of_
 }
 
 #[tokio::test]
+async fn what_was_lost_from_the_disk_is_made_anew_with_the_containers_that_mount_it() {
+    let Some(bench) = Bench::new("lost") else { return };
+    let step = |on_file_change| {
+        let services = json!({
+            "file": sleeper(json!({"volumes": ["./one/conf:/conf:ro"]})),
+            "folder": sleeper(json!({"volumes": ["./two:/two:ro"]})),
+            "plain": sleeper(json!({})),
+        });
+        Ensure { on_file_change, ..bench.step(services, &[("one/conf", "1"), ("two/conf", "2")]) }
+    };
+    let folder = bench.instance_folder();
+    let delete_file = || std::fs::remove_file(folder.join("one/conf")).unwrap();
+    let delete_folder = || std::fs::remove_dir_all(folder.join("two")).unwrap();
+    let delete_instance = || std::fs::remove_dir_all(&folder).unwrap();
+    let delete_all = || std::fs::remove_dir_all(&bench.config.instances).unwrap();
+    let both: &[&str] = &["file", "folder"];
+    bench.ensure(&step(OnFileChange::Recreate)).await;
+    for (on_file_change, delete, expected) in [
+        (OnFileChange::Recreate, &delete_file as &dyn Fn(), &["file"][..]),
+        (OnFileChange::Recreate, &delete_folder, &["folder"]),
+        (OnFileChange::Recreate, &delete_instance, both),
+        (OnFileChange::Recreate, &delete_all, both),
+        (OnFileChange::Nothing, &delete_instance, both),
+        (OnFileChange::Restart, &delete_all, both),
+    ] {
+        let before = bench.look().await;
+        delete();
+        bench.ensure(&step(on_file_change)).await;
+        let after = bench.look().await;
+        assert_eq!(recreated(&ids_of(&before), &ids_of(&after)), expected);
+        assert_eq!(after["plain"].started_at, before["plain"].started_at);
+        assert_eq!(bench.read(&after["file"], "/conf").await, "1");
+        assert_eq!(bench.read(&after["folder"], "/two/conf").await, "2");
+        bench.without_compose().ensure(&step(on_file_change), &[], "a test").await.unwrap();
+        assert!(bench.host.observe().await.unwrap().lost.is_empty());
+    }
+    delete_all();
+    assert_eq!(bench.host.observe().await.unwrap().lost.len(), 1);
+    bench.clean_up().await;
+}
+
+#[tokio::test]
 async fn no_longer_asking_to_recreate_recreates_nothing() {
     let Some(bench) = Bench::new("switch") else { return };
     let step = bench.step(json!({"a": sleeper(json!({"volumes": ["./a:/a:ro"]}))}), &[("a", "1")]);

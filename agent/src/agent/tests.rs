@@ -169,6 +169,23 @@ fn what_keeps_ending_after_it_was_well_is_healed_ever_more_slowly() {
 }
 
 #[test]
+fn an_instance_whose_folder_was_deleted_is_put_in_place_again() {
+    let mut world = settled(plan(1, vec![web("1"), ensure("db", "1").step()]));
+    world.lost.insert("web".parse().unwrap());
+    world.run_for(60);
+    let says = |status: &gitops::status::NodeStatus| {
+        let result = status.steps.get("web").and_then(|result| result.message.clone());
+        result.as_deref() == Some("its folder was deleted from the agent's state folder")
+    };
+    assert!(
+        world.reported.iter().any(|message| matches!(message, Message::Full(status) if says(status))),
+        "{:?}",
+        world.reported
+    );
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+}
+
+#[test]
 fn with_the_daemon_away_the_ledger_is_enough_also_after_a_restart() {
     let mut world = settled(plan(1, vec![web("1")]));
     world.daemon_answers = false;

@@ -3,7 +3,7 @@
 //! Every effect is one possible place of a crash: [`World::crash_at`] stops the process just before it. What Docker
 //! and the disk hold then stays, and the next process starts from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    /// Instances whose folder was deleted.
+    pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
@@ -100,6 +102,7 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            lost: BTreeSet::new(),
             docker: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
@@ -250,7 +253,7 @@ impl World {
             Effect::SaveRecord(record) => self.record = record,
             Effect::Observe => {
                 self.looks.0 += 1;
-                let observation = Observation { instances: self.docker.clone() };
+                let observation = Observation { instances: self.docker.clone(), lost: self.lost.clone() };
                 let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::Observed(answer)));
             }
@@ -322,6 +325,7 @@ impl World {
     }
 
     fn change(&mut self, step: &Step) {
+        self.lost.remove(step.service());
         match step {
             Step::Remove(remove) => {
                 self.docker.remove(&remove.service);
