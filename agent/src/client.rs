@@ -17,7 +17,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::agent::state::{Answer, Failed, Message, Offer};
+use crate::agent::state::{Answer, Cause, Failed, Message, Offer};
 use crate::blobs::{BlobError, BlobWriter};
 
 /// How long the daemon may hold the request for a plan, in seconds.
@@ -84,8 +84,14 @@ pub enum DaemonError {
 impl DaemonError {
     /// As the state machine hears of it.
     pub fn failed(&self) -> Failed {
-        let second_agent = matches!(self, Self::Refused { code, .. } if code == "second-agent");
-        Failed { message: crate::agent::chain(self), second_agent }
+        let cause = match self {
+            Self::Refused { code, .. } if code == "second-agent" => Cause::SecondAgent,
+            Self::Blob(BlobError::Disk(_)) => Cause::Disk,
+            Self::Blob(_) | Self::Unreadable { .. } => Cause::Answer,
+            Self::Refused { code, .. } if code == "not-found" => Cause::Answer,
+            Self::Refused { .. } | Self::Address(_) | Self::File { .. } | Self::Unreachable(_) => Cause::Away,
+        };
+        Failed { message: crate::agent::chain(self), cause }
     }
 }
 

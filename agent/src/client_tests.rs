@@ -89,11 +89,14 @@ async fn a_refusal_keeps_its_code_and_a_second_agent_is_known_by_it() {
     let body = r#"{"code":"second-agent","status":409,"title":"t","detail":"stop one of the two"}"#;
     let (_, answer) = exchange(http("409 Conflict", body), async |daemon| daemon.plan(None).await).await;
     let failed = answer.unwrap_err().failed();
-    assert!(failed.second_agent && failed.message.contains("stop one of the two"), "{failed:?}");
+    assert!(
+        failed.cause == Cause::SecondAgent && failed.message.contains("stop one of the two"),
+        "{failed:?}"
+    );
     let (_, answer) =
         exchange(http("502 Bad Gateway", "<html>"), async |daemon| daemon.plan(None).await).await;
     let failed = answer.unwrap_err().failed();
-    assert!(!failed.second_agent && failed.message.contains("502 Bad Gateway"), "{failed:?}");
+    assert!(failed.cause == Cause::Away && failed.message.contains("502 Bad Gateway"), "{failed:?}");
 }
 
 #[tokio::test]

@@ -63,6 +63,18 @@ pub enum Refused {
         /// In the plan.
         offered: Digest,
     },
+    /// It, or its content, cannot be written down.
+    #[error("the plan cannot be kept in the agent's state folder: {problem}; it is tried again")]
+    NotStored {
+        /// What the system says.
+        problem: String,
+    },
+    /// Content that it names cannot be had.
+    #[error("what the plan needs cannot be had: {problem}; it is tried again")]
+    NoContent {
+        /// What the daemon says, or what is wrong with what it sent.
+        problem: String,
+    },
 }
 
 impl Refused {
@@ -74,6 +86,8 @@ impl Refused {
             Self::WrongNode { .. } => "wrong-node",
             Self::OlderGeneration { .. } => "older-generation",
             Self::ChangedPlan { .. } => "changed-plan",
+            Self::NotStored { .. } => "not-stored",
+            Self::NoContent { .. } => "no-content",
         }
     }
 

@@ -142,3 +142,29 @@ fn an_older_or_a_changed_plan_is_refused_by_name() {
     });
     drop(agent);
 }
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_told_and_tried_again() {
+    let Some(mut world) = World::new("disk") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let before = world.containers(Left);
+
+    // Where new content is written before it takes the place of the old. A full disk fails in the same place.
+    let in_the_way = world.sandbox.path("state").join(world.node(Left)).join(".ledger.json.new");
+    std::fs::create_dir(&in_the_way).expect("the state folder is there");
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.push("two");
+    world.wait("the reason is told", |world| world.node_status(Left)["refused"]["rule"] == "not-stored");
+    assert_eq!(world.node_status(Left)["state"], "failing");
+    let shown = said(&world.gitops(&["status"]));
+    assert!(shown.contains("cannot be kept in the agent's state folder"), "{shown}");
+    assert!(shown.contains(".ledger.json.new: Is a directory"), "{shown}");
+    assert_eq!(world.containers(Left), before);
+
+    std::fs::remove_dir(&in_the_way).expect("it is empty");
+    world.settle();
+    assert_eq!(world.node_status(Left)["refused"], serde_json::Value::Null);
+    assert!(world.containers(Left)["disk-web/app"][0].environment.contains(&"STEP=two".to_owned()));
+}

@@ -172,8 +172,21 @@ pub struct Answer {
 pub struct Failed {
     /// In one line.
     pub message: String,
+    /// What lies behind it.
+    pub cause: Cause,
+}
+
+/// What keeps something outside from working, as far as the agent does anything about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The other side does not answer, or not now.
+    Away,
+    /// The daemon answered what cannot be used.
+    Answer,
+    /// The state folder cannot be written.
+    Disk,
     /// Another agent is active under our identity.
-    pub second_agent: bool,
+    SecondAgent,
 }
 
 /// What the agent is told at start and keeps to.
@@ -338,7 +351,7 @@ impl State {
     /// Two agents with one identity would undo each other's work: the one that the daemon refuses stands still.
     fn heed(&mut self, failed: Option<&Failed>, effects: &mut Vec<Effect>) {
         match failed {
-            Some(failed) if failed.second_agent => {
+            Some(failed) if failed.cause == Cause::SecondAgent => {
                 let text = "another agent is active with the identity of this one: nothing is applied here until \
                             it stops, or this one gets its own token";
                 if !self.rival {

@@ -267,6 +267,27 @@ fn a_plan_is_not_accepted_before_all_its_content_is_here() {
 }
 
 #[test]
+fn a_full_disk_is_reported_by_name_and_what_was_held_stands_until_there_is_room() {
+    let held = plan(1, vec![web("1")]);
+    let mut world = settled(held.clone());
+    world.disk_full = true;
+    let next = plan(2, vec![web("2")]);
+    world.publish(next.clone());
+    world.run_for(5);
+    let refused = world.last_status().refused.clone().expect("it is reported");
+    assert_eq!((&*refused.rule, refused.plan), ("not-stored", PlanId::of(&next)));
+    assert!(refused.message.contains("No space left on device"), "{refused:?}");
+    world.kill("web");
+    world.run_for(300);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+    assert_eq!(world.ledger.as_deref(), Some(&held));
+    assert!(world.polls.len() < 30, "not in a circle: {:?}", world.polls);
+    world.disk_full = false;
+    world.run_for(70);
+    assert!(world.last_status().acks(&next) && world.last_status().refused.is_none());
+}
+
+#[test]
 fn while_another_agent_has_its_identity_nothing_is_begun() {
     let mut world = settled(plan(1, vec![web("1")]));
     world.rival = true;

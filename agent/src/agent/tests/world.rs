@@ -14,7 +14,7 @@ use gitops::status::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::agent::state::{Answer, Effect, Event, Failed, Message, Offer, Settings, State};
+use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
 use crate::host::Observation;
 use crate::ledger::Record;
@@ -54,6 +54,8 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    /// Whether there is room on it.
+    pub(super) disk_full: bool,
     /// Instances whose folder was deleted.
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
@@ -102,6 +104,7 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            disk_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
             behaviour: BTreeMap::new(),
@@ -247,9 +250,10 @@ impl World {
                 self.after(soon, Happening::Event(Event::Fetched { plan, result }));
             }
             Effect::Save { plan } => {
-                self.ledger = Some(plan);
-                self.after(Duration::ZERO, Happening::Event(Event::Saved(Ok(()))));
+                let result = if self.disk_full { Err(no_space()) } else { Ok(self.ledger = Some(plan)) };
+                self.after(Duration::ZERO, Happening::Event(Event::Saved(result)));
             }
+            Effect::SaveRecord(_) if self.disk_full => {}
             Effect::SaveRecord(record) => self.record = record,
             Effect::Observe => {
                 self.looks.0 += 1;
@@ -275,7 +279,7 @@ impl World {
 
     fn plan_for(&self, known: Option<Digest>) -> Result<Offer, Failed> {
         if self.rival {
-            return Err(Failed { message: "second agent".to_owned(), second_agent: true });
+            return Err(Failed { message: "second agent".to_owned(), cause: Cause::SecondAgent });
         }
         if !self.daemon_answers {
             return Err(unreachable());
@@ -296,7 +300,7 @@ impl World {
             self.reported.push(message);
             Ok(Answer { heartbeat_seconds: 15, want_full })
         } else {
-            Err(Failed { second_agent: self.rival, ..unreachable() })
+            Err(Failed { cause: if self.rival { Cause::SecondAgent } else { Cause::Away }, ..unreachable() })
         };
         self.after(Duration::from_millis(5), Happening::Event(Event::Reported(answer)));
     }
@@ -374,5 +378,9 @@ impl World {
 }
 
 fn unreachable() -> Failed {
-    Failed { message: "cannot reach the daemon".to_owned(), second_agent: false }
+    Failed { message: "cannot reach the daemon".to_owned(), cause: Cause::Away }
+}
+
+fn no_space() -> Failed {
+    Failed { message: "No space left on device".to_owned(), cause: Cause::Disk }
 }
