@@ -126,7 +126,8 @@ impl PlanId {
 pub struct Refusal {
     /// The plan.
     pub plan: PlanId,
-    /// The rule by name, kebab-case: `older-generation`, `changed-plan`, `wrong-node`, `newer-schema`, `bad-digest`.
+    /// The rule by name, kebab-case: `older-generation`, `changed-plan`, `wrong-node`, `newer-schema`, `bad-digest`,
+    /// `two-steps`, `unreadable`.
     /// `not-stored` and `no-content` pass by themselves once the disk of the node, or the daemon, can serve again.
     pub rule: Arc<str>,
     /// The same in a sentence.

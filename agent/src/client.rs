@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use crate::agent::state::{Answer, Cause, Failed, Message, Offer};
 use crate::blobs::{BlobError, BlobWriter};
+use crate::ledger::Refused;
 
 /// How long the daemon may hold the request for a plan, in seconds.
 const WAIT_SECONDS: u64 = 55;
@@ -225,10 +226,14 @@ fn offer(body: &[u8]) -> Result<Offer, DaemonError> {
         digest: Digest,
     }
     let Head { schema, generation, digest } = parse(body, "plan")?;
+    let unusable = |refused| Offer::Unusable { plan: PlanId { generation, digest }, refused };
     if schema > SCHEMA {
-        return Ok(Offer::Newer { plan: PlanId { generation, digest }, schema });
+        return Ok(unusable(Refused::NewerSchema { found: schema }));
     }
-    parse::<NodePlan>(body, "plan").map(|plan| Offer::Plan(Arc::new(plan)))
+    Ok(match serde_json::from_slice::<NodePlan>(body) {
+        Ok(plan) => Offer::Plan(Arc::new(plan)),
+        Err(error) => unusable(Refused::Unreadable { problem: error.to_string() }),
+    })
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &'static str) -> Result<T, DaemonError> {

@@ -12,15 +12,24 @@ fn plain_http_goes_to_this_machine_only() {
 }
 
 #[test]
-fn a_plan_of_a_newer_schema_is_named_without_being_understood() {
+fn a_plan_that_cannot_be_understood_is_named() {
     let mut text = serde_json::to_value(plan(7, vec![ensure("web", "1").step()])).unwrap();
     assert!(matches!(offer(text.to_string().as_bytes()), Ok(Offer::Plan(_))));
     text["schema"] = 2.into();
     text["steps"] = "in some other form".into();
-    let Ok(Offer::Newer { plan, schema: 2 }) = offer(text.to_string().as_bytes()) else {
-        panic!("not newer")
+    let refused = |text: &serde_json::Value| match offer(text.to_string().as_bytes()) {
+        Ok(Offer::Unusable { plan, refused }) => (plan.generation, refused),
+        other => panic!("{other:?}"),
     };
-    assert_eq!(plan.generation, Generation(7));
+    assert_eq!(refused(&text), (Generation(7), Refused::NewerSchema { found: 2 }));
+    text["schema"] = 1.into();
+    assert!(matches!(refused(&text), (Generation(7), Refused::Unreadable { .. })));
+    let mut text = serde_json::to_value(plan(7, vec![ensure("web", "1").step()])).unwrap();
+    text["steps"][0]["ensure"]["service"] = "../web".into();
+    let (_, Refused::Unreadable { problem }) = refused(&text) else { panic!("read") };
+    assert!(problem.contains("`../web` is not a valid service name"), "{problem}");
+    text["generation"] = u64::MAX.into();
+    assert!(offer(text.to_string().as_bytes()).is_err());
     assert!(offer(b"<html>").is_err());
 }
 

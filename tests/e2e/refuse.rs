@@ -108,26 +108,39 @@ fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
 }
 
 #[test]
-fn an_older_or_a_changed_plan_is_refused_by_name() {
+fn a_plan_that_breaks_a_rule_is_refused_by_name() {
     let Some(mut world) = World::new("ledger") else { return };
     let daemon = FakeDaemon::start();
+    let json = |plan: &NodePlan| serde_json::to_value(plan).expect("a plan is JSON");
+    let offer = |plan: &NodePlan| daemon.offer(json(plan));
     world.sandbox.write("ledger-left.token", "secret");
     let command = world.agent_command(Left, "ledger-left", &format!("http://127.0.0.1:{}", daemon.port));
     let agent = Program::start(command, &world.sandbox.path("ledger-left.log"));
 
     let newest = plan(&world, 7, "one");
-    daemon.offer(&newest);
+    offer(&newest);
     let holds = |status: &gitops::status::NodeStatus| status.accepted == Some(PlanId::of(&newest));
     world.wait("the plan is accepted", |_| daemon.status().is_some_and(|status| holds(&status)));
 
     let mut forged = plan(&world, 9, "two");
     forged.digest = Digest::of("something else");
+    let mut foreign = plan(&world, 10, "two");
+    foreign.node = world.node(Right).parse().expect("a name");
+    foreign.digest = foreign.content_digest();
+    let mut twice = plan(&world, 11, "two");
+    twice.steps.extend(twice.steps.clone());
+    twice.digest = twice.content_digest();
+    let mut misnamed = json(&plan(&world, 12, "two"));
+    misnamed["steps"][0]["remove"]["service"] = "../two".into();
     for (rule, offered) in [
-        ("older-generation", plan(&world, 6, "one")),
-        ("changed-plan", plan(&world, 7, "two")),
-        ("bad-digest", forged),
+        ("older-generation", json(&plan(&world, 6, "one"))),
+        ("changed-plan", json(&plan(&world, 7, "two"))),
+        ("bad-digest", json(&forged)),
+        ("wrong-node", json(&foreign)),
+        ("two-steps", json(&twice)),
+        ("unreadable", misnamed),
     ] {
-        daemon.offer(&offered);
+        daemon.offer(offered);
         world.wait(rule, |_| {
             let status = daemon.status().expect("it was reported before");
             status.refused.as_ref().is_some_and(|refused| &*refused.rule == rule) && holds(&status)
@@ -135,7 +148,7 @@ fn an_older_or_a_changed_plan_is_refused_by_name() {
     }
 
     let next = plan(&world, 8, "two");
-    daemon.offer(&next);
+    offer(&next);
     world.wait("the next plan is accepted", |_| {
         let status = daemon.status().expect("it was reported before");
         status.accepted == Some(PlanId::of(&next)) && status.refused.is_none()

@@ -87,9 +87,7 @@ impl Pull {
                 self.phase = Phase::Resting { until: since + ASK_EVERY };
                 match offer {
                     Offer::Nothing => self.failures = 0,
-                    Offer::Newer { plan, schema } => {
-                        self.refuse(&Refused::NewerSchema { found: schema }, plan, effects);
-                    }
+                    Offer::Unusable { plan, refused } => self.refuse(&refused, plan, effects),
                     Offer::Plan(plan) => self.consider(plan, moment, effects),
                 }
             }

@@ -19,7 +19,7 @@ use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
 use crate::host::Observation;
-use crate::ledger::Record;
+use crate::ledger::{Record, Refused};
 use crate::moment::Moment;
 
 /// What happened.
@@ -135,12 +135,12 @@ pub enum Tell {
 pub enum Offer {
     /// A plan.
     Plan(Arc<NodePlan>),
-    /// A plan in a form that only a newer agent can read.
-    Newer {
+    /// A plan that this agent cannot even read.
+    Unusable {
         /// Its name.
         plan: PlanId,
-        /// Its schema.
-        schema: u32,
+        /// Why.
+        refused: Refused,
     },
     /// Nothing else than what is known.
     Nothing,

@@ -134,6 +134,10 @@ async fn a_report_is_believed_only_of_the_caller() {
     check(put(&api.edge_1, &newer), 400, Some("wrong-status")).await;
     let malformed = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).body("{\"heartbeat\": 1}");
     check(malformed, 400, Some("malformed")).await;
+    let mut beyond = serde_json::to_value(&mine).expect("JSON");
+    beyond["status"]["accepted"] = serde_json::json!({"generation": u64::MAX, "digest": Digest::of("")});
+    let beyond = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).json(&beyond);
+    check(beyond, 400, Some("malformed")).await;
 }
 
 #[tokio::test]

@@ -250,7 +250,8 @@ impl World {
                 self.after(soon, Happening::Event(Event::Fetched { plan, result }));
             }
             Effect::Save { plan } => {
-                let result = if self.disk_full { Err(no_space()) } else { Ok(self.ledger = Some(plan)) };
+                let result = if self.disk_full { Err(no_space()) } else { Ok(plan) };
+                let result = result.map(|plan| self.ledger = Some(plan));
                 self.after(Duration::ZERO, Happening::Event(Event::Saved(result)));
             }
             Effect::SaveRecord(_) if self.disk_full => {}
