@@ -13,7 +13,7 @@ mod mounts;
 mod rows;
 mod unfinished;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -29,6 +29,7 @@ use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
 use gitops::plan::{Ensure, Remove};
 use gitops::status::{Container, ContainerState, HostInfo};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use self::events::Wake;
@@ -224,7 +225,8 @@ impl DockerHost {
         rows: &[Row],
     ) -> Result<Prepared, HostError> {
         let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
-        let files = blocking(move || files.put(&wanted, &*blobs, gitops::clock::now).map(|_| files)).await?;
+        let files = blocking(move || files.put(&wanted, &*blobs).map(|_| files)).await?;
+        let files = self.note_running(step, files).await?;
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
@@ -247,28 +249,46 @@ impl DockerHost {
         self.compose.run(project, verb, lock).await
     }
 
+    /// Notes which of the containers that are due for a restart run now that the files are in place.
+    async fn note_running(
+        &self,
+        step: &Ensure,
+        mut files: InstanceFiles,
+    ) -> Result<InstanceFiles, HostError> {
+        let due = decide::due_for_restart(step, &files.record);
+        if !files.record.pending || files.record.ran.is_some() || due.is_empty() {
+            return Ok(files);
+        }
+        let running = self.running(step, &due).await?;
+        files.record.ran = Some(running.into_iter().map(|run| (run.id, run.started_at)).collect());
+        blocking(move || files.save().map(|()| files)).await
+    }
+
     /// The Compose services that run since before their files were replaced.
     async fn running_on_old_files(
         &self,
         step: &Ensure,
-        files: &InstanceFiles,
-    ) -> Result<Vec<Arc<str>>, HostError> {
-        let due = decide::due_for_restart(step, &files.record);
-        let Some(changed_at) = files.record.changed_at.filter(|_| !due.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let mut old = std::collections::BTreeSet::new();
+        record: &Record,
+    ) -> Result<BTreeSet<Arc<str>>, HostError> {
+        let Some(ran) = record.ran.as_ref().filter(|ran| !ran.is_empty()) else { return Ok(BTreeSet::new()) };
+        let due = decide::due_for_restart(step, record);
+        let running = self.running(step, &due).await?.into_iter();
+        let same = running.filter(|run| ran.get(&run.id) == Some(&run.started_at));
+        Ok(same.map(|run| run.service).collect())
+    }
+
+    /// The containers of these Compose services that run.
+    async fn running(&self, step: &Ensure, services: &BTreeSet<Arc<str>>) -> Result<Vec<Run>, HostError> {
+        let mut running = Vec::new();
         for row in self.project(&step.service, &step.project).await? {
             let Row { container, one_off: false, .. } = row else { continue };
-            if container.state == ContainerState::Running && due.contains(&container.service) {
+            if container.state == ContainerState::Running && services.contains(&container.service) {
                 let details = self.ask(async |engine| look::inspect(engine, &container.id).await).await?;
-                if details.and_then(|details| details.started_at).is_some_and(|started| started <= changed_at)
-                {
-                    old.insert(container.service);
-                }
+                let Some(started_at) = details.and_then(|details| details.started_at) else { continue };
+                running.push(Run { service: container.service, id: container.id, started_at });
             }
         }
-        Ok(old.into_iter().collect())
+        Ok(running)
     }
 
     async fn compose_version(&self) -> Result<Arc<str>, String> {
@@ -280,6 +300,13 @@ impl DockerHost {
         *self.compose_version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
         Ok(version)
     }
+}
+
+/// One run of a container.
+struct Run {
+    service: Arc<str>,
+    id: Arc<str>,
+    started_at: Timestamp,
 }
 
 /// An instance whose files are in place.
@@ -344,13 +371,14 @@ impl Host for DockerHost {
             };
             self.call(&project, verb, &lock, reason).await?;
         }
-        let old = self.running_on_old_files(step, &files).await?;
+        let old = self.running_on_old_files(step, &files.record).await?;
         if !old.is_empty() {
-            self.call(&project, &Verb::Restart(old), &lock, reason).await?;
+            self.call(&project, &Verb::Restart(old.into_iter().collect()), &lock, reason).await?;
         }
         let record = Record {
             pending: false,
-            renewed: Default::default(),
+            ran: None,
+            renewed: BTreeSet::new(),
             applied: Some(fingerprint),
             services: decide::applied(step),
             ..files.record.clone()

@@ -23,7 +23,6 @@ use std::sync::Arc;
 
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::FileRef;
-use jiff::Timestamp;
 
 pub use self::folder::{Folder, Found, mode_of};
 pub use self::record::{Applied, Record, WHOLE};
@@ -81,7 +80,6 @@ impl InstanceFiles {
         &mut self,
         wanted: &BTreeMap<Arc<str>, FileRef>,
         blobs: &dyn Blobs,
-        clock: fn() -> Timestamp,
     ) -> Result<bool, HostError> {
         let stale: BTreeSet<_> =
             self.record.files.iter().filter(|path| !wanted.contains_key(*path)).cloned().collect();
@@ -94,8 +92,8 @@ impl InstanceFiles {
         let replacements = self.replacements(wanted, blobs)?;
         let changed = !(blocking.is_empty() && stale.is_empty() && replacements.is_empty());
         if changed {
-            self.record.changed_at = Some(clock());
             self.record.pending = true;
+            self.record.ran = None;
         }
         self.announce(wanted, changed)?;
         for Replacement { path, mode, content } in replacements {
@@ -106,8 +104,6 @@ impl InstanceFiles {
         }
         self.record.files = wanted.keys().cloned().collect();
         if changed {
-            // Again, after the last of them: a container that was started meanwhile may have read the old ones.
-            self.record.changed_at = Some(clock());
             self.save()?;
         }
         Ok(changed)

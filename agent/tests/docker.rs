@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bench::{Bench, sleeper};
-use bollard::query_parameters::KillContainerOptions;
+use bollard::query_parameters::{KillContainerOptions, RestartContainerOptions};
 use gitops::name::Digest;
 use gitops::plan::{ContainerDigest, Ensure, OnFileChange, RunState};
 use gitops::status::{ContainerState, Health};
 use gitops_agent::docker::{DockerConfig, DockerHost, Wake};
+use gitops_agent::files::InstanceFiles;
 use gitops_agent::host::{Host as _, HostError};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
@@ -63,6 +64,69 @@ async fn a_change_of_one_compose_service_recreates_that_one() {
     let step = bench.step(json!({"b": sleeper(json!({}))}), &[]);
     bench.ensure(&step).await;
     assert_eq!(bench.ids().await.into_keys().collect::<Vec<_>>(), ["b"]);
+    bench.clean_up().await;
+}
+
+/// Two Compose services that see the same file, one by its folder and one by itself, and one that sees nothing of it.
+fn with_mounts(bench: &Bench, on_file_change: OnFileChange, content: &str) -> Ensure {
+    let services = json!({
+        "file": sleeper(json!({"volumes": ["./d/conf:/conf:ro"]})),
+        "folder": sleeper(json!({"volumes": ["./d:/d:ro"]})),
+        "none": sleeper(json!({})),
+    });
+    let mut step = bench.step(services, &[("d/conf", content)]);
+    for name in ["file", "folder"] {
+        step.containers.get_mut(name).unwrap().files = Some(Digest::of(content));
+    }
+    Ensure { on_file_change, ..step }
+}
+
+async fn seen(bench: &Bench, looked: &Looked) -> [String; 2] {
+    [bench.read(&looked["file"], "/conf").await, bench.read(&looked["folder"], "/d/conf").await]
+}
+
+/// The Compose services whose containers were started since.
+fn restarted(before: &Looked, after: &Looked) -> Vec<String> {
+    assert_eq!(ids_of(before), ids_of(after), "recreated");
+    let is_new = |name: &&String| before[*name].started_at != after[*name].started_at;
+    after.keys().filter(is_new).cloned().collect()
+}
+
+#[tokio::test]
+async fn after_a_changed_file_a_container_sees_what_is_documented() {
+    let Some(bench) = Bench::new("sees") else { return };
+    bench.ensure(&with_mounts(&bench, OnFileChange::Nothing, "1")).await;
+    let before = bench.look().await;
+    bench.ensure(&with_mounts(&bench, OnFileChange::Nothing, "2")).await;
+    let after = bench.look().await;
+    assert_eq!(restarted(&before, &after), [""; 0]);
+    assert_eq!(seen(&bench, &after).await, ["1", "2"], "a file that is mounted by itself stays as it was");
+    bench.ensure(&with_mounts(&bench, OnFileChange::Restart, "3")).await;
+    let last = bench.look().await;
+    assert_eq!(restarted(&after, &last), ["file", "folder"]);
+    assert_eq!(seen(&bench, &last).await, ["3", "3"]);
+    bench.clean_up().await;
+}
+
+#[tokio::test]
+async fn containers_are_restarted_once_however_often_the_agent_is_killed_before_it() {
+    let Some(bench) = Bench::new("midway") else { return };
+    bench.ensure(&with_mounts(&bench, OnFileChange::Restart, "1")).await;
+    let before = bench.look().await;
+    let step = with_mounts(&bench, OnFileChange::Restart, "2");
+    // Killed when the files were in place, and again when Compose was to be called.
+    let mut files = InstanceFiles::open(&bench.config.instances, &step.service).unwrap();
+    files.put(&step.files, &*bench.config.blobs).unwrap();
+    bench.without_compose().ensure(&step, &[], "a test").await.unwrap_err();
+    assert_eq!(restarted(&before, &bench.look().await), [""; 0]);
+    // One of them was started since, and has read the new file.
+    bench.engine.restart_container(&before["file"].id, None::<RestartContainerOptions>).await.unwrap();
+    let between = bench.look().await;
+    bench.ensure(&step).await;
+    let after = bench.look().await;
+    assert_eq!(restarted(&between, &after), ["folder"]);
+    assert_eq!(seen(&bench, &after).await, ["2", "2"]);
+    bench.without_compose().ensure(&step, &[], "a test").await.unwrap();
     bench.clean_up().await;
 }
 

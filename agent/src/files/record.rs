@@ -34,10 +34,12 @@ pub struct Record {
     /// container that runs since before mounts what is gone, whatever lies in its place by now. Until the instance
     /// was applied with success.
     pub renewed: BTreeSet<Arc<str>>,
-    /// When a file was last replaced or deleted.
-    pub changed_at: Option<Timestamp>,
     /// Some file was changed, and nothing was applied with success since.
     pub pending: bool,
+    /// What ran once the changed files were all in place, and has read the old ones: containers by id, with when each
+    /// was started. Start times are compared with each other and with no clock, as clocks jump. None until it was
+    /// looked at.
+    pub ran: Option<BTreeMap<Arc<str>, Timestamp>>,
     /// What was last applied with success: a digest of all that Compose itself reads.
     pub applied: Option<Digest>,
     /// The same, by Compose service.

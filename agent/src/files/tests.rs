@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn put_refs(&self, wanted: &BTreeMap<Arc<str>, FileRef>) -> Result<bool, HostError> {
-        self.open().put(wanted, &Store(self.0.path().join("blobs")), || Timestamp::UNIX_EPOCH)
+        self.open().put(wanted, &Store(self.0.path().join("blobs")))
     }
 
     /// Every file below the instance's folder, with its content; folders end in `/`, links in `@`.
