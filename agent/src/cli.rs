@@ -148,6 +148,7 @@ async fn run(config: Config) -> Result<(), Error> {
         server: config.server.clone(),
         token_file: config.token_file.clone(),
         ca_file: config.ca_file.clone(),
+        node: config.node.clone(),
         agent: agent.clone(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     })?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gitops::api::wire::{Hello, Problem, Receipt, Report, SPOKEN};
-use gitops::name::{Digest, Generation};
+use gitops::name::{Digest, Generation, NodeName};
 use gitops::plan::{NodePlan, SCHEMA};
 use gitops::status::{AgentInfo, PlanId};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -105,6 +105,8 @@ pub struct ClientConfig {
     pub token_file: PathBuf,
     /// A certificate authority to trust beside those of the system, as PEM.
     pub ca_file: Option<PathBuf>,
+    /// The node that it is set up for.
+    pub node: NodeName,
     /// Who calls.
     pub agent: AgentInfo,
     /// The name of this machine.
@@ -284,7 +286,13 @@ fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, DaemonError> {
 
 fn headers(config: &ClientConfig) -> HeaderMap {
     let AgentInfo { id, version } = config.agent.clone();
-    let hello = Hello { protocols: SPOKEN, agent: id, version, host: config.host.as_str().into() };
+    let hello = Hello {
+        protocols: SPOKEN,
+        agent: id,
+        version,
+        host: config.host.as_str().into(),
+        node: Some(config.node.clone()),
+    };
     let header = |(name, value): (&'static str, String)| {
         let value = HeaderValue::from_str(&value).expect("a hello is visible ASCII");
         (HeaderName::from_static(name), value)

@@ -48,6 +48,7 @@ async fn exchange<T>(
         server: format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
         token_file,
         ca_file: None,
+        node: crate::testing::node(),
         agent: AgentInfo { id: "a1".into(), version: "0.1.0".into() },
         host: "edge 1 \u{e9}".into(),
     })
@@ -81,6 +82,7 @@ async fn the_plan_is_asked_for_with_who_asks_and_what_is_known() {
         "authorization: Bearer s3cret",
         "gitops-protocol: 1",
         "gitops-agent: a1",
+        "gitops-agent-node: edge-1",
         "gitops-agent-version: 0.1.0",
         "gitops-agent-host: edge 1 ?",
         &format!("if-none-match: \"{known}\""),

@@ -84,6 +84,30 @@ fn a_second_agent_for_a_node_is_refused_while_the_first_works_on() {
     assert_eq!(ids(&world.containers(Left)).len(), 1);
     assert!(!world.agent(Left).said().contains("second-agent"), "the first was refused");
     assert!(!world.sandbox.path("state/second/ledger.json").exists(), "the second accepted a plan");
+    let first = std::fs::read_to_string(world.sandbox.path("state/twin-left/agent-id")).expect("it has one");
+    assert!(second.said().contains(&format!("agent `{first}` on")), "{}", second.said());
+}
+
+#[test]
+fn an_agent_with_the_token_of_another_node_is_told_so() {
+    let Some(mut world) = World::new("token") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let own = std::fs::read_to_string(world.sandbox.path("token-left.token")).expect("it has one");
+    let other = std::fs::read_to_string(world.sandbox.path("token-right.token")).expect("it has one");
+    world.agent(Right).stop();
+    world.sandbox.write("token-left.token", &other);
+    world.wait("it is told", |world| world.agent(Left).said().contains("(wrong-node)"));
+    let said = world.agent(Left).said();
+    assert!(said.contains("the token is that of node `token-right`"), "{said}");
+    assert!(!said.contains("second-agent"), "{said}");
+    // It did not take the other node over, and works again with its own token, which it reads by itself.
+    world.start_agent(Right);
+    world.sandbox.write("token-left.token", &own);
+    world.service("web", &[Left, Right], &compose(&[("app", "")]));
+    world.deploy("two");
+    assert!(!world.agent(Right).said().contains("second-agent"));
 }
 
 /// A plan without work: it names one service that is not there and must not be.

@@ -352,10 +352,13 @@ impl State {
     fn heed(&mut self, failed: Option<&Failed>, effects: &mut Vec<Effect>) {
         match failed {
             Some(failed) if failed.cause == Cause::SecondAgent => {
-                let text = "another agent is active with the identity of this one: nothing is applied here until \
-                            it stops, or this one gets its own token";
                 if !self.rival {
-                    effects.push(Effect::Tell(Tell::Alarm, text.to_owned()));
+                    let text = format!(
+                        "another agent is active with the identity of this one: nothing is applied here until it \
+                         stops, or this one gets its own token: {}",
+                        failed.message
+                    );
+                    effects.push(Effect::Tell(Tell::Alarm, text));
                 }
                 self.rival = true;
             }

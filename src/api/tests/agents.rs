@@ -152,6 +152,22 @@ async fn an_agent_of_another_protocol_is_told_to_upgrade() {
 }
 
 #[tokio::test]
+async fn an_agent_with_the_token_of_another_node_is_told_so_and_takes_nothing_over() {
+    let api = Api::start().await;
+    let as_edge_2 = |path: &str| api.get(path, &api.edge_1).header("gitops-agent-node", "edge-2");
+    for path in ["/v1/agent/plan", &format!("/v1/agent/blobs/{}", Digest::of(""))] {
+        let problem = check(as_edge_2(path), 403, Some("wrong-node")).await;
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains("the token is that of node `edge-1`"), "{detail}");
+    }
+    let heartbeat = serde_json::json!({"heartbeat": {"digest": Digest::of("")}});
+    let report = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).json(&heartbeat);
+    check(report.header("gitops-agent-node", "edge-2"), 403, Some("wrong-node")).await;
+    check(api.get("/v1/agent/plan", &api.edge_1).header("gitops-agent-node", "edge-1"), 204, None).await;
+    assert!(matches!(api.asked().await, Some(Request::Pull { .. })), "the daemon heard of the last one only");
+}
+
+#[tokio::test]
 async fn a_stop_ends_a_long_poll() {
     let api = Api::start().await;
     let poll = tokio::spawn(send(api.get("/v1/agent/plan?wait=55", &api.edge_1)));
