@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::docker::{Container, ids};
-use super::world::{Side, World, compose};
+use super::docker::{Container, OwnEngine, ids};
+use super::world::{Side, World, compose, engines};
 
 use Side::Left;
 
@@ -89,4 +89,27 @@ fn an_agent_that_lost_its_state_folder_gives_containers_their_files_back() {
     let after = world.containers(Left);
     assert_eq!(ids(&after)["lost-web/back"], ids(&before)["lost-web/back"]);
     assert!(world.agent(Left).said().contains("what its containers mount was gone from its folder"));
+}
+
+#[test]
+fn an_engine_that_stops_is_reported_and_all_runs_again_when_it_is_back() {
+    let Some([_, right]) = engines() else { return };
+    let (own, left) = OwnEngine::start();
+    let mut world = World::on("stop", [left, right]);
+    world.service("web", &[Left], &compose(&[("plain", ""), ("always", "restart: always")]));
+    world.start();
+    world.deploy("one service");
+    let before = world.containers(Left);
+
+    own.stop();
+    world.wait("it is reported", |world| world.node_status(Left)["state"] == "failing");
+    let shown = world.gitops(&["status"]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("Docker does not answer at unix:///"), "{shown}");
+
+    own.start_again();
+    world.wait("all is well", |world| world.node_status(Left)["state"] == "ok");
+    let after = world.containers(Left);
+    assert_eq!(ids(&after), ids(&before), "the same containers, each of them once");
+    assert!(after.values().flatten().all(Container::is_running), "{after:?}");
 }

@@ -70,6 +70,28 @@ fn a_rewind_waits_until_it_is_accepted() {
 }
 
 #[test]
+fn a_deleted_branch_is_reported_and_the_last_plans_stand_until_it_is_back() {
+    let Some(mut world) = World::new("branch") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let before = (world.containers(Left), world.node_status(Left)["plan"].clone());
+    world.sandbox.git("origin.git", &["update-ref", "-d", "refs/heads/main"]);
+    world.wait("it is noticed", |world| world.status()["source"]["state"] == "stale");
+    let message = world.status()["source"]["message"].to_string();
+    assert!(message.contains("the branch `main` has no commit"), "{message}");
+    let synced = world.gitops(&["sync"]);
+    assert!(!synced.status.success(), "{}", said(&synced));
+    assert_eq!((world.containers(Left), world.node_status(Left)["plan"].clone()), before);
+    assert_eq!(world.node_status(Left)["state"], "ok");
+
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.deploy("two");
+    assert_eq!(world.status()["source"]["state"], "ok");
+    assert!(world.containers(Left)["branch-web/app"][0].environment.contains(&"STEP=two".to_owned()));
+}
+
+#[test]
 fn a_second_agent_for_a_node_is_refused_while_the_first_works_on() {
     let Some(mut world) = World::new("twin") else { return };
     world.service("web", &[Left], &compose(&[("app", "")]));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gitops::plan::{NodePlan, RunState, Step};
 use gitops::status::{ContainerState, PlanId, StepOutcome};
+use jiff::SignedDuration;
 
 use self::world::{Behaviour, World};
 use super::state::Message;
@@ -52,6 +53,32 @@ fn nothing_is_called_when_nothing_changed_and_the_daemon_hears_heartbeats() {
     assert_eq!(world.called(), [""; 0]);
     assert!((230..=245).contains(&world.reported.len()), "{}", world.reported.len());
     assert!(world.reported.iter().all(|message| matches!(message, Message::Heartbeat { .. })));
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+    let timeline = |jumps: [SignedDuration; 3]| {
+        let mut world = World::new();
+        world.behaviour.insert("job", Behaviour::Ends(3));
+        world.publish(plan(1, vec![web("1"), ensure("job", "1").step()]));
+        let mut seen = Vec::new();
+        // In the midst of the first steps, between two tries of what fails, and when all is at rest.
+        for (jump, seconds) in jumps.into_iter().zip([3, 60, 600]) {
+            world.run_for(seconds);
+            seen.push((world.outcome("web"), world.outcome("job")));
+            world.clock_off += jump;
+        }
+        world.kill("web");
+        world.run_for(600);
+        seen.push((world.outcome("web"), world.outcome("job")));
+        (world.calls, world.reported.len(), world.polls, seen)
+    };
+    let calm = timeline([SignedDuration::ZERO; 3]);
+    assert!(calm.0.len() > 5, "{:?}", calm.0);
+    for jumps in [[DAY, -DAY, DAY], [-DAY, DAY, -DAY], [-DAY, -DAY, -DAY], [DAY, DAY, DAY]] {
+        assert_eq!(timeline(jumps), calm, "{jumps:?}");
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ enum Happening {
 pub(super) struct World {
     pub(super) state: State,
     pub(super) now: Duration,
+    /// How far the clock on the wall was set wrong.
+    pub(super) clock_off: SignedDuration,
     started: Duration,
     order: u64,
     queue: BTreeMap<(Duration, u64), Happening>,
@@ -99,6 +101,7 @@ impl World {
         Self {
             state: state(None, Record::new()),
             now: Duration::ZERO,
+            clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
             order: 0,
             queue: BTreeMap::new(),
@@ -217,10 +220,9 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let wall = SignedDuration::try_from(self.now).unwrap();
         let moment = Moment {
             elapsed: self.now - self.started,
-            wall: Timestamp::from_second(1_000_000).unwrap() + wall,
+            wall: self.wall(),
             dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         };
         for effect in self.state.step(event, moment) {
@@ -231,6 +233,11 @@ impl World {
             }
             self.perform(effect);
         }
+    }
+
+    fn wall(&self) -> Timestamp {
+        let since = SignedDuration::try_from(self.now).unwrap() + self.clock_off;
+        Timestamp::from_second(1_000_000).unwrap() + since
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -355,6 +362,9 @@ impl World {
                 Container { config, id, ..container(ensure.service.as_str(), "") }
             }
         };
+        if made.state != ContainerState::Running || made.started_at.is_none() {
+            made.started_at = Some(self.wall());
+        }
         (made.state, made.exit_code) = (ContainerState::Running, None);
         match self.behaves(&ensure.service) {
             _ if ensure.state == RunState::Stopped => made.state = ContainerState::Created,
