@@ -90,11 +90,12 @@ pub struct ProjectFiles {
 /// The arguments of one call of `docker`.
 pub fn arguments(project: &Project<'_>, verb: &Verb) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["compose".into(), "--project-name".into(), project.name.into()];
+    // Without it Compose reads `.env` from the project folder, or from where it runs: a `$` would mean what that file
+    // says, and its `COMPOSE_…` would be settings of the call.
+    arguments.extend(["--env-file".into(), "/dev/null".into()]);
     if let Some(files) = &project.files {
         arguments.extend(["--project-directory".into(), files.folder.clone().into()]);
         arguments.extend(["--file".into(), files.compose.clone().into()]);
-        // Without it Compose reads `.env` from the project folder, and a `$` means what that file says.
-        arguments.extend(["--env-file".into(), "/dev/null".into()]);
     }
     arguments.extend(verb_arguments(verb));
     arguments

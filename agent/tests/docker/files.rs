@@ -1,8 +1,11 @@
 //! What becomes of containers when the files that they mount or read change, or are lost.
 
-use bollard::query_parameters::RestartContainerOptions;
+use std::sync::Arc;
+
+use bollard::query_parameters::{InspectContainerOptions, RestartContainerOptions};
 use gitops::name::Digest;
 use gitops::plan::{Ensure, OnFileChange};
+use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::files::InstanceFiles;
 use gitops_agent::host::Host as _;
 use serde_json::json;
@@ -201,5 +204,42 @@ async fn no_longer_asking_to_recreate_recreates_nothing() {
     let step = Ensure { on_file_change: OnFileChange::Restart, ..step };
     bench.without_compose().ensure(&step, &[], "a test").await.unwrap();
     assert_eq!(bench.ids().await, before);
+    bench.clean_up().await;
+}
+
+#[tokio::test]
+async fn no_dotenv_file_has_any_say() {
+    let Some(mut bench) = Bench::new("dotenv") else { return };
+    let hostile = "LEVEL=hostile\nCOMPOSE_PROJECT_NAME=stolen\nCOMPOSE_PROFILES=other\nCOMPOSE_FILE=/nowhere.yaml\n\
+                   COMPOSE_REMOVE_ORPHANS=0\nDOCKER_HOST=unix:///nowhere.sock\nDOCKER_CONTEXT=nowhere\n";
+    let home = bench.folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join(".env"), hostile).unwrap();
+    let config = DockerConfig {
+        docker_config: Some(bench.config.docker_config.clone().unwrap_or(bench.config.home.join(".docker"))),
+        home,
+        ..bench.config.clone()
+    };
+    bench.host = Arc::new(DockerHost::connect(config).unwrap());
+    let services = json!({
+        "a": sleeper(json!({
+            "environment": {"LEVEL": "$LEVEL ${LEVEL}"},
+            "volumes": ["./.env:/env:ro", "./:/all:ro"],
+        })),
+        "other": sleeper(json!({"profiles": ["other"]})),
+    });
+    let mut step = bench.step(services, &[(".env", hostile)]);
+    step.containers.remove("other");
+    bench.ensure(&step).await;
+    let looked = bench.look().await;
+    assert_eq!(looked.keys().collect::<Vec<_>>(), ["a"]);
+    let inspected = bench.engine.inspect_container(&looked["a"].id, None::<InspectContainerOptions>).await;
+    let config = inspected.unwrap().config.unwrap();
+    assert_eq!(config.labels.unwrap()["com.docker.compose.project"], bench.name);
+    let environment = config.env.unwrap();
+    assert!(environment.contains(&"LEVEL=$LEVEL ${LEVEL}".to_owned()), "{environment:?}");
+    assert_eq!(bench.read(&looked["a"], "/env").await, hostile);
+    bench.remove().await;
+    assert!(bench.look().await.is_empty());
     bench.clean_up().await;
 }
