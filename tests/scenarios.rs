@@ -364,6 +364,7 @@ fn containers(ensure: &gitops::plan::Ensure) -> Vec<Container> {
             service: service.clone(),
             image: "image".into(),
             image_id: "sha256:0".into(),
+            image_now: None,
             config: Some(spec.config),
             files: spec.files,
             state: if running { ContainerState::Running } else { ContainerState::Exited },

@@ -110,8 +110,13 @@ impl Running {
     }
 
     fn request(&self, method: Method, path: &str, token: &str, agent: &str) -> RequestBuilder {
-        let hello =
-            Hello { protocols: SPOKEN, agent: agent.into(), version: "0.1.0".into(), host: agent.into() };
+        let hello = Hello {
+            protocols: SPOKEN,
+            agent: agent.into(),
+            version: "0.1.0".into(),
+            host: agent.into(),
+            node: None,
+        };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }
@@ -218,7 +223,7 @@ async fn a_report_is_durable_when_it_is_answered_and_a_second_agent_is_refused_b
     let (code, problem) = running.report("y", json!({ "status": status("y") })).await;
     assert_eq!((code, &problem["code"]), (409, &json!("second-agent")));
     let detail = problem["detail"].as_str().expect("text");
-    assert!(detail.contains("the agent on `x` already speaks for this node, last heard 2"), "{detail}");
+    assert!(detail.contains("agent `x` on `x` speaks for this node since 2"), "{detail}");
     let pull = running.request(Method::GET, "/v1/agent/plan?wait=55", &running.agent, "y");
     assert_eq!(pull.send().await.expect("an answer").status(), 409);
     running.stop().await;

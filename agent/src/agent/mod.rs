@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::state::{Effect, Event, Failed, State, Tell};
+use self::state::{Cause, Effect, Event, Failed, State, Tell};
 use crate::apply::Fault;
 use crate::blobs::BlobDir;
 use crate::client::{Daemon, DaemonError};
@@ -123,14 +123,19 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::Fetch { plan } => {
             tasks.spawn(fetch(plan, parts.daemon.clone(), parts.blobs.clone()));
         }
-        Effect::Save { plan } => return Some(Event::Saved(parts.ledger.save(&plan).map_err(failed))),
+        Effect::Save { plan } => {
+            let result = parts.ledger.save(&plan);
+            return Some(Event::Saved(
+                result.map_err(|error| Failed { message: chain(&error), cause: Cause::Disk }),
+            ));
+        }
         Effect::SaveRecord(record) => {
             warn("cannot write down what is in place", parts.ledger.save_record(&record))
         }
         Effect::Prune { plan } => warn("cannot delete old content", parts.blobs.keep_only(&plan).map(drop)),
         Effect::Observe => {
             let host = parts.host.clone();
-            tasks.spawn(async move { Event::Observed(host.observe().await.map_err(failed)) });
+            tasks.spawn(async move { Event::Observed(host.observe().await.map_err(away)) });
         }
         Effect::Info => {
             let host = parts.host.clone();
@@ -184,8 +189,8 @@ async fn fetch(plan: Arc<NodePlan>, daemon: Arc<dyn Daemon>, blobs: BlobDir) -> 
     Event::Fetched { plan, result }
 }
 
-fn failed(error: impl std::error::Error) -> Failed {
-    Failed { message: chain(&error), second_agent: false }
+fn away(error: HostError) -> Failed {
+    Failed { message: chain(&error), cause: Cause::Away }
 }
 
 fn fault(error: HostError) -> Fault {
