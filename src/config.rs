@@ -4,6 +4,7 @@
 //! together is checked together, and secrets are read. After that nothing reads the environment again.
 
 pub mod layer;
+mod show;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ pub struct Config {
     pub log: String,
     /// How to log.
     pub log_format: LogFormat,
-    /// As typed in, for [`Config::describe`].
+    /// As typed in, for [`Config::settings`].
     typed: Layered<ControlSettings>,
 }
 
@@ -203,17 +204,6 @@ impl Config {
             log_format: settings.log_format.unwrap_or_default(),
             typed,
         })
-    }
-
-    /// The settings that were set, one a line as in `control.toml`, and where each comes from. It holds no secret.
-    pub fn describe(&self) -> String {
-        let Layered { settings, origins } = &self.typed;
-        let table = toml::Table::try_from(settings).unwrap_or_default();
-        let line = |(key, value): (&String, &toml::Value)| {
-            let origin = origins.get(key).map(ToString::to_string).unwrap_or_default();
-            format!("{key} = {value} # {origin}\n")
-        };
-        table.iter().map(line).collect()
     }
 }
 

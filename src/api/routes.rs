@@ -16,9 +16,9 @@ use super::access::{Access, require};
 use super::control::Control;
 use super::metrics::Answered;
 use super::problem::ApiError;
-use super::wire::{EventPage, NodeToken, Receipt, Report, Revoked, SyncRequest, Synced, Version};
+use super::wire::{EventPage, NodeToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced, Version};
 use super::{agent, events, hook, openapi, operator, probe};
-use crate::fleet::{FleetStatus, NodeView};
+use crate::fleet::NodeView;
 use crate::plan::NodePlan;
 
 /// Makes the schema of a type.
@@ -136,7 +136,7 @@ fn operator_routes() -> [Route; 8] {
     let operator = Access::Operator;
     [
         Route::new(Method::GET, "/v1/status", operator, "How everything stands", get(operator::status))
-            .json::<FleetStatus>(StatusCode::OK, "The whole picture"),
+            .json::<Standing>(StatusCode::OK, "The whole picture"),
         Route::new(Method::GET, "/v1/nodes", operator, "How the nodes stand", get(operator::nodes))
             .json::<Vec<NodeView>>(StatusCode::OK, "The nodes by name"),
         Route::new(

@@ -9,10 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::SourceStatus;
+use crate::fleet::{FleetStatus, SourceStatus};
 use crate::name::{Digest, NodeName, Revision};
 use crate::status::NodeStatus;
 use crate::store::Event;
@@ -223,6 +224,26 @@ pub struct Version {
     pub version: String,
     /// The agent protocols that it speaks.
     pub protocols: Protocols,
+}
+
+/// The answer to `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Standing {
+    /// The daemon that answers.
+    pub daemon: Running,
+    /// What it knows.
+    #[serde(flatten)]
+    pub fleet: FleetStatus,
+}
+
+/// A daemon that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// The version of the program.
+    pub version: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
 }
 
 /// Every refusal: RFC 9457, media type `application/problem+json`.

@@ -41,6 +41,9 @@ pub(super) enum CliError {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// Whoever reads the output has seen enough. Nothing is said of it.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
     /// The daemon does not answer.
     #[error("cannot reach the daemon at {url}")]
     Unreachable {
@@ -75,13 +78,16 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Failed { .. } => Exit::Failed,
+            Self::ReaderGone => Exit::Done,
             Self::Unreachable { .. } => Exit::Unreachable,
         }
     }
 
     /// Prints it with every cause underneath and, last, the hint.
     pub(super) fn print(&self) {
-        anstream::eprint!("{}", self.text());
+        if !matches!(self, Self::ReaderGone) {
+            anstream::eprint!("{}", self.text());
+        }
     }
 
     fn text(&self) -> String {
@@ -98,6 +104,7 @@ impl CliError {
         }
         let hint = match self {
             Self::Failed { hint, .. } => hint.as_deref(),
+            Self::ReaderGone => None,
             Self::Unreachable { .. } => {
                 Some("is `gitops serve` running there? --url and GITOPS_URL say where it is")
             }

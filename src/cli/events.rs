@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::Format;
+use super::output::{Format, stream};
 use crate::api::wire::EventPage;
 use crate::render::events;
 use crate::store::Event;
@@ -37,7 +37,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         let page: EventPage = client.get(&format!("/v1/events?after={after}&limit={PAGE}")).await?;
         let Some(last) = page.events.last() else { break };
         after = last.id;
-        page.events.iter().for_each(|event| print(args, event));
+        page.events.iter().try_for_each(|event| tell(args, event))?;
     }
     if args.follow {
         follow(args, &client, after).await?;
@@ -45,15 +45,14 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn print(args: &Args, event: &Event) {
-    match args.output {
-        Format::Text => anstream::println!("{}", events::line(event)),
+fn tell(args: &Args, event: &Event) -> Result<(), CliError> {
+    let line = match args.output {
+        Format::Text => events::line(event),
         Format::Json => {
-            let line =
-                serde_json::to_string(event).expect("an event has no map with keys that are not strings");
-            anstream::println!("{line}");
+            serde_json::to_string(event).expect("an event has no map with keys that are not strings")
         }
-    }
+    };
+    stream(&format!("{line}\n"))
 }
 
 /// Reads server-sent events: only `data:` lines matter, each a whole event.
@@ -70,7 +69,7 @@ async fn follow(args: &Args, client: &Client, after: u64) -> Result<(), CliError
             if let Some(event) =
                 line.strip_prefix(b"data:").and_then(|data| serde_json::from_slice(data).ok())
             {
-                print(args, &event);
+                tell(args, &event)?;
             }
         }
     }

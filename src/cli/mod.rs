@@ -5,6 +5,7 @@
 
 mod client;
 mod completions;
+mod config;
 mod diff;
 mod error;
 mod events;
@@ -45,6 +46,7 @@ enum Command {
     Node(node::Args),
     Events(events::Args),
     Sync(sync::Args),
+    Config(config::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -82,6 +84,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
+        Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::form;
+use super::output::{form, print, show};
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
 use crate::definition::Seconds;
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (Some(revision), SourceState::Ok) => revision,
         (_, state) => return Err(not_deployed(&synced, state)),
     };
-    anstream::println!("revision {} is to be deployed", revision.short());
+    print(&format!("revision {} is to be deployed\n", revision.short()))?;
     if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }
 
@@ -85,12 +85,11 @@ async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit,
         let (done, all) = progress.show(&fleet);
         if is_planned(&fleet.source, revision) && fleet.nodes.iter().all(is_done) {
             progress.finish();
-            anstream::println!(
-                "{} on {} as planned",
+            return show(&format!(
+                "{} on {} as planned\n",
                 count(all, "instance"),
                 count(fleet.nodes.len(), "node")
-            );
-            return Ok(Exit::Done);
+            ));
         }
         if Instant::now() >= end {
             progress.finish();

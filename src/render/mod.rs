@@ -9,6 +9,7 @@ pub mod diff;
 pub mod events;
 pub mod json;
 pub mod plan;
+pub mod settings;
 pub mod status;
 mod table;
 
