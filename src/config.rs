@@ -76,7 +76,10 @@ pub struct ControlSettings {
     /// How many events to keep [default: 100000]
     #[arg(long, value_name = "N")]
     pub keep_events: Option<u64>,
-    /// How many days to keep plans and events [default: 90]
+    /// How many lines to keep of what the agent of each node did [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub keep_log_lines: Option<u64>,
+    /// How many days to keep plans, events and those lines [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub keep_days: Option<u32>,
     /// How many connections to serve at once [default: 4096]
@@ -263,6 +266,7 @@ fn retention(settings: &ControlSettings) -> Result<Retention, ConfigError> {
     Ok(Retention {
         plans_per_node: positive("keep_plans", settings.keep_plans.unwrap_or(100))?,
         events: positive("keep_events", settings.keep_events.unwrap_or(100_000))?,
+        log_lines_per_node: positive("keep_log_lines", settings.keep_log_lines.unwrap_or(2000))?,
         days: positive("keep_days", settings.keep_days.unwrap_or(90))?,
     })
 }

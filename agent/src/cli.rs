@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::agent::state::{Settings, State};
 use crate::agent::{self, Parts, chain};
 use crate::apply::Limits;
+use crate::attempt::LogDir;
 use crate::blobs::BlobDir;
 use crate::client::{ClientConfig, HttpDaemon};
 use crate::config::{self, Config, Surroundings, Typed};
@@ -169,6 +170,7 @@ async fn run(config: Config) -> Result<(), Error> {
     let folder = StateDir::open(&config.state_dir)?;
     let agent = AgentInfo { id: folder.agent_id()?.into(), version: env!("CARGO_PKG_VERSION").into() };
     let blobs = BlobDir::open(folder.join("blobs"))?;
+    let logs = LogDir::open(folder.join("logs"))?;
     let daemon = HttpDaemon::new(ClientConfig {
         server: config.server.clone(),
         token_file: config.token_file.clone(),
@@ -190,8 +192,16 @@ async fn run(config: Config) -> Result<(), Error> {
     let changed = Arc::new(Notify::new());
     let watch = watch(host.clone(), changed.clone());
     let snapshot = folder.join("status.json");
-    let parts =
-        Parts { host, daemon: Arc::new(daemon), ledger, blobs, snapshot, changed, stop_within: STOP_WITHIN };
+    let parts = Parts {
+        host,
+        daemon: Arc::new(daemon),
+        ledger,
+        blobs,
+        logs,
+        snapshot,
+        changed,
+        stop_within: STOP_WITHIN,
+    };
     agent::run(state, parts, stop_signal()?).await;
     watch.abort();
     tracing::info!("stopped");

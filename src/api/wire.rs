@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{FleetStatus, SourceStatus};
+use crate::log::{LogEntry, LogLine};
 use crate::name::{Digest, NodeName, Revision};
 use crate::status::NodeStatus;
 use crate::store::Event;
@@ -174,6 +175,24 @@ pub struct Receipt {
     pub want_status: bool,
     /// Seconds between heartbeats. After three of them without one, the node counts as stale.
     pub heartbeat_seconds: u32,
+}
+
+/// The body of `PUT /v1/agent/logs`: what the agent did, in the order in which it wrote it down. Sent again until it
+/// is acknowledged, and kept once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogUpload {
+    /// At most [`LOG_LINES`].
+    pub lines: Vec<LogLine>,
+}
+
+/// The most lines in one [`LogUpload`] or [`LogPage`].
+pub const LOG_LINES: usize = 1000;
+
+/// Log lines, oldest first. The id of the last one is the next `after`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogPage {
+    /// Empty where there is nothing newer.
+    pub lines: Vec<LogEntry>,
 }
 
 /// The answer to `POST /v1/nodes/{node}/token`. The only time that the secret is shown.

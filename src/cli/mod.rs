@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod init;
 mod load;
+mod logs;
 mod node;
 mod output;
 mod render;
@@ -45,6 +46,7 @@ enum Command {
     Status(status::Args),
     Node(node::Args),
     Events(events::Args),
+    Logs(logs::Args),
     Sync(sync::Args),
     Config(config::Args),
     Schema(schema::Args),
@@ -83,6 +85,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
+        Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -12,13 +12,13 @@ impl Config {
         let command = <ControlSettings as clap::Args>::augment_args(clap::Command::new("settings"));
         let show = |key: &str| {
             let from = self.typed.origins.get(key).map_or("default".to_owned(), Origin::to_string);
-            self.from_variable(key).unwrap_or_else(|| Setting::new(key, &values[key], from))
+            self.secret_of_variable(key).unwrap_or_else(|| Setting::new(key, &values[key], from))
         };
         command.get_arguments().map(|argument| show(argument.get_id().as_str())).collect()
     }
 
     /// A secret that came as a variable stands where its file would.
-    fn from_variable(&self, key: &str) -> Option<Setting> {
+    fn secret_of_variable(&self, key: &str) -> Option<Setting> {
         let (secret, key, variable) = match key {
             "source_token_file" => (&self.source.token, "source_token", "GITOPS_SOURCE_TOKEN"),
             "hook_secret_file" => (&self.hook_secret, "hook_secret", "GITOPS_HOOK_SECRET"),
@@ -53,6 +53,7 @@ impl Config {
             heartbeat: Some(Span(*heartbeat)),
             keep_plans: Some(retention.plans_per_node),
             keep_events: Some(retention.events),
+            keep_log_lines: Some(retention.log_lines_per_node),
             keep_days: Some(retention.days),
             max_connections: Some(*max_connections),
             max_file_bytes: Some(limits.file_bytes),

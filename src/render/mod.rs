@@ -8,6 +8,7 @@ pub mod diagnostics;
 pub mod diff;
 pub mod events;
 pub mod json;
+pub mod logs;
 pub mod plan;
 pub mod settings;
 pub mod status;
