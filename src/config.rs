@@ -6,7 +6,7 @@
 pub mod layer;
 mod show;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ use crate::tree::Limits;
 
 /// Read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/gitops/control.toml";
+/// Where the daemon keeps its state if nothing else is said.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/gitops";
+/// Where it listens then.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8470);
 /// Names the file where the flag `--config` does not.
 const FILE_VARIABLE: &str = "GITOPS_CONFIG";
 
@@ -191,12 +195,12 @@ impl Config {
         let settings = typed.settings.clone();
         let hook_secret = secret("hook_secret", settings.hook_secret_file.as_deref(), env)?;
         let heartbeat = settings.heartbeat.map_or(SignedDuration::from_secs(15), |span| span.0);
-        let listen = settings.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8470)));
+        let listen = settings.listen.unwrap_or(DEFAULT_LISTEN);
         let tls = tls(&settings, listen)?;
         within("heartbeat", heartbeat, 1, 3600)?;
         Ok(Self {
             source: source(&settings, env)?,
-            state_dir: settings.state_dir.clone().unwrap_or_else(|| "/var/lib/gitops".into()),
+            state_dir: settings.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
             listen,
             tls,
             hook_secret,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, stream};
+use super::patience::Patience;
 use crate::api::wire::{LOG_LINES, LogPage};
 use crate::log::LogEntry;
 use crate::name::{NameError, NodeName, ServiceName};
@@ -68,9 +69,16 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         )));
     }
     let client = Client::new(&args.connection)?;
-    let mut after = None;
+    let (mut after, mut patience) = (None, Patience::default());
     loop {
-        let page: LogPage = client.get(&path(args, after)).await?;
+        let page: LogPage = match client.get(&path(args, after)).await {
+            Ok(page) => page,
+            Err(error) => {
+                patience.failed(error).await?;
+                continue;
+            }
+        };
+        patience.answered();
         page.lines.iter().try_for_each(|entry| tell(args, entry))?;
         let last = page.lines.last().map(|entry| entry.id);
         if !args.follow {

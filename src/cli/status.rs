@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, form, show, stream};
+use super::patience::Patience;
 use crate::api::wire::Standing;
 use crate::clock;
 use crate::render::{inert, json, status};
@@ -31,9 +32,16 @@ const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection)?;
-    let mut last = None;
+    let (mut last, mut patience) = (None, Patience::default());
     loop {
-        let standing: Standing = client.get("/v1/status").await?;
+        let standing: Standing = match client.get("/v1/status").await {
+            Ok(standing) => standing,
+            Err(error) => {
+                patience.failed(error).await?;
+                continue;
+            }
+        };
+        patience.answered();
         let text = text(args, &standing);
         if !args.watch {
             return show(&text);
