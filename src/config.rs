@@ -4,8 +4,9 @@
 //! together is checked together, and secrets are read. After that nothing reads the environment again.
 
 pub mod layer;
+mod show;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,10 @@ use crate::tree::Limits;
 
 /// Read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/gitops/control.toml";
+/// Where the daemon keeps its state if nothing else is said.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/gitops";
+/// Where it listens then.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8470);
 /// Names the file where the flag `--config` does not.
 const FILE_VARIABLE: &str = "GITOPS_CONFIG";
 
@@ -75,7 +80,10 @@ pub struct ControlSettings {
     /// How many events to keep [default: 100000]
     #[arg(long, value_name = "N")]
     pub keep_events: Option<u64>,
-    /// How many days to keep plans and events [default: 90]
+    /// How many lines to keep of what the agent of each node did [default: 2000]
+    #[arg(long, value_name = "N")]
+    pub keep_log_lines: Option<u64>,
+    /// How many days to keep plans, events and those lines [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub keep_days: Option<u32>,
     /// How many connections to serve at once [default: 4096]
@@ -132,7 +140,7 @@ pub struct Config {
     pub log: String,
     /// How to log.
     pub log_format: LogFormat,
-    /// As typed in, for [`Config::describe`].
+    /// As typed in, for [`Config::settings`].
     typed: Layered<ControlSettings>,
 }
 
@@ -187,12 +195,12 @@ impl Config {
         let settings = typed.settings.clone();
         let hook_secret = secret("hook_secret", settings.hook_secret_file.as_deref(), env)?;
         let heartbeat = settings.heartbeat.map_or(SignedDuration::from_secs(15), |span| span.0);
-        let listen = settings.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8470)));
+        let listen = settings.listen.unwrap_or(DEFAULT_LISTEN);
         let tls = tls(&settings, listen)?;
         within("heartbeat", heartbeat, 1, 3600)?;
         Ok(Self {
             source: source(&settings, env)?,
-            state_dir: settings.state_dir.clone().unwrap_or_else(|| "/var/lib/gitops".into()),
+            state_dir: settings.state_dir.clone().unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
             listen,
             tls,
             hook_secret,
@@ -203,17 +211,6 @@ impl Config {
             log_format: settings.log_format.unwrap_or_default(),
             typed,
         })
-    }
-
-    /// The settings that were set, one a line as in `control.toml`, and where each comes from. It holds no secret.
-    pub fn describe(&self) -> String {
-        let Layered { settings, origins } = &self.typed;
-        let table = toml::Table::try_from(settings).unwrap_or_default();
-        let line = |(key, value): (&String, &toml::Value)| {
-            let origin = origins.get(key).map(ToString::to_string).unwrap_or_default();
-            format!("{key} = {value} # {origin}\n")
-        };
-        table.iter().map(line).collect()
     }
 }
 
@@ -273,6 +270,7 @@ fn retention(settings: &ControlSettings) -> Result<Retention, ConfigError> {
     Ok(Retention {
         plans_per_node: positive("keep_plans", settings.keep_plans.unwrap_or(100))?,
         events: positive("keep_events", settings.keep_events.unwrap_or(100_000))?,
+        log_lines_per_node: positive("keep_log_lines", settings.keep_log_lines.unwrap_or(2000))?,
         days: positive("keep_days", settings.keep_days.unwrap_or(90))?,
     })
 }

@@ -20,6 +20,7 @@ pub mod diff;
 pub mod planner;
 pub mod fleet;
 pub mod event;
+pub mod log;
 pub mod check;
 pub mod reconcile;
 pub mod render;

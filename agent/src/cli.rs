@@ -1,4 +1,4 @@
-//! The command line: `run`, `status`, `plan`.
+//! The command line: `run`, `status`, `config`, `plan`.
 //!
 //! Exit codes: 0 done, 1 a mistake in what was given or a failure. There is no code for a daemon that cannot be
 //! reached: `run` tries for ever, and `status` and `plan` read the state folder only.
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use gitops::status::AgentInfo;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -18,9 +18,10 @@ use tokio::task::JoinHandle;
 use crate::agent::state::{Settings, State};
 use crate::agent::{self, Parts, chain};
 use crate::apply::Limits;
+use crate::attempt::LogDir;
 use crate::blobs::BlobDir;
 use crate::client::{ClientConfig, HttpDaemon};
-use crate::config::{Config, Surroundings, Typed};
+use crate::config::{self, Config, Surroundings, Typed};
 use crate::disk::StateDir;
 use crate::docker::{DockerConfig, DockerHost};
 use crate::ledger::{Ledger, Loaded};
@@ -82,9 +83,25 @@ enum Command {
         #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Show the settings that `gitops-agent run` would run with
+    #[command(after_help = "Example:\n  gitops-agent config show --config /etc/gitops/agent.toml")]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Show the plan that the agent accepted
     #[command(after_help = "Example:\n  gitops-agent plan --state-dir /var/lib/gitops-agent")]
     Plan {
+        /// Print in this form
+        #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigCommand {
+    /// Show every setting and where it comes from: flag, variable, file or default
+    Show {
         /// Print in this form
         #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
         output: Form,
@@ -100,15 +117,18 @@ enum Form {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         // clap's own code for a mistake is 2, which means "changes pending" in this product.
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    match execute(cli) {
+    match execute(cli, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(anstream::stderr(), "error: {}", chain(&*error));
@@ -117,7 +137,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> Result<(), Error> {
+fn execute(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+    let given = cli.settings.clone();
     let settings = cli.settings.with_file()?;
     match cli.command {
         Command::Run { log, log_format } => {
@@ -127,6 +148,11 @@ fn execute(cli: Cli) -> Result<(), Error> {
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(config))
         }
         Command::Status { output } => show::status(settings.state_dir(), output == Form::Json),
+        Command::Config { command: ConfigCommand::Show { output } } => {
+            let config = settings.resolve(Surroundings::of_process())?;
+            // The settings are those of the whole program, so each level of the command line knows all of them.
+            show::settings(&config::show::settings(&given, matches, &config), output == Form::Json)
+        }
         Command::Plan { output } => show::plan(settings.state_dir(), output == Form::Json),
     }
 }
@@ -150,6 +176,7 @@ async fn run(config: Config) -> Result<(), Error> {
     let folder = StateDir::open(&config.state_dir)?;
     let agent = AgentInfo { id: folder.agent_id()?.into(), version: env!("CARGO_PKG_VERSION").into() };
     let blobs = BlobDir::open(folder.join("blobs"))?;
+    let logs = LogDir::open(folder.join("logs"))?;
     let daemon = HttpDaemon::new(ClientConfig {
         server: config.server.clone(),
         token_file: config.token_file.clone(),
@@ -172,8 +199,16 @@ async fn run(config: Config) -> Result<(), Error> {
     let changed = Arc::new(Notify::new());
     let watch = watch(host.clone(), changed.clone());
     let snapshot = folder.join("status.json");
-    let parts =
-        Parts { host, daemon: Arc::new(daemon), ledger, blobs, snapshot, changed, stop_within: STOP_WITHIN };
+    let parts = Parts {
+        host,
+        daemon: Arc::new(daemon),
+        ledger,
+        blobs,
+        logs,
+        snapshot,
+        changed,
+        stop_within: STOP_WITHIN,
+    };
     agent::run(state, parts, stop_signal()?).await;
     watch.abort();
     tracing::info!("stopped");

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gitops::api::wire::{Hello, Problem, Receipt, Report, SPOKEN};
+use gitops::api::wire::{Hello, LogUpload, Problem, Receipt, Report, SPOKEN};
+use gitops::log::LogLine;
 use gitops::name::{Digest, Generation, NodeName};
 use gitops::plan::{NodePlan, SCHEMA};
 use gitops::status::{AgentInfo, PlanId};
@@ -38,6 +39,9 @@ pub trait Daemon: Send + Sync {
 
     /// Content by digest, into `writer`.
     async fn blob(&self, digest: Digest, writer: &mut BlobWriter) -> Result<(), DaemonError>;
+
+    /// Hands over what was done for steps. It is durable when this returns.
+    async fn logs(&self, lines: &[LogLine]) -> Result<(), DaemonError>;
 
     /// Says how the node stands.
     async fn report(&self, message: Message) -> Result<Answer, DaemonError>;
@@ -205,6 +209,12 @@ impl Daemon for HttpDaemon {
             writer.write(&chunk)?;
         }
         Ok(())
+    }
+
+    async fn logs(&self, lines: &[LogLine]) -> Result<(), DaemonError> {
+        let upload = LogUpload { lines: lines.to_vec() };
+        let request = self.client.put(self.url(&["logs"])?).timeout(ANSWER_WITHIN).json(&upload);
+        self.send(request).await.map(drop)
     }
 
     async fn report(&self, message: Message) -> Result<Answer, DaemonError> {

@@ -23,6 +23,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
+use crate::attempt::Attempt;
 use crate::host::HostError;
 use crate::text::Tail;
 
@@ -135,20 +136,27 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Runs one call to its end, holding `lock`.
+    /// Runs one call to its end, holding `lock`; what it prints goes into the log of `attempt`.
     ///
     /// # Errors
     ///
     /// [`HostError::Compose`] where it cannot be started, fails, or takes too long.
-    pub async fn run(&self, project: &Project<'_>, verb: &Verb, lock: &Lock) -> Result<(), HostError> {
+    pub async fn run(
+        &self,
+        project: &Project<'_>,
+        verb: &Verb,
+        lock: &Lock,
+        attempt: &Attempt,
+    ) -> Result<(), HostError> {
         let arguments = arguments(project, verb);
         let started = tokio::time::Instant::now();
         let result = match lock.stdin() {
-            Ok(stdin) => self.call(&arguments, stdin, self.within).await,
+            Ok(stdin) => self.call(&arguments, stdin, self.within, Some(attempt)).await,
             Err(error) => Err(NoEnd::NotStarted(error)),
         };
         let milliseconds = started.elapsed().as_millis();
         tracing::info!(project = project.name, verb = verb.name(), milliseconds, "docker compose returned");
+        attempt.tell(&format!("docker compose {} returned after {milliseconds} ms", verb.name()));
         let failure = match result {
             Ok(Ended { status, .. }) if status.success() => return Ok(()),
             Ok(Ended { status, output }) => (in_words(status), output),
@@ -169,7 +177,7 @@ impl Compose {
         let arguments = ["compose", "version", "--short"].map(OsString::from);
         let advice =
             "install Docker Compose v2 (package docker-compose-plugin, docker-compose-v2 or docker-compose)";
-        match self.call(&arguments, Stdio::null(), VERSION_WITHIN).await {
+        match self.call(&arguments, Stdio::null(), VERSION_WITHIN, None).await {
             Ok(Ended { status, output }) if status.success() => Ok(output.trim().into()),
             Ok(Ended { output, .. }) => {
                 Err(format!("docker compose does not answer: {advice}; it says: {output}"))
@@ -191,11 +199,24 @@ impl Compose {
         }
     }
 
-    async fn call(&self, arguments: &[OsString], stdin: Stdio, within: Duration) -> Result<Ended, NoEnd> {
+    async fn call(
+        &self,
+        arguments: &[OsString],
+        stdin: Stdio,
+        within: Duration,
+        attempt: Option<&Attempt>,
+    ) -> Result<Ended, NoEnd> {
         let (mut child, output) = self.spawn(arguments, stdin).map_err(NoEnd::NotStarted)?;
         let mut group = Group::of(&child);
         let mut tail = Tail::default();
-        let ended = tokio::time::timeout(within, read_and_wait(&mut child, output, &mut tail)).await;
+        let ended = tokio::time::timeout(
+            within,
+            read_and_wait(&mut child, output, |bytes| {
+                tail.push(bytes);
+                attempt.iter().for_each(|attempt| attempt.output(bytes));
+            }),
+        )
+        .await;
         let status = match ended {
             Ok(status) => status,
             Err(_) => {
@@ -240,13 +261,13 @@ enum NoEnd {
 async fn read_and_wait(
     child: &mut Child,
     mut output: pipe::Receiver,
-    tail: &mut Tail,
+    mut take: impl FnMut(&[u8]),
 ) -> io::Result<ExitStatus> {
     let mut chunk = [0; 4096];
     loop {
         match output.read(&mut chunk).await? {
             0 => return child.wait().await,
-            read => tail.push(&chunk[..read]),
+            read => take(&chunk[..read]),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A flag wins over the environment, that over the file, that over the default. The first two are one for us: clap
 //! reads the environment where a flag is missing.
 
+pub mod show;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use gitops::name::NodeName;
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The settings file that is read where none is named, if it is there.
 const DEFAULT_FILE: &str = "/etc/gitops/agent.toml";
@@ -61,7 +63,7 @@ pub enum ConfigError {
 }
 
 /// Settings as typed in; each may come from any source.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Typed {
     /// Read settings from this file [default: /etc/gitops/agent.toml, if it is there]

@@ -34,6 +34,7 @@ use tokio::sync::mpsc;
 
 pub use self::events::Wake;
 use self::rows::Row;
+use crate::attempt::Attempt;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
 use crate::files::{self, InstanceFiles, Record};
 use crate::host::{Blobs, Host, HostError, Observation};
@@ -194,14 +195,16 @@ impl DockerHost {
     }
 
     /// The containers of the project, after replacements that were broken off have been ended. The caller has the lock.
-    async fn finished(&self, step: &Ensure, reason: &str) -> Result<Vec<Row>, HostError> {
+    async fn finished(&self, step: &Ensure, attempt: &Attempt) -> Result<Vec<Row>, HostError> {
         let rows = self.project(&step.service, &step.project).await?;
         let endings = unfinished::endings(&rows);
         if endings.is_empty() {
             return Ok(rows);
         }
         for ending in &endings {
+            let reason = attempt.reason();
             tracing::info!(project = &*step.project, ?ending, reason, "ending what a killed Compose began");
+            attempt.tell(&format!("ends what a killed Compose began: {ending:?}"));
             self.ask(async |engine| unfinished::end(engine, ending).await).await?;
         }
         self.project(&step.service, &step.project).await
@@ -223,9 +226,14 @@ impl DockerHost {
         mut files: InstanceFiles,
         step: &Ensure,
         rows: &[Row],
+        attempt: &Attempt,
     ) -> Result<Prepared, HostError> {
         let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
-        let files = blocking(move || files.put(&wanted, &*blobs).map(|_| files)).await?;
+        let (files, changed) =
+            blocking(move || files.put(&wanted, &*blobs).map(|changed| (files, changed))).await?;
+        if changed {
+            attempt.tell("replaced files of the instance");
+        }
         let files = self.note_running(step, files).await?;
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
@@ -243,10 +251,12 @@ impl DockerHost {
         project: &Project<'_>,
         verb: &Verb,
         lock: &Lock,
-        reason: &str,
+        attempt: &Attempt,
     ) -> Result<(), HostError> {
+        let reason = attempt.reason();
         tracing::info!(project = project.name, verb = verb.name(), reason, "calling docker compose");
-        self.compose.run(project, verb, lock).await
+        attempt.tell(&format!("docker compose {}", verb.name()));
+        self.compose.run(project, verb, lock, attempt).await
     }
 
     /// Notes which of the containers that are due for a restart run now that the files are in place.
@@ -357,23 +367,27 @@ impl Host for DockerHost {
         host
     }
 
-    async fn ensure(&self, step: &Ensure, _observed: &[Container], reason: &str) -> Result<(), HostError> {
+    async fn ensure(
+        &self,
+        step: &Ensure,
+        _observed: &[Container],
+        attempt: &Attempt,
+    ) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
         // Not what was observed: that lists only our own containers, and may be seconds old.
-        let rows = self.finished(step, reason).await?;
-        let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows).await?;
+        let rows = self.finished(step, attempt).await?;
+        let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows, attempt).await?;
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };
         for verb in &calls {
-            let reason = match verb {
-                Verb::Recreate(_) => &format!("{reason}; what its containers mount was gone from its folder"),
-                _ => reason,
-            };
-            self.call(&project, verb, &lock, reason).await?;
+            if matches!(verb, Verb::Recreate(_)) {
+                attempt.tell("what these containers mount was gone from their folder");
+            }
+            self.call(&project, verb, &lock, attempt).await?;
         }
         let old = self.running_on_old_files(step, &files.record).await?;
         if !old.is_empty() {
-            self.call(&project, &Verb::Restart(old.into_iter().collect()), &lock, reason).await?;
+            self.call(&project, &Verb::Restart(old.into_iter().collect()), &lock, attempt).await?;
         }
         let record = Record {
             pending: false,
@@ -390,11 +404,11 @@ impl Host for DockerHost {
         Ok(())
     }
 
-    async fn remove(&self, step: &Remove, reason: &str) -> Result<(), HostError> {
+    async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
         self.project(&step.service, &step.project).await?;
         // By name alone: everything that carries the project's label goes, whatever the last file said.
-        self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, reason).await?;
+        self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, attempt).await?;
         blocking(move || files.delete()).await
     }
 

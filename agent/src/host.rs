@@ -12,6 +12,8 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, Remove};
 use gitops::status::{Container, HostInfo};
 
+use crate::attempt::Attempt;
+
 /// What the machine looks like now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
@@ -78,11 +80,14 @@ pub trait Host: Send + Sync {
     async fn info(&self) -> HostInfo;
 
     /// Makes the instance as the step says: files, then Compose. Returns when Compose returns; whether the
-    /// containers become healthy is observed afterwards. `observed` is what runs of it now. `reason` is logged.
-    async fn ensure(&self, step: &Ensure, observed: &[Container], reason: &str) -> Result<(), HostError>;
+    /// containers become healthy is observed afterwards. `observed` is what runs of it now. What is done is logged
+    /// in `attempt`.
+    async fn ensure(&self, step: &Ensure, observed: &[Container], attempt: &Attempt)
+    -> Result<(), HostError>;
 
-    /// Removes the containers and networks of the instance. Volumes stay. `reason` is logged.
-    async fn remove(&self, step: &Remove, reason: &str) -> Result<(), HostError>;
+    /// Removes the containers and networks of the instance. Volumes stay. What is done is logged in
+    /// `attempt`.
+    async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError>;
 
     /// The last lines that a container wrote, at most `lines`, bounded in bytes.
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String>;

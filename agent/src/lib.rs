@@ -14,6 +14,7 @@
 pub mod host;
 
 // The state folder.
+pub mod attempt;
 pub mod blobs;
 pub mod disk;
 pub mod ledger;

@@ -20,6 +20,7 @@ use bollard::query_parameters::KillContainerOptions;
 use gitops::name::Digest;
 use gitops::plan::{ContainerDigest, Ensure, RunState};
 use gitops::status::{ContainerState, Health};
+use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost, Wake};
 use gitops_agent::host::{Host as _, HostError};
 use serde_json::json;
@@ -48,7 +49,7 @@ async fn an_instance_is_created_and_a_second_time_nothing_is_done() {
     assert_eq!(bench.read(&first["web"], "/etc/web.conf").await, "one");
     until(&bench, "job", |job| job.state == ContainerState::Exited).await;
 
-    bench.without_compose().ensure(&step, &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap();
     assert_eq!(bench.ids().await, ids_of(&first));
     bench.clean_up().await;
 }
@@ -83,7 +84,7 @@ async fn another_rule_of_the_digest_adopts_what_runs() {
     };
     bench.ensure(&with_rule(1, "1")).await;
     let before = bench.look().await;
-    bench.without_compose().ensure(&with_rule(2, "1"), &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&with_rule(2, "1"), &[], &Attempt::unlogged("a test")).await.unwrap();
     assert_eq!(bench.look().await, before);
     // A real change under the new rule gives the changed container the new label, and only that one.
     bench.ensure(&with_rule(2, "2")).await;
@@ -117,11 +118,14 @@ async fn a_project_of_someone_else_is_refused() {
     let before = bench.ids().await;
 
     let other = bench.with_node("other");
-    assert_foreign(other.ensure(&step, &[], "a test").await, "belongs to node");
-    assert_foreign(other.remove(&bench.removal(), "a test").await, "belongs to node");
+    assert_foreign(other.ensure(&step, &[], &Attempt::unlogged("a test")).await, "belongs to node");
+    assert_foreign(other.remove(&bench.removal(), &Attempt::unlogged("a test")).await, "belongs to node");
     assert!(other.observe().await.unwrap().instances.is_empty());
     let renamed = Ensure { service: format!("{}-b", bench.name).parse().unwrap(), ..step.clone() };
-    assert_foreign(bench.host.ensure(&renamed, &[], "a test").await, "belongs to service");
+    assert_foreign(
+        bench.host.ensure(&renamed, &[], &Attempt::unlogged("a test")).await,
+        "belongs to service",
+    );
     assert_eq!(bench.ids().await, before);
     bench.clean_up().await;
 }
@@ -139,8 +143,14 @@ async fn a_project_made_by_hand_is_refused() {
         ..Default::default()
     };
     let id = bench.engine.create_container(Some(options), body).await.unwrap().id;
-    assert_foreign(bench.host.ensure(&step, &[], "a test").await, "that gitops did not make");
-    assert_foreign(bench.host.remove(&bench.removal(), "a test").await, "that gitops did not make");
+    assert_foreign(
+        bench.host.ensure(&step, &[], &Attempt::unlogged("a test")).await,
+        "that gitops did not make",
+    );
+    assert_foreign(
+        bench.host.remove(&bench.removal(), &Attempt::unlogged("a test")).await,
+        "that gitops did not make",
+    );
     bench.delete_container(&id).await;
     bench.clean_up().await;
 }
@@ -153,7 +163,7 @@ async fn a_stopped_instance_stands_and_does_not_run() {
     bench.ensure(&stopped).await;
     let created = bench.look().await;
     assert_eq!(created["a"].state, ContainerState::Created);
-    bench.without_compose().ensure(&stopped, &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&stopped, &[], &Attempt::unlogged("a test")).await.unwrap();
 
     bench.ensure(&running).await;
     assert_eq!(bench.look().await["a"].state, ContainerState::Running);
@@ -275,11 +285,11 @@ async fn a_tag_that_names_another_image_by_now_is_observed() {
 async fn a_failed_call_says_why() {
     let Some(bench) = Bench::new("fail") else { return };
     let step = bench.step(json!({"a": sleeper(json!({"image": "nowhere.invalid/x:1"}))}), &[]);
-    let error = bench.host.ensure(&step, &[], "a test").await.unwrap_err();
+    let error = bench.host.ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap_err();
     assert!(error.to_string().contains("nowhere.invalid"), "{error}");
     assert!(matches!(&error, HostError::Compose { verb: "up", .. }), "{error}");
 
-    let error = bench.without_compose().ensure(&step, &[], "a test").await.unwrap_err();
+    let error = bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap_err();
     assert!(error.to_string().contains("install Docker Compose"), "{error}");
 
     // A condition that never comes true ends with the time that a call may take.
@@ -291,7 +301,11 @@ async fn a_failed_call_says_why() {
         &[],
     );
     let hasty = DockerConfig { compose_within: Duration::from_secs(3), ..bench.config.clone() };
-    let error = DockerHost::connect(hasty).unwrap().ensure(&step, &[], "a test").await.unwrap_err();
+    let error = DockerHost::connect(hasty)
+        .unwrap()
+        .ensure(&step, &[], &Attempt::unlogged("a test"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no end after 3 s"), "{error}");
     bench.clean_up().await;
 }

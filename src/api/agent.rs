@@ -43,7 +43,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Greeting {
 }
 
 impl Greeting {
-    fn answer(&self, response: impl IntoResponse) -> Response {
+    pub(super) fn answer(&self, response: impl IntoResponse) -> Response {
         let mut response = response.into_response();
         response.headers_mut().insert(PROTOCOL_HEADER, self.1.into());
         response

@@ -109,6 +109,8 @@ pub struct Control {
     pub hook_secret: Option<Arc<str>>,
     /// How often they may call.
     pub hooks: Arc<Rate>,
+    /// When this daemon started.
+    pub started_at: Timestamp,
     /// Ends long polls and streams.
     pub stopping: CancellationToken,
 }

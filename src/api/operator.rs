@@ -11,17 +11,21 @@ use serde::Deserialize;
 use super::control::{Answer, Control, Request};
 use super::problem::ApiError;
 use super::read::{json_or_default, parse};
-use super::wire::{NodeToken, Revoked, SPOKEN, SyncRequest, Synced, Version};
+use super::wire::{NodeToken, Revoked, Running, SPOKEN, Standing, SyncRequest, Synced, Version};
 use crate::clock;
-use crate::fleet::{FleetStatus, NodeView};
+use crate::fleet::NodeView;
 use crate::name::{Digest, NodeName};
 use crate::plan::NodePlan;
 use crate::store::token::Secret;
 use crate::store::{Identity, NewEvent, StoredToken};
 
+/// Of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The whole picture.
-pub(super) async fn status(State(control): State<Control>) -> Result<Json<FleetStatus>, ApiError> {
-    Ok(Json(control.fleet().await?))
+pub(super) async fn status(State(control): State<Control>) -> Result<Json<Standing>, ApiError> {
+    let daemon = Running { version: VERSION.to_owned(), started_at: control.started_at };
+    Ok(Json(Standing { daemon, fleet: control.fleet().await? }))
 }
 
 /// The nodes alone.
@@ -106,5 +110,5 @@ pub(super) async fn sync(State(control): State<Control>, body: Bytes) -> Result<
 
 /// What this daemon is.
 pub(super) async fn version() -> Json<Version> {
-    Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), protocols: SPOKEN })
+    Json(Version { version: VERSION.to_owned(), protocols: SPOKEN })
 }

@@ -16,9 +16,12 @@ use super::access::{Access, require};
 use super::control::Control;
 use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
-use super::wire::{EventPage, NodeToken, Receipt, Report, Revoked, SyncRequest, Synced, Version};
-use super::{agent, events, hook, openapi, operator, probe};
-use crate::fleet::{FleetStatus, NodeView};
+use super::wire::{
+    EventPage, LogPage, LogUpload, NodeToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
+    Version,
+};
+use super::{agent, events, hook, logs, openapi, operator, probe};
+use crate::fleet::NodeView;
 use crate::plan::NodePlan;
 
 /// Makes the schema of a type.
@@ -97,6 +100,8 @@ impl Route {
 
 /// A node with 1,000 containers reports half a megabyte.
 const STATUS_LIMIT: usize = 8 << 20;
+/// A thousand lines of usual length are 200 kB.
+const LOGS_LIMIT: usize = 2 << 20;
 /// Forges send up to 25 MB; a push of a thousand commits stays below one.
 const HOOK_LIMIT: usize = 2 << 20;
 
@@ -105,7 +110,7 @@ pub(super) fn table() -> Vec<Route> {
     agent_routes().into_iter().chain(operator_routes()).chain(event_routes()).chain(probe_routes()).collect()
 }
 
-fn agent_routes() -> [Route; 3] {
+fn agent_routes() -> [Route; 4] {
     let agent = Access::Agent;
     [
         Route::new(Method::GET, "/v1/agent/plan", agent, "The plan of the calling node", get(agent::plan))
@@ -129,14 +134,20 @@ fn agent_routes() -> [Route; 3] {
         Route::new(Method::PUT, "/v1/agent/status", agent, "Report the node's state", put(agent::status))
             .body::<Report>(STATUS_LIMIT)
             .json::<Receipt>(StatusCode::OK, "The report is durable, or wanted in full"),
+        Route::new(Method::PUT, "/v1/agent/logs", agent, "Hand in what the agent did", put(logs::put))
+            .body::<LogUpload>(LOGS_LIMIT)
+            .answers(StatusCode::NO_CONTENT, "The lines are durable"),
     ]
 }
 
-fn operator_routes() -> [Route; 8] {
+fn operator_routes() -> [Route; 9] {
     let operator = Access::Operator;
     [
         Route::new(Method::GET, "/v1/status", operator, "How everything stands", get(operator::status))
-            .json::<FleetStatus>(StatusCode::OK, "The whole picture"),
+            .json::<Standing>(StatusCode::OK, "The whole picture"),
+        Route::new(Method::GET, "/v1/logs", operator, "What agents did for a service", get(logs::page))
+            .query::<logs::Which>()
+            .json::<LogPage>(StatusCode::OK, "The newest lines, or those after an id; oldest first"),
         Route::new(Method::GET, "/v1/nodes", operator, "How the nodes stand", get(operator::nodes))
             .json::<Vec<NodeView>>(StatusCode::OK, "The nodes by name"),
         Route::new(

@@ -84,6 +84,7 @@ impl Api {
             metrics: Arc::default(),
             hook_secret: Some("hush".into()),
             hooks: Arc::default(),
+            started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
             stopping: stop.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

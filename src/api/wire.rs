@@ -9,10 +9,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::SourceStatus;
+use crate::fleet::{FleetStatus, SourceStatus};
+use crate::log::{LogEntry, LogLine};
 use crate::name::{Digest, NodeName, Revision};
 use crate::status::NodeStatus;
 use crate::store::Event;
@@ -185,6 +187,24 @@ pub struct Receipt {
     pub heartbeat_seconds: u32,
 }
 
+/// The body of `PUT /v1/agent/logs`: what the agent did, in the order in which it wrote it down. Sent again until it
+/// is acknowledged, and kept once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogUpload {
+    /// At most [`LOG_LINES`].
+    pub lines: Vec<LogLine>,
+}
+
+/// The most lines in one [`LogUpload`] or [`LogPage`].
+pub const LOG_LINES: usize = 1000;
+
+/// Log lines, oldest first. The id of the last one is the next `after`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogPage {
+    /// Empty where there is nothing newer.
+    pub lines: Vec<LogEntry>,
+}
+
 /// The answer to `POST /v1/nodes/{node}/token`. The only time that the secret is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeToken {
@@ -233,6 +253,26 @@ pub struct Version {
     pub version: String,
     /// The agent protocols that it speaks.
     pub protocols: Protocols,
+}
+
+/// The answer to `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Standing {
+    /// The daemon that answers.
+    pub daemon: Running,
+    /// What it knows.
+    #[serde(flatten)]
+    pub fleet: FleetStatus,
+}
+
+/// A daemon that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Running {
+    /// The version of the program.
+    pub version: String,
+    /// Since when.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
 }
 
 /// Every refusal: RFC 9457, media type `application/problem+json`.

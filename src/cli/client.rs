@@ -9,24 +9,20 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::error::CliError;
+use super::local;
 use crate::api::wire::Problem;
+use crate::config::layer::process_env;
 
 /// Where the daemon is and who asks
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Daemon")]
 pub(super) struct Connection {
-    /// Where the daemon listens
-    #[arg(long, global = true, env = "GITOPS_URL", default_value = "http://127.0.0.1:8470")]
-    url: Url,
-    /// The file with the operator token
-    #[arg(
-        long,
-        global = true,
-        env = "GITOPS_TOKEN_FILE",
-        value_name = "FILE",
-        default_value = "/var/lib/gitops/operator.token"
-    )]
-    token_file: PathBuf,
+    /// Where the daemon listens [default: where GITOPS_LISTEN says, else http://127.0.0.1:8470]
+    #[arg(long, global = true, env = "GITOPS_URL")]
+    url: Option<Url>,
+    /// The file with the operator token [default: operator.token in GITOPS_STATE_DIR, else in /var/lib/gitops]
+    #[arg(long, global = true, env = "GITOPS_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// The operator token itself. A flag would show it to every user of the machine, so it is only an environment variable.
     #[arg(
         long = "token-from-environment",
@@ -57,10 +53,22 @@ pub(super) struct Client {
 impl Client {
     /// Makes a client. Nothing is sent yet.
     pub(super) fn new(connection: &Connection) -> Result<Self, CliError> {
-        check_url(&connection.url)?;
+        let url = match &connection.url {
+            Some(url) => url.clone(),
+            None => local::url(&process_env)?,
+        };
+        check_url(&url)?;
         let token = token(connection)?;
         let http = http(connection)?;
-        Ok(Self { http, url: connection.url.clone(), token })
+        Ok(Self { http, url, token })
+    }
+
+    /// A client of a daemon at `url`, without any settings.
+    #[cfg(test)]
+    pub(super) fn of(url: &str, token: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { http, url: url.parse().expect("a URL"), token: token.to_owned() }
     }
 
     /// Asks for a document.
@@ -112,6 +120,7 @@ impl Client {
         let status = response.status();
         let problem = response.json::<Problem>().await;
         Err(match problem {
+            Ok(Problem { detail, .. }) if status.is_server_error() => CliError::Later { detail },
             Ok(problem) => CliError::new(problem.detail),
             Err(_) => CliError::new(format!("{} answers {status}", self.url))
                 .hint("is this the address of a gitops daemon?"),
@@ -143,12 +152,15 @@ fn check_url(url: &Url) -> Result<(), CliError> {
 fn token(connection: &Connection) -> Result<String, CliError> {
     let text = match &connection.token {
         Some(token) => token.clone(),
-        None => fs::read_to_string(&connection.token_file).map_err(|error| {
-            let path = connection.token_file.display();
-            CliError::because(format!("cannot read the operator token from {path}"), error).hint(
-                "--token-file or GITOPS_TOKEN_FILE names it; the daemon writes it into its state folder",
-            )
-        })?,
+        None => {
+            let path = connection.token_file.clone().unwrap_or_else(|| local::token_file(&process_env));
+            fs::read_to_string(&path).map_err(|error| {
+                let what = format!("cannot read the operator token from {}", path.display());
+                CliError::because(what, error).hint(
+                    "--token-file or GITOPS_TOKEN_FILE names it; the daemon writes it into its state folder",
+                )
+            })?
+        }
     };
     Ok(text.trim().to_owned())
 }

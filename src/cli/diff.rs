@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
 use super::load;
-use super::output::{Format, form};
+use super::output::{Format, form, print};
 use crate::diff;
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
@@ -48,8 +48,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let new = side(args, head)?;
     let diff = diff::between(&old.desired, &new.desired);
     match args.output {
-        Format::Json => anstream::print!("{}", json::document(&diff)),
-        Format::Text => anstream::print!("{}", render::diff::text(&diff)),
+        Format::Json => print(&json::document(&diff))?,
+        Format::Text => print(&render::diff::text(&diff))?,
     }
     Ok(if args.exit_code && !diff.changes.is_empty() { Exit::Changes } else { Exit::Done })
 }

@@ -41,6 +41,15 @@ pub(super) enum CliError {
         /// What to do about it.
         hint: Option<String>,
     },
+    /// The daemon cannot answer now: it is stopping, or its disk is full.
+    #[error("{detail}")]
+    Later {
+        /// What it says.
+        detail: String,
+    },
+    /// Whoever reads the output has seen enough. Nothing is said of it.
+    #[error("nobody reads the output any more")]
+    ReaderGone,
     /// The daemon does not answer.
     #[error("cannot reach the daemon at {url}")]
     Unreachable {
@@ -74,14 +83,17 @@ impl CliError {
     /// The exit code that it stands for.
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::Failed { .. } => Exit::Failed,
+            Self::Failed { .. } | Self::Later { .. } => Exit::Failed,
+            Self::ReaderGone => Exit::Done,
             Self::Unreachable { .. } => Exit::Unreachable,
         }
     }
 
     /// Prints it with every cause underneath and, last, the hint.
     pub(super) fn print(&self) {
-        anstream::eprint!("{}", self.text());
+        if !matches!(self, Self::ReaderGone) {
+            anstream::eprint!("{}", self.text());
+        }
     }
 
     fn text(&self) -> String {
@@ -98,6 +110,7 @@ impl CliError {
         }
         let hint = match self {
             Self::Failed { hint, .. } => hint.as_deref(),
+            Self::ReaderGone | Self::Later { .. } => None,
             Self::Unreachable { .. } => {
                 Some("is `gitops serve` running there? --url and GITOPS_URL say where it is")
             }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{CliError, Exit};
+use super::output::print;
 use crate::definition::schema;
 use crate::render::json;
 
@@ -38,8 +39,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
         let schema = schema::of(form).expect("every form has a schema");
         write(&args.dir.join(format!("schemas/{form}.json")), &json::document(&schema))?;
     }
-    anstream::println!("wrote a definitions repository with one node and one service into {shown}");
-    anstream::println!("next: `gitops validate {shown}`, then commit it and let `gitops serve` watch it");
+    print(&format!(
+        "wrote a definitions repository with one node and one service into {shown}\n\
+         next: `gitops validate {shown}`, then commit it and let `gitops serve` watch it\n"
+    ))?;
     Ok(Exit::Done)
 }
 

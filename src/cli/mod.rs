@@ -5,13 +5,17 @@
 
 mod client;
 mod completions;
+mod config;
 mod diff;
 mod error;
 mod events;
 mod init;
 mod load;
+mod local;
+mod logs;
 mod node;
 mod output;
+mod patience;
 mod render;
 mod schema;
 mod serve;
@@ -44,7 +48,9 @@ enum Command {
     Status(status::Args),
     Node(node::Args),
     Events(events::Args),
+    Logs(logs::Args),
     Sync(sync::Args),
+    Config(config::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -81,7 +87,9 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
+        Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
+        Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

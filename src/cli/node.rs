@@ -5,7 +5,7 @@ use reqwest::Method;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::Format;
+use super::output::{Format, print};
 use crate::api::wire::{NodeToken, Revoked};
 use crate::clock;
 use crate::fleet::FleetStatus;
@@ -51,18 +51,18 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
             let fleet: FleetStatus = client.get("/v1/status").await?;
             match output {
                 Format::Text => {
-                    anstream::print!(
+                    print(&format!(
                         "{}{}",
                         status::nodes(&fleet.nodes, clock::now()),
                         status::hosts(&fleet.nodes)
-                    );
+                    ))?;
                 }
-                Format::Json => anstream::print!("{}", json::document(&fleet.nodes)),
+                Format::Json => print(&json::document(&fleet.nodes))?,
             }
         }
         Command::Token { node } => {
             let token: NodeToken = client.send(Method::POST, &format!("/v1/nodes/{node}/token")).await?;
-            anstream::println!("{}", token.token);
+            print(&format!("{}\n", token.token))?;
             anstream::eprintln!(
                 "the agent of {node} reads it from the file that `token_file` names in its agent.toml"
             );
@@ -70,7 +70,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         Command::Revoke { node } => {
             let revoked: Revoked = client.send(Method::DELETE, &format!("/v1/nodes/{node}/token")).await?;
             let number = usize::try_from(revoked.revoked).unwrap_or(usize::MAX);
-            anstream::println!("revoked {} of {node}", count(number, "token"));
+            print(&format!("revoked {} of {node}\n", count(number, "token")))?;
         }
     }
     Ok(Exit::Done)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
 use super::load;
-use super::output::form;
+use super::output::{form, show};
 use crate::compose;
 use crate::name::{NodeName, ServiceName};
 use crate::reconcile::Definitions;
@@ -38,8 +38,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let instance =
         instance.ok_or_else(|| CliError::new(format!("`{}` does not run on `{node}`", args.service)))?;
     let labels = compose::labels(&node, &instance.ensure);
-    anstream::print!("{}", compose::labelled(&instance.ensure.model, &labels));
-    Ok(Exit::Done)
+    show(&compose::labelled(&instance.ensure.model, &labels))
 }
 
 fn node(args: &Args, definitions: &Definitions) -> Result<NodeName, CliError> {

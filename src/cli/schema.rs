@@ -1,6 +1,7 @@
 //! `gitops schema`
 
 use super::error::{CliError, Exit};
+use super::output::show;
 use crate::definition::schema;
 use crate::render::json;
 
@@ -15,6 +16,5 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let schema = schema::of(&args.form).expect("clap lets only known forms through");
-    anstream::print!("{}", json::document(&schema));
-    Ok(Exit::Done)
+    show(&json::document(&schema))
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::{Format, form};
+use super::output::{Format, form, show, stream};
+use super::patience::Patience;
+use crate::api::wire::Standing;
 use crate::clock;
-use crate::fleet::FleetStatus;
-use crate::render::{json, status};
+use crate::render::{inert, json, status};
 
 /// Show how the source, every node and every instance stand
 #[derive(Debug, clap::Args)]
@@ -31,26 +32,55 @@ const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
 pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection)?;
-    let mut last = None;
+    let (mut last, mut patience) = (None, Patience::default());
     loop {
-        let fleet: FleetStatus = client.get("/v1/status").await?;
-        let text = text(args, &fleet);
+        let standing: Standing = match client.get("/v1/status").await {
+            Ok(standing) => standing,
+            Err(error) => {
+                patience.failed(error).await?;
+                continue;
+            }
+        };
+        patience.answered();
+        let text = text(args, &standing);
         if !args.watch {
-            anstream::print!("{text}");
-            return Ok(Exit::Done);
+            return show(&text);
         }
         if last.as_ref() != Some(&text) {
             let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
-            anstream::println!("{clear}{text}");
+            stream(&format!("{clear}{text}\n"))?;
             last = Some(text);
         }
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-fn text(args: &Args, fleet: &FleetStatus) -> String {
+fn text(args: &Args, standing: &Standing) -> String {
     match args.output {
-        Format::Text => status::text(fleet, clock::now(), form(&std::io::stdout())),
-        Format::Json => json::document(fleet),
+        Format::Text => {
+            let fleet = status::text(&standing.fleet, clock::now(), form(&std::io::stdout()));
+            format!("{fleet}{}", other_version(&standing.daemon.version))
+        }
+        Format::Json => json::document(standing),
+    }
+}
+
+/// Worth a word only where it is not the version of this program.
+fn other_version(daemon: &str) -> String {
+    const OURS: &str = env!("CARGO_PKG_VERSION");
+    if daemon == OURS {
+        return String::new();
+    }
+    format!("\nthe daemon is version {}, this is version {OURS}\n", inert(daemon))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_daemon_is_told() {
+        assert_eq!(other_version(env!("CARGO_PKG_VERSION")), "");
+        assert!(other_version("0.0.9").contains("the daemon is version 0.0.9"));
     }
 }

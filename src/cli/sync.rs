@@ -1,5 +1,7 @@
 //! `gitops sync`
 
+mod wait;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -8,13 +10,15 @@ use tokio::time::Instant;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::form;
+use super::output::{form, print, show};
+use super::patience::Patience;
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
 use crate::definition::Seconds;
-use crate::fleet::{FleetStatus, InstanceState, NodeState, NodeView, SourceState, SourceStatus};
+use crate::fleet::{FleetStatus, SourceState};
 use crate::name::Revision;
 use crate::render::{count, status};
+use wait::Stand;
 
 /// Look at the repository now, instead of at the next poll
 #[derive(Debug, clap::Args)]
@@ -55,7 +59,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (Some(revision), SourceState::Ok) => revision,
         (_, state) => return Err(not_deployed(&synced, state)),
     };
-    anstream::println!("revision {} is to be deployed", revision.short());
+    let next = if args.wait { ": waiting until every node has done what it asks for" } else { "" };
+    print(&format!("revision {} is to be deployed{next}\n", revision.short()))?;
     if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }
 
@@ -78,75 +83,83 @@ fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
 }
 
 async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit, CliError> {
-    let end = Instant::now() + Duration::from_secs(args.timeout.0.into());
-    let progress = Progress::new();
+    let started = Instant::now();
+    let end = started + Duration::from_secs(args.timeout.0.into());
+    let (mut progress, mut patience) = (Progress::new(), Patience::default());
+    // The answer to the request.
+    patience.answered();
     loop {
-        let fleet: FleetStatus = client.get("/v1/status").await?;
-        let (done, all) = progress.show(&fleet);
-        if is_planned(&fleet.source, revision) && fleet.nodes.iter().all(is_done) {
+        let fleet: FleetStatus = match client.get("/v1/status").await {
+            Ok(fleet) => fleet,
+            Err(error) if Instant::now() < end => {
+                patience.failed(error).await?;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        patience.answered();
+        let stand = Stand::of(&fleet, revision, clock::now());
+        if stand.waits.is_empty() {
             progress.finish();
-            anstream::println!(
-                "{} on {} as planned",
-                count(all, "instance"),
-                count(fleet.nodes.len(), "node")
-            );
-            return Ok(Exit::Done);
+            return show(&format!(
+                "{} is in force: {} on {}\n",
+                deployed(&fleet, revision).short(),
+                count(stand.all, "instance"),
+                count(fleet.nodes.len(), "node"),
+            ));
         }
         if Instant::now() >= end {
             progress.finish();
             anstream::eprint!("{}", status::text(&fleet, clock::now(), form(&std::io::stderr())));
+            let Stand { done, all, .. } = stand;
             let message =
-                format!("{done} of {} as planned after {}s", count(all, "instance"), args.timeout.0);
-            return Err(
-                CliError::new(message).hint("the status above says what each of the others waits for")
-            );
+                format!("after {}s {done} of {} are as wanted", args.timeout.0, count(all, "instance"));
+            return Err(CliError::new(format!("{message}: {}", stand.reasons()))
+                .hint("`gitops logs SERVICE` shows what the agents do; they go on all the same"));
         }
+        progress.show(&stand, started.elapsed());
         tokio::time::sleep(PERIOD).await;
     }
 }
 
-/// The answer to the request comes before the plans do. Where a newer revision was pushed meanwhile, that one counts.
-fn is_planned(source: &SourceStatus, revision: &Revision) -> bool {
-    let is_newest = source.state == SourceState::Ok && source.deployed == source.newest;
-    is_newest || source.deployed.as_ref() == Some(revision)
+/// Where a newer revision was pushed meanwhile, that one.
+fn deployed<'a>(fleet: &'a FleetStatus, revision: &'a Revision) -> &'a Revision {
+    fleet.source.deployed.as_ref().unwrap_or(revision)
 }
 
-fn is_done(node: &NodeView) -> bool {
-    matches!(node.state, NodeState::Ok | NodeState::Undefined)
-}
+/// How often a line is printed where nothing changes.
+const REMIND: Duration = Duration::from_secs(15);
 
-/// A bar on a terminal, a line for each change elsewhere.
+/// A bar on a terminal; elsewhere a line for each change, and now and then one where nothing changes.
 struct Progress {
     bar: Option<ProgressBar>,
-    last: std::cell::Cell<Option<(usize, usize)>>,
+    last: Option<(Stand, Duration)>,
 }
 
 impl Progress {
     fn new() -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} instances as planned");
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} done; waiting: {msg}");
         let bar = std::io::stderr().is_terminal().then(|| match style {
             Ok(style) => ProgressBar::new(0).with_style(style),
             Err(_) => ProgressBar::new(0),
         });
-        Self { bar, last: std::cell::Cell::new(None) }
+        Self { bar, last: None }
     }
 
-    fn show(&self, fleet: &FleetStatus) -> (usize, usize) {
-        let instances = || fleet.nodes.iter().flat_map(|node| node.instances.iter());
-        let is_done = |state| matches!(state, InstanceState::Healthy | InstanceState::Stopped);
-        let counts = (instances().filter(|instance| is_done(instance.state)).count(), instances().count());
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(counts.1 as u64);
-                bar.set_position(counts.0 as u64);
-            }
-            None if self.last.get() != Some(counts) => {
-                anstream::eprintln!("{} of {} instances as planned", counts.0, counts.1)
-            }
-            None => {}
+    fn show(&mut self, stand: &Stand, elapsed: Duration) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(stand.all as u64);
+            bar.set_position(stand.done as u64);
+            bar.set_message(stand.reasons());
+            return;
         }
-        self.last.set(Some(counts));
-        counts
+        let is_news = self.last.as_ref().is_none_or(|(last, at)| last != stand || elapsed >= *at + REMIND);
+        if is_news {
+            let Stand { done, all, .. } = stand;
+            let (seconds, reasons) = (elapsed.as_secs(), stand.reasons());
+            anstream::eprintln!("{seconds}s: {done} of {all} done; waiting: {reasons}");
+            self.last = Some((stand.clone(), elapsed));
+        }
     }
 
     fn finish(&self) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::load;
-use super::output::{Format, form};
+use super::output::{Format, form, print};
 use crate::diagnostic::Diagnostic;
 use crate::render::{count, diagnostics, json};
 
@@ -49,18 +49,18 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     match args.output {
         Format::Json => {
             let report = Report { valid: loaded.is_ok(), services, instances, nodes, diagnostics };
-            anstream::print!("{}", json::document(&report));
+            print(&json::document(&report))?;
         }
         Format::Text => {
             anstream::eprint!("{}", diagnostics::text(diagnostics, form(&stderr())));
             let summary = diagnostics::summary(diagnostics);
             match &loaded {
-                Ok(_) => anstream::println!(
-                    "{summary} in {}, {} on {}",
+                Ok(_) => print(&format!(
+                    "{summary} in {}, {} on {}\n",
                     count(services, "service"),
                     count(instances, "instance"),
                     count(nodes, "node")
-                ),
+                ))?,
                 Err(_) => anstream::eprintln!("{summary}"),
             }
         }

@@ -74,8 +74,8 @@ pub enum Origin {
     Flag,
     /// This variable.
     Variable(String),
-    /// The file.
-    File,
+    /// This file.
+    File(PathBuf),
 }
 
 impl fmt::Display for Origin {
@@ -83,7 +83,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag => f.write_str("flag"),
             Self::Variable(name) => write!(f, "{name}"),
-            Self::File => f.write_str("file"),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }
@@ -113,7 +113,7 @@ where
         merged.extend(table);
     };
     if let Some((path, by)) = file {
-        lay(table(&read_file::<S>(path, by)?), Origin::File);
+        lay(table(&read_file::<S>(path, by)?), Origin::File(path.to_owned()));
     }
     for (variable, settings) in from_env::<S>(env)? {
         lay(table(&settings), Origin::Variable(variable));

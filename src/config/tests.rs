@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use clap::Parser as _;
 
 use super::*;
+use crate::render::settings::Setting;
 
 #[derive(clap::Parser)]
 struct Program {
@@ -29,7 +30,7 @@ fn resolve(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Re
 
 fn error(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> String {
     match resolve(flags, variables, file) {
-        Ok(config) => panic!("should be refused: {}", config.describe()),
+        Ok(config) => panic!("should be refused: {config:?}"),
         Err(error) => error.to_string(),
     }
 }
@@ -42,9 +43,16 @@ fn flags_go_before_variables_and_variables_before_the_file() {
     assert_eq!((&*config.source.url, &*config.source.branch), ("/flag", "variable"));
     assert_eq!(config.source.folder.as_deref(), Some("file"));
     assert_eq!(config.source.poll, SignedDuration::from_secs(30), "the default");
-    let expected =
-        "branch = \"variable\" # GITOPS_BRANCH\nfolder = \"/file/\" # file\nsource = \"/flag\" # flag\n";
-    assert_eq!(config.describe(), expected);
+    let shown = |key| {
+        let setting = config.settings().into_iter().find(|setting| setting.key == key).expect(key);
+        (setting.value.unwrap_or_default(), setting.from)
+    };
+    assert_eq!(shown("source"), ("/flag".into(), "flag".to_owned()));
+    assert_eq!(shown("branch"), ("variable".into(), "GITOPS_BRANCH".to_owned()));
+    let (folder, from) = shown("folder");
+    assert!(folder == "file" && from.ends_with("/control.toml"), "{folder} {from}");
+    assert_eq!(shown("poll_interval"), ("30s".into(), "default".to_owned()));
+    assert_eq!(shown("ssh_key"), (serde_json::Value::Null, "default".to_owned()));
 }
 
 #[test]
@@ -66,6 +74,7 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("heartbeat", "10s"),
         ("keep_plans", "7"),
         ("keep_events", "7"),
+        ("keep_log_lines", "7"),
         ("keep_days", "7"),
         ("max_connections", "7"),
         ("max_file_bytes", "7"),
@@ -138,7 +147,14 @@ fn a_secret_comes_from_a_file_or_a_variable_and_is_never_shown() {
     let by_variable = [("GITOPS_HOOK_SECRET", "hush"), ("GITOPS_SOURCE_TOKEN", "hush")];
     let config = resolve(&["--source=/r"], &by_variable, None).expect("fits");
     assert_eq!(config.source.token.as_ref().map(Secret::expose), Some("hush"));
-    assert!(!format!("{config:?}{}", config.describe()).contains("hush"));
+    let shown = config.settings();
+    assert!(!format!("{config:?}{shown:?}").contains("hush"));
+    for key in ["source_token", "hook_secret"] {
+        let setting = Setting::new(key, &"(hidden)", format!("GITOPS_{}", key.to_ascii_uppercase()));
+        assert!(shown.contains(&setting), "{shown:?}");
+    }
+    let address = resolve(&["--source=https://hush@forge/repo"], &[], None).expect("judged by the source");
+    assert!(!format!("{:?}", address.settings()).contains("hush"));
 
     let both = error(&["--source=/r", &by_file], &by_variable, None);
     assert!(both.contains("keep one of them"), "{both}");

@@ -114,6 +114,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Daemon
         metrics: metrics.clone(),
         hook_secret,
         hooks: Arc::default(),
+        started_at: clock::now(),
         stopping: shutdown.clone(),
     };
     let served = tokio::spawn(door.serve(router(control), metrics.clone(), shutdown.clone()));

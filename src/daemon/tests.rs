@@ -95,7 +95,7 @@ impl Running {
             store,
             repository: repository.clone(),
             wakes,
-            retention: Retention { plans_per_node: 10, events: 1000, days: 1 },
+            retention: Retention { plans_per_node: 10, events: 1000, log_lines_per_node: 1000, days: 1 },
             door: Door::new(listener, None, 100).expect("loopback"),
             hook_secret: None,
         };

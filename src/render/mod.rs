@@ -8,7 +8,9 @@ pub mod diagnostics;
 pub mod diff;
 pub mod events;
 pub mod json;
+pub mod logs;
 pub mod plan;
+pub mod settings;
 pub mod status;
 mod table;
 

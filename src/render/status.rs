@@ -214,7 +214,7 @@ mod tests {
             refused: None,
             host: None,
             agent: None,
-            instances: vec![instance],
+            instances: [instance].into(),
         };
         let expected = "\nweb on edge-1\n  web-app-1 runs aaaaaaaaaaaa as shop/web:1, \
                         which is bbbbbbbbbbbb on the node by now\n";

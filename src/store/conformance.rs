@@ -1,5 +1,7 @@
 //! What every store must do, case by case: the same cases run over each implementation.
 
+mod logs;
+
 use std::sync::Arc;
 
 use super::fixture::{
@@ -66,7 +68,16 @@ cases! {
     prune_takes_plans_by_their_age
     prune_keeps_content_that_a_kept_plan_names
     prune_takes_events_by_count_and_by_age_and_their_numbers_stay_used
+    log_lines_come_back_as_they_were_by_service_and_node
+    a_log_line_that_is_sent_again_is_there_once
+    logs_are_read_from_their_end_or_onwards
+    prune_takes_log_lines_by_count_of_their_node_and_by_age
 }
+
+use logs::{
+    a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
+    logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
 
 type Shared = Arc<dyn Store>;
 
@@ -358,7 +369,8 @@ async fn tokens_are_added_and_revoked_by_identity(store: Shared) {
     assert_eq!(store.tokens().await.unwrap(), [token("d", edge(2))]);
 }
 
-const EVERYTHING: Retention = Retention { plans_per_node: u32::MAX, events: u64::MAX, days: u32::MAX };
+const EVERYTHING: Retention =
+    Retention { plans_per_node: u32::MAX, events: u64::MAX, log_lines_per_node: u64::MAX, days: u32::MAX };
 const DAY: i64 = 24 * 60 * 60;
 
 /// Publishes `count` plans of a node, one each day, each with content of its own and some in common.
@@ -399,7 +411,7 @@ async fn prune_never_takes_the_newest_plan_or_the_status(store: Shared) {
     let plans = history(&store, "edge-1", 3).await;
     store.record_statuses(vec![report("edge-1", 0, "a")]).await.unwrap();
     let before = store.load().await.unwrap();
-    let nothing = Retention { plans_per_node: 0, events: 0, days: 0 };
+    let nothing = Retention { plans_per_node: 0, events: 0, log_lines_per_node: 0, days: 0 };
     store.prune(nothing, at(1000 * DAY)).await.unwrap();
     check_kept(&store, &plans, &[false, false, true]).await;
     assert_eq!(store.load().await.unwrap(), before);

@@ -13,7 +13,8 @@ use super::{
     Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
     StoredToken, chain,
 };
-use crate::name::{Digest, NodeName, Revision};
+use crate::log::{LogEntry, LogLine, LogQuery};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::status::{PlanId, Reported, ReportedNode};
 
@@ -31,6 +32,17 @@ struct Facts {
     events: BTreeMap<u64, NewEvent>,
     last_event: u64,
     tokens: BTreeMap<Digest, StoredToken>,
+    /// By id.
+    logs: BTreeMap<u64, Heard>,
+    /// Of node, service, attempt and place: those that `logs` holds.
+    logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
+    last_log: u64,
+}
+
+#[derive(Debug)]
+struct Heard {
+    entry: LogEntry,
+    at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -97,6 +109,31 @@ impl Facts {
         }
     }
 
+    fn log(&mut self, node: &NodeName, line: LogLine, at: Timestamp) {
+        if self.logged.insert((node.clone(), line.service.clone(), line.attempt, line.seq)) {
+            self.last_log += 1;
+            let entry = LogEntry { id: self.last_log, node: node.clone(), line };
+            self.logs.insert(entry.id, Heard { entry, at });
+        }
+    }
+
+    fn prune_logs(&mut self, keep: u64, cutoff: Timestamp) {
+        let mut counts = BTreeMap::<NodeName, u64>::new();
+        let mut gone = Vec::new();
+        for (id, Heard { entry, at }) in self.logs.iter().rev() {
+            let newer = counts.entry(entry.node.clone()).or_default();
+            *newer += 1;
+            if *newer > keep || *at < cutoff {
+                gone.push(*id);
+            }
+        }
+        for Heard { entry: LogEntry { node, line, .. }, .. } in
+            gone.into_iter().filter_map(|id| self.logs.remove(&id))
+        {
+            self.logged.remove(&(node, line.service, line.attempt, line.seq));
+        }
+    }
+
     fn prune(&mut self, keep: Retention, now: Timestamp) {
         let cutoff = keep.cutoff(now);
         for plans in self.plans.values_mut() {
@@ -110,6 +147,7 @@ impl Facts {
         }
         let last = self.last_event;
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
+        self.prune_logs(keep.log_lines_per_node, cutoff);
         let kept = self.plans.values().flatten();
         let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
         self.blobs.retain(|digest, _| named.contains(digest));
@@ -147,6 +185,29 @@ impl Store for MemoryStore {
         let facts = self.facts();
         let later = facts.events.iter().skip_while(|(id, _)| **id <= after);
         Ok(later.take(limit as usize).map(|(&id, event)| Event { id, event: event.clone() }).collect())
+    }
+
+    async fn append_logs(
+        &self,
+        node: &NodeName,
+        lines: Vec<LogLine>,
+        heard_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut facts = self.facts();
+        lines.into_iter().for_each(|line| facts.log(node, line, heard_at));
+        Ok(())
+    }
+
+    async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
+        let facts = self.facts();
+        let all = facts.logs.values().map(|heard| &heard.entry).filter(|entry| query.wants(entry));
+        let limit = query.limit as usize;
+        let mut found: Vec<LogEntry> = match query.after {
+            0 => all.rev().take(limit).cloned().collect(),
+            _ => all.take(limit).cloned().collect(),
+        };
+        found.sort_by_key(|entry| entry.id);
+        Ok(found)
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {

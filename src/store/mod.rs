@@ -1,4 +1,4 @@
-//! The facts that must last: plans, statuses, tokens, events, and the content that plans name.
+//! The facts that must last: plans, statuses, tokens, events, logs, and the content that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -25,6 +25,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use crate::event::{Event, NewEvent};
+use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
 use crate::status::{NodeStatus, Reported};
@@ -110,7 +111,9 @@ pub struct Retention {
     pub plans_per_node: u32,
     /// Events in all.
     pub events: u64,
-    /// Age in days after which either goes.
+    /// Log lines of one node.
+    pub log_lines_per_node: u64,
+    /// Age in days after which any of them goes.
     pub days: u32,
 }
 
@@ -177,6 +180,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Up to `limit` events with a number greater than `after`, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// Keeps what the agent of `node` did, heard at `heard_at`. A line that is here already is left as it is.
+    async fn append_logs(
+        &self,
+        node: &NodeName,
+        lines: Vec<LogLine>,
+        heard_at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The lines that `query` wants, oldest first.
+    async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;
 
     /// Content by digest.
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;

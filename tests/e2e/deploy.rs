@@ -25,6 +25,25 @@ fn a_push_reaches_both_nodes() {
         assert_eq!(node["accepted"], node["plan"], "the agent says that it has the plan");
         assert_eq!(node["state"], "ok");
     }
+    what_was_done_is_shown(&mut world);
+}
+
+/// The agents hand over what they did while they do it; the last of it comes within a second or two.
+fn what_was_done_is_shown(world: &mut World) {
+    let logs = |world: &World, what: &str| {
+        let output = world.gitops(&["logs", what]);
+        assert!(output.status.success(), "{}", super::support::said(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    world.wait("the log of both nodes is whole", |world| {
+        logs(world, "push-web").matches("  done\n").count() == 2
+    });
+    let left = logs(world, "push-web@push-left");
+    assert!(!left.contains("push-right"), "{left}");
+    let said =
+        ["begins: ", "docker compose up\n", "Container push-web-app-1  Started", "returned after", "done"];
+    let places: Vec<Option<usize>> = said.iter().map(|text| left.find(text)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{left}");
 }
 
 #[test]

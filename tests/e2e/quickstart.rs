@@ -22,7 +22,7 @@ fn the_quick_start_does_what_it_says_and_leaves_nothing_behind() {
         .expect("the quick start starts");
     let said = said(&output);
     assert!(output.status.success(), "{said}");
-    for line in ["5 instances on 2 nodes as planned", "~ update api", "only these containers are new"] {
+    for line in ["is in force: 5 instances on 2 nodes", "~ update api", "only these containers are new"] {
         assert!(said.contains(line), "`{line}` is not in\n{said}");
     }
     nothing_is_left(&engine);

@@ -3,6 +3,7 @@
 //! Requests, looks and steps run side by side as tasks, each of which ends in one [`Event`]; files of the state
 //! folder are written in place, because what follows relies on them.
 
+mod logs;
 mod look;
 mod pull;
 mod report;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use self::state::{Cause, Effect, Event, Failed, State, Tell};
 use crate::apply::Fault;
+use crate::attempt::LogDir;
 use crate::blobs::BlobDir;
 use crate::client::{Daemon, DaemonError};
 use crate::disk;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// The content of plans on disk.
     pub blobs: BlobDir,
+    /// What is done for steps, on disk.
+    pub logs: LogDir,
     /// Where the status is written for `gitops-agent status`.
     pub snapshot: PathBuf,
     /// Told whenever Docker reports a change of one of our containers.
@@ -93,6 +97,7 @@ pub async fn run(mut state: State, parts: Parts, shutdown: impl Future<Output = 
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             () = parts.changed.notified() => Event::Changed,
+            () = parts.logs.wrote() => Event::Logged,
             () = until(wake) => Event::Tick,
         };
         events.push_back(event);
@@ -141,13 +146,18 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
             let host = parts.host.clone();
             tasks.spawn(async move { Event::Informed(host.info().await) });
         }
-        Effect::Begin { step, observed, reason } => {
+        Effect::Begin { step, generation, observed, reason } => {
             let host = parts.host.clone();
+            let attempt = parts.logs.begin(step.service(), generation, reason);
             tasks.spawn(async move {
                 let result = match &step {
-                    Step::Ensure(ensure) => host.ensure(ensure, &observed, &reason).await,
-                    Step::Remove(remove) => host.remove(remove, &reason).await,
+                    Step::Ensure(ensure) => host.ensure(ensure, &observed, &attempt).await,
+                    Step::Remove(remove) => host.remove(remove, &attempt).await,
                 };
+                match &result {
+                    Ok(()) => attempt.tell("done"),
+                    Err(error) => attempt.tell(&format!("failed: {}", chain(error))),
+                }
                 Event::Ended { step, result: result.map_err(fault) }
             });
         }
@@ -163,6 +173,9 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
             tasks.spawn(async move {
                 Event::Reported(daemon.report(message).await.map_err(|error| error.failed()))
             });
+        }
+        Effect::SendLogs => {
+            tasks.spawn(send_logs(parts.daemon.clone(), parts.logs.clone()));
         }
         Effect::Snapshot(status) => {
             let snapshot = Snapshot { changed_at: clock::now(), status: *status };
@@ -187,6 +200,18 @@ async fn fetch(plan: Arc<NodePlan>, daemon: Arc<dyn Daemon>, blobs: BlobDir) -> 
     };
     let result = all.await.map_err(|error: DaemonError| error.failed());
     Event::Fetched { plan, result }
+}
+
+async fn send_logs(daemon: Arc<dyn Daemon>, logs: LogDir) -> Event {
+    let batch = logs.unsent();
+    let more = batch.is_full;
+    if !batch.lines.is_empty() {
+        if let Err(error) = daemon.logs(&batch.lines).await {
+            return Event::LogsSent(Err(error.failed()));
+        }
+        logs.acknowledged(batch);
+    }
+    Event::LogsSent(Ok(more))
 }
 
 fn away(error: HostError) -> Failed {

@@ -10,10 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, NodeName, ServiceName};
+use gitops::name::{Digest, Generation, NodeName, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, PlanId, SCHEMA};
 
+use super::logs::Logs;
 use super::look::Look;
 use super::pull::Pull;
 use super::report::Report;
@@ -62,6 +63,10 @@ pub enum Event {
     },
     /// Answers [`Effect::Report`].
     Reported(Result<Answer, Failed>),
+    /// The log of a step has new lines.
+    Logged,
+    /// Answers [`Effect::SendLogs`]: whether there is more, or why not.
+    LogsSent(Result<bool, Failed>),
     /// Begin nothing more.
     Stop,
 }
@@ -99,6 +104,8 @@ pub enum Effect {
     Begin {
         /// What to do.
         step: Step,
+        /// Of the plan that it is done for.
+        generation: Generation,
         /// Its containers as they were seen.
         observed: Vec<Container>,
         /// Why.
@@ -113,6 +120,8 @@ pub enum Effect {
     },
     /// Tell the daemon.
     Report(Message),
+    /// Hand it a piece of the logs that it does not have.
+    SendLogs,
     /// Write the status beside the ledger. Nothing answers.
     Snapshot(Box<NodeStatus>),
     /// Say it in the log. Nothing answers.
@@ -214,6 +223,7 @@ pub struct State {
     look: Look,
     walk: Walk,
     report: Report,
+    logs: Logs,
     /// Content of the accepted plan is being fetched again.
     refetching: bool,
     /// Another agent is active under our identity: nothing is begun.
@@ -230,6 +240,7 @@ impl State {
             look: Look::new(observe_every),
             walk: Walk::new(limits, record),
             report: Report::new(heartbeat),
+            logs: Logs::new(),
             node,
             agent,
             host: None,
@@ -254,13 +265,16 @@ impl State {
             self.report.update(status, &mut effects);
         }
         self.report.go(moment, &mut effects);
+        self.logs.go(moment, &mut effects);
         effects
     }
 
     /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
     pub fn wake_at(&self) -> Option<Duration> {
         let walk = if self.rival { None } else { self.walk.wake_at() };
-        [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), walk].into_iter().flatten().min()
+        let parts =
+            [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at(), walk];
+        parts.into_iter().flatten().min()
     }
 
     /// Whether it was told to stop and no step is under way any more.
@@ -316,6 +330,8 @@ impl State {
                 self.heed(answer.as_ref().err(), effects);
                 self.report.answered(answer, moment, effects);
             }
+            Event::Logged => self.logs.wrote(),
+            Event::LogsSent(answer) => self.logs.answered(answer, moment, effects),
             Event::Stop => self.stopping = true,
         }
     }
@@ -376,7 +392,9 @@ impl State {
         let Some(plan) = self.pull.held().filter(|_| !self.rival).cloned() else { return };
         for act in self.walk.advance(&plan, moment) {
             effects.push(match act {
-                Act::Begin { step, observed, reason } => Effect::Begin { step, observed, reason },
+                Act::Begin { step, observed, reason } => {
+                    Effect::Begin { step, generation: plan.generation, observed, reason }
+                }
                 Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
             });
         }

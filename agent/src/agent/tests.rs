@@ -393,3 +393,27 @@ fn a_docker_that_is_away_is_reported_and_looked_for_without_haste() {
         (None, StepOutcome::Satisfied)
     );
 }
+
+#[test]
+fn logs_are_handed_over_once_a_second_and_again_until_the_daemon_has_them() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    assert_eq!(world.log_pieces.len(), 1, "what an earlier process left");
+    world.log_pieces.clear();
+    for _ in 0..30 {
+        world.log();
+        world.run_for(0);
+    }
+    world.run_for(60);
+    assert_eq!(world.log_pieces.len(), 2, "one at once, one for what came meanwhile");
+
+    world.daemon_answers = false;
+    world.log_pieces.clear();
+    world.log();
+    world.run_for(600);
+    assert!((8..=25).contains(&world.log_pieces.len()), "{:?}", world.log_pieces);
+    world.daemon_answers = true;
+    world.run_for(60);
+    world.log_pieces.clear();
+    world.run_for(600);
+    assert!(world.log_pieces.is_empty(), "{:?}", world.log_pieces);
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use gitops::clock;
 use gitops::plan::{NodePlan, RunState, Step};
+use gitops::render::settings::{self, Setting};
 use gitops::status::{ContainerState, NodeStatus, StepOutcome, StepResult};
 use jiff::Timestamp;
 
@@ -38,6 +39,14 @@ pub(super) fn plan(folder: &Path, json: bool) -> Result<(), Error> {
         return Err(format!("no plan was accepted yet in {}", folder.display()).into());
     };
     print(&if json { serde_json::to_string_pretty(&*plan)? } else { plan_text(&plan) })
+}
+
+/// Prints settings.
+pub(super) fn settings(settings: &[Setting], json: bool) -> Result<(), Error> {
+    print(&match json {
+        true => serde_json::to_string_pretty(&settings::document(settings))?,
+        false => settings::text(settings),
+    })
 }
 
 fn no_state(error: DiskError, folder: &Path) -> Error {

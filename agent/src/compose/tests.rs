@@ -60,7 +60,7 @@ impl Fake {
 
     async fn run(&self, within: Duration) -> Result<(), HostError> {
         let lock = Lock::take(self.lock_file(), within).await.unwrap();
-        self.compose(within).run(&project(false), &Verb::Up, &lock).await
+        self.compose(within).run(&project(false), &Verb::Up, &lock, &Attempt::unlogged("a test")).await
     }
 }
 
@@ -148,7 +148,9 @@ async fn a_caller_that_loses_interest_ends_the_call() {
     let mut compose = fake.compose(LONG);
     compose.environment.push(("BEGUN".into(), begun.clone().into()));
     let lock = Lock::take(fake.lock_file(), LONG).await.unwrap();
-    let call = tokio::spawn(async move { compose.run(&project(false), &Verb::Up, &lock).await });
+    let call = tokio::spawn(async move {
+        compose.run(&project(false), &Verb::Up, &lock, &Attempt::unlogged("a test")).await
+    });
     assert_eq!(tokio::fs::read_to_string(&begun).await.unwrap(), "begun\n");
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());

@@ -12,6 +12,7 @@ use bollard::query_parameters::{
 use gitops::name::{Digest, NodeName};
 use gitops::plan::{ContainerDigest, ContainerSpec, Ensure, FileRef, Model, OnFileChange, Remove, RunState};
 use gitops::status::Container;
+use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::host::{Blobs, Host as _};
 use serde_json::{Value, json};
@@ -115,11 +116,11 @@ impl Bench {
     }
 
     pub(crate) async fn ensure(&self, step: &Ensure) {
-        self.host.ensure(step, &[], "a test").await.unwrap();
+        self.host.ensure(step, &[], &Attempt::unlogged("a test")).await.unwrap();
     }
 
     pub(crate) async fn remove(&self) {
-        self.host.remove(&self.removal(), "a test").await.unwrap();
+        self.host.remove(&self.removal(), &Attempt::unlogged("a test")).await.unwrap();
     }
 
     pub(crate) fn removal(&self) -> Remove {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bollard::query_parameters::{InspectContainerOptions, RestartContainerOptions};
 use gitops::name::Digest;
 use gitops::plan::{Ensure, OnFileChange};
+use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::files::InstanceFiles;
 use gitops_agent::host::Host as _;
@@ -63,7 +64,7 @@ async fn containers_are_restarted_once_however_often_the_agent_is_killed_before_
     // Killed when the files were in place, and again when Compose was to be called.
     let mut files = InstanceFiles::open(&bench.config.instances, &step.service).unwrap();
     files.put(&step.files, &*bench.config.blobs).unwrap();
-    bench.without_compose().ensure(&step, &[], "a test").await.unwrap_err();
+    bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap_err();
     assert_eq!(restarted(&before, &bench.look().await), [""; 0]);
     // One of them was started since, and has read the new file.
     bench.engine.restart_container(&before["file"].id, None::<RestartContainerOptions>).await.unwrap();
@@ -72,7 +73,7 @@ async fn containers_are_restarted_once_however_often_the_agent_is_killed_before_
     let after = bench.look().await;
     assert_eq!(restarted(&between, &after), ["folder"]);
     assert_eq!(seen(&bench, &after).await, ["2", "2"]);
-    bench.without_compose().ensure(&step, &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap();
     bench.clean_up().await;
 }
 
@@ -122,7 +123,7 @@ async fn a_changed_file_restarts_the_container_that_mounts_it() {
     assert_eq!(after["b"].started_at, before["b"].started_at);
     assert_eq!(bench.read(&after["a"], "/etc/a/conf").await, "2");
     // And it is done: neither a restart nor a call is left.
-    bench.without_compose().ensure(&step("2"), &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&step("2"), &[], &Attempt::unlogged("a test")).await.unwrap();
     bench.clean_up().await;
 }
 
@@ -136,7 +137,7 @@ async fn a_changed_file_is_replaced_under_a_container_that_is_left_alone() {
     };
     bench.ensure(&step("1")).await;
     let before = bench.look().await;
-    bench.without_compose().ensure(&step("2"), &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&step("2"), &[], &Attempt::unlogged("a test")).await.unwrap();
     let after = bench.look().await;
     assert_eq!(after, before);
     assert_eq!(bench.read(&after["a"], "/etc/a/conf").await, "2");
@@ -187,7 +188,11 @@ async fn what_was_lost_from_the_disk_is_made_anew_with_the_containers_that_mount
         assert_eq!(after["plain"].started_at, before["plain"].started_at);
         assert_eq!(bench.read(&after["file"], "/conf").await, "1");
         assert_eq!(bench.read(&after["folder"], "/two/conf").await, "2");
-        bench.without_compose().ensure(&step(on_file_change), &[], "a test").await.unwrap();
+        bench
+            .without_compose()
+            .ensure(&step(on_file_change), &[], &Attempt::unlogged("a test"))
+            .await
+            .unwrap();
         assert!(bench.host.observe().await.unwrap().lost.is_empty());
     }
     delete_all();
@@ -202,7 +207,7 @@ async fn no_longer_asking_to_recreate_recreates_nothing() {
     bench.ensure(&step).await;
     let before = bench.ids().await;
     let step = Ensure { on_file_change: OnFileChange::Restart, ..step };
-    bench.without_compose().ensure(&step, &[], "a test").await.unwrap();
+    bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap();
     assert_eq!(bench.ids().await, before);
     bench.clean_up().await;
 }

@@ -1,5 +1,7 @@
 //! What agents see: their plan, its content, and the answer to a report.
 
+use serde_json::json;
+
 use super::*;
 use crate::api::wire::Report;
 use crate::name::{Digest, Generation};
@@ -175,4 +177,43 @@ async fn a_stop_ends_a_long_poll() {
     api.stop.cancel();
     assert_eq!(poll.await.expect("joined").status(), 204);
     tokio::time::timeout(Duration::from_secs(5), api.served).await.expect("stopped in time").expect("joined");
+}
+
+fn said(service: &str, seq: u32, text: &str) -> Value {
+    json!({
+        "service": service, "generation": 1, "attempt": "2026-01-01T00:00:00Z", "seq": seq,
+        "at": "2026-01-01T00:00:01Z", "from": "compose", "text": text,
+    })
+}
+
+#[tokio::test]
+async fn what_agents_did_is_kept_once_under_their_own_names_and_shown() {
+    let api = Api::start().await;
+    let put = |token, lines: Value| {
+        api.request(Method::PUT, "/v1/agent/logs", token).json(&json!({ "lines": lines }))
+    };
+    for _ in 0..2 {
+        check(put(&api.edge_1, json!([said("web", 1, "a"), said("web", 2, "b")])), 204, None).await;
+    }
+    check(put(&api.edge_2, json!([said("web", 1, "c")])), 204, None).await;
+
+    let get = |query: &str| api.get(&format!("/v1/logs?service=web{query}"), &api.operator);
+    let texts = |page: &Value| -> Vec<String> {
+        let lines = page["lines"].as_array().expect("lines");
+        lines
+            .iter()
+            .map(|line| format!("{} {}", line["node"].as_str().expect("a node"), line["text"]))
+            .collect()
+    };
+    let page = check(get(""), 200, None).await;
+    assert_eq!(texts(&page), ["edge-1 \"a\"", "edge-1 \"b\"", "edge-2 \"c\""]);
+    let first = page["lines"][0]["id"].as_u64().expect("an id");
+    let page = check(get(&format!("&node=edge-1&after={first}")), 200, None).await;
+    assert_eq!(texts(&page), ["edge-1 \"b\""]);
+    check(get("&node=Edge"), 400, Some("malformed")).await;
+    check(api.get("/v1/logs?service=web", &api.edge_1), 403, Some("wrong-identity")).await;
+
+    let many: Vec<Value> = (1..=1001).map(|seq| said("web", seq, "x")).collect();
+    check(put(&api.edge_1, json!(many)), 400, Some("malformed")).await;
+    check(put(&api.edge_1, json!([said("web", 9, &"x".repeat(4097))])), 400, Some("malformed")).await;
 }

@@ -199,3 +199,13 @@ async fn metrics_count_requests_by_route_and_states_by_word() {
         assert!(text.contains(line), "{line} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn the_status_names_the_daemon_that_answers() {
+    let api = Api::start().await;
+    let status = check(api.get("/v1/status", &api.operator), 200, None).await;
+    let daemon =
+        serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "started_at": "2026-01-01T00:00:00Z" });
+    assert_eq!(status["daemon"], daemon);
+    assert_eq!(status["source"]["state"], "ok");
+}

@@ -8,6 +8,7 @@
 //! compares before it swaps.
 
 mod error;
+mod logs;
 mod open;
 mod prepare;
 mod prune;
@@ -30,6 +31,7 @@ use super::{
     Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
     StoredToken,
 };
+use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName};
 use crate::plan::NodePlan;
 use prepare::{PreparedPublication, PreparedReport};
@@ -96,6 +98,20 @@ impl Store for SqliteStore {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         read::events(&self.readers, after, limit).await
+    }
+
+    async fn append_logs(
+        &self,
+        node: &NodeName,
+        lines: Vec<LogLine>,
+        heard_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lines = logs::Prepared::new(node, &lines, heard_at);
+        self.ask_alone(|answer| Work::AppendLogs(lines, answer)).await
+    }
+
+    async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
+        logs::read(&self.readers, query).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {

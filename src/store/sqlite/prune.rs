@@ -19,11 +19,13 @@ pub(super) enum History {
     Blobs,
     /// Events.
     Events,
+    /// Log lines.
+    Logs,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 3] = [Self::Plans, Self::Blobs, Self::Events];
+    pub(super) const ALL: [Self; 4] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -42,6 +44,11 @@ impl History {
                 "SELECT id FROM events
                  WHERE id <= (SELECT seq FROM sqlite_sequence WHERE name = 'events') - ?1 OR at < ?2"
             }
+            Self::Logs => {
+                "SELECT id FROM (SELECT id, heard_at, row_number() OVER (PARTITION BY node ORDER BY id DESC) AS rank
+                                 FROM logs)
+                 WHERE rank > ?1 OR heard_at < ?2"
+            }
         }
     }
 
@@ -54,6 +61,7 @@ impl History {
                  AND NOT EXISTS (SELECT 1 FROM plan_blobs WHERE blob = digest)"
             }
             Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -62,7 +70,7 @@ impl History {
     pub(super) fn chunk(self) -> usize {
         match self {
             Self::Plans | Self::Blobs => 50,
-            Self::Events => 2000,
+            Self::Events | Self::Logs => 2000,
         }
     }
 
@@ -71,6 +79,7 @@ impl History {
             Self::Plans => keep.plans_per_node.into(),
             Self::Blobs => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
+            Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }
     }
 }

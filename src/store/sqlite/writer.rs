@@ -9,6 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{self, Doing as _};
+use super::logs;
 use super::prepare::{PreparedPublication, PreparedReport};
 use super::prune::{self, History};
 use super::write;
@@ -39,6 +40,7 @@ pub(super) enum Command {
 pub(super) enum Work {
     Publish(Box<PreparedPublication>, Answer<Published>),
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
+    AppendLogs(logs::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
     Delete(History, Vec<i64>, Answer<()>),
@@ -140,6 +142,9 @@ impl Writer {
             }
             Work::Append(events, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::append(db, events).await).await);
+            }
+            Work::AppendLogs(lines, answer) => {
+                reply(answer, self.with(SYNCED, async |db| logs::append(db, lines).await).await);
             }
             Work::AddToken(token, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::add_token(db, &token).await).await);

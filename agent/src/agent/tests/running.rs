@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gitops::log::LogLine;
 use gitops::name::Digest;
 use gitops::plan::{Ensure, NodePlan, Remove};
 use gitops::status::{AgentInfo, Container, ContainerState, HostInfo};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::agent::state::{Answer, Message, Offer, Settings, State};
 use crate::agent::{Parts, Snapshot, run};
 use crate::apply::Limits;
+use crate::attempt::{Attempt, LogDir};
 use crate::blobs::{BlobDir, BlobWriter};
 use crate::client::{Daemon, DaemonError};
 use crate::host::{Blobs as _, Host, HostError, Observation};
@@ -35,7 +37,8 @@ impl Host for Machine {
         HostInfo::default()
     }
 
-    async fn ensure(&self, step: &Ensure, _: &[Container], _: &str) -> Result<(), HostError> {
+    async fn ensure(&self, step: &Ensure, _: &[Container], attempt: &Attempt) -> Result<(), HostError> {
+        attempt.output(b" Container app Started\n");
         let made =
             Container { config: Some(step.containers["app"].config), ..container(step.service.as_str(), "") };
         self.containers.lock().unwrap().instances.insert(step.service.clone(), vec![made]);
@@ -43,7 +46,7 @@ impl Host for Machine {
         Ok(())
     }
 
-    async fn remove(&self, step: &Remove, _: &str) -> Result<(), HostError> {
+    async fn remove(&self, step: &Remove, _: &Attempt) -> Result<(), HostError> {
         self.containers.lock().unwrap().instances.remove(&step.service);
         Ok(())
     }
@@ -57,6 +60,7 @@ struct Control {
     plan: Arc<NodePlan>,
     content: BTreeMap<Digest, Vec<u8>>,
     heard: watch::Sender<Vec<Message>>,
+    logged: watch::Sender<Vec<LogLine>>,
 }
 
 #[async_trait]
@@ -72,6 +76,11 @@ impl Daemon for Control {
         Ok(writer.write(&self.content[&digest])?)
     }
 
+    async fn logs(&self, lines: &[LogLine]) -> Result<(), DaemonError> {
+        self.logged.send_modify(|logged| logged.extend_from_slice(lines));
+        Ok(())
+    }
+
     async fn report(&self, message: Message) -> Result<Answer, DaemonError> {
         self.heard.send_modify(|heard| heard.push(message));
         Ok(Answer { heartbeat_seconds: 15, want_full: false })
@@ -84,14 +93,16 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     let wanted = Arc::new(plan(3, vec![ensure("web", "1").file("nginx.conf", "hello").step()]));
     let (heard, mut hears) = watch::channel(Vec::new());
     let content = BTreeMap::from([(Digest::of("hello"), b"hello".to_vec())]);
+    let (logged, mut logs) = watch::channel(Vec::<LogLine>::new());
     let machine = Arc::new(Machine::default());
     let ledger = Ledger::at(temp.path());
     let blobs = BlobDir::open(temp.path().join("blobs")).unwrap();
     let parts = Parts {
         host: machine.clone(),
-        daemon: Arc::new(Control { plan: wanted.clone(), content, heard }),
+        daemon: Arc::new(Control { plan: wanted.clone(), content, heard, logged }),
         ledger: ledger.clone(),
         blobs: blobs.clone(),
+        logs: LogDir::open(temp.path().join("logs")).unwrap(),
         snapshot: temp.path().join("status.json"),
         changed: machine.changed.clone(),
         stop_within: Duration::from_secs(60),
@@ -113,6 +124,9 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     hears.wait_for(|heard| acks(heard)).await.unwrap();
     assert_eq!(ledger.read().unwrap().as_ref(), Some(&wanted));
     assert!(blobs.path(Digest::of("hello")).is_some());
+    let logs =
+        logs.wait_for(|logs| logs.last().is_some_and(|line| line.text == "done")).await.unwrap().clone();
+    assert_eq!((logs[1].text.as_str(), logs[1].generation), ("Container app Started", wanted.generation));
 
     for container in machine.containers.lock().unwrap().instances.get_mut("web").unwrap() {
         container.state = ContainerState::Exited;

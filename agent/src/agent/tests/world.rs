@@ -79,6 +79,8 @@ pub(super) struct World {
     /// `up web`, `down web`, with the time in seconds.
     pub(super) calls: Vec<(u64, String)>,
     pub(super) polls: Vec<Duration>,
+    /// When it was handed logs.
+    pub(super) log_pieces: Vec<Duration>,
     pub(super) effects: usize,
     pub(super) crash_at: Option<usize>,
     /// Whether a call of Compose ends with the agent, before it changed anything, or goes on by itself.
@@ -123,6 +125,7 @@ impl World {
             known: None,
             calls: Vec::new(),
             polls: Vec::new(),
+            log_pieces: Vec::new(),
             effects: 0,
             crash_at: None,
             compose_dies: false,
@@ -135,6 +138,11 @@ impl World {
         if let Some((number, _)) = self.polling {
             self.after(Duration::ZERO, Happening::PollOver(number));
         }
+    }
+
+    /// A line is written to the log of a step.
+    pub(super) fn log(&mut self) {
+        self.after(Duration::ZERO, Happening::Event(Event::Logged));
     }
 
     /// `docker kill`.
@@ -281,6 +289,11 @@ impl World {
                 self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
             }
             Effect::Report(message) => self.report(message),
+            Effect::SendLogs => {
+                self.log_pieces.push(self.now);
+                let answer = if self.daemon_answers { Ok(false) } else { Err(unreachable()) };
+                self.after(soon, Happening::Event(Event::LogsSent(answer)));
+            }
             Effect::Prune { .. } | Effect::Snapshot(_) | Effect::Tell(..) => {}
         }
     }

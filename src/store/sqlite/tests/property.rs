@@ -156,7 +156,12 @@ async fn carry_out(store: &dyn Store, call: &Call, publication: Option<Publicati
         }
         Call::Revoke(node) => format!("{:?}", store.revoke_tokens(&identity(*node)).await),
         &Call::Prune { plans_per_node, events, days, now } => {
-            format!("{:?}", store.prune(Retention { plans_per_node, events, days }, at(now)).await)
+            format!(
+                "{:?}",
+                store
+                    .prune(Retention { plans_per_node, events, log_lines_per_node: events, days }, at(now))
+                    .await
+            )
         }
         Call::Reopen => String::new(),
     }
