@@ -4,7 +4,7 @@ use std::io::stderr;
 use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
-use super::load;
+use super::load::Reader;
 use super::output::{Format, form, print};
 use crate::diff;
 use crate::reconcile::Definitions;
@@ -44,8 +44,9 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let (base, head) = args.sides();
-    let old = side(args, Some(base))?;
-    let new = side(args, head)?;
+    let mut reader = Reader::default();
+    let old = side(&mut reader, args, Some(base))?;
+    let new = side(&mut reader, args, head)?;
     let diff = diff::between(&old.desired, &new.desired);
     match args.output {
         Format::Json => print(&json::document(&diff))?,
@@ -55,8 +56,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
 }
 
 /// One side, valid. Its mistakes are printed where it is not.
-fn side(args: &Args, revision: Option<&str>) -> Result<Definitions, CliError> {
-    load::definitions(&args.path, revision)?.map_err(|diagnostics| {
+fn side(reader: &mut Reader, args: &Args, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
+    reader.definitions(&args.path, revision)?.map_err(|diagnostics| {
         anstream::eprint!("{}", render::diagnostics::text(&diagnostics, form(&stderr())));
         let side = revision.unwrap_or("the work tree");
         CliError::new(format!("{side} has mistakes, so it cannot be compared"))

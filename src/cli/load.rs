@@ -13,16 +13,32 @@ use crate::tree::{Limits, Tree};
 /// Stands for the files as they are, which no commit names yet.
 const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
 
-/// The definitions in `dir`, at `revision` or as the files are. The inner error holds all their mistakes.
-pub(super) fn definitions(
-    dir: &Path,
-    revision: Option<&str>,
-) -> Result<Result<Definitions, Vec<Diagnostic>>, CliError> {
-    let (revision, tree) = tree(dir, revision)?;
-    Ok(Definitions::load(revision, &Arc::new(tree), None))
+/// Reads definitions. What two of them have in common is read once.
+#[derive(Default)]
+pub(super) struct Reader {
+    cache: TreeCache,
+    last: Option<&'static Definitions>,
 }
 
-fn tree(dir: &Path, revision: Option<&str>) -> Result<(Revision, Tree), CliError> {
+impl Reader {
+    /// The definitions in `dir`, at `revision` or as the files are. The inner error holds all their mistakes.
+    ///
+    /// They stay until the process ends: to give back the memory of a large repository piece by piece would keep people
+    /// waiting after the last line.
+    pub(super) fn definitions(
+        &mut self,
+        dir: &Path,
+        revision: Option<&str>,
+    ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
+        let loaded = Definitions::load(revision, &Arc::new(tree), self.last);
+        let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
+        self.last = kept.as_ref().ok().copied().or(self.last);
+        Ok(kept)
+    }
+}
+
+fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Revision, Tree), CliError> {
     let here = dir.display();
     let failed = |error: crate::git::GitError| {
         CliError::because(format!("cannot read the definitions in {here}"), error)
@@ -35,7 +51,7 @@ fn tree(dir: &Path, revision: Option<&str>) -> Result<(Revision, Tree), CliError
     let repository = Repository::discover(&dir).map_err(failed)?;
     let revision = repository.resolve(spec).map_err(failed)?;
     let scope = Scope { folder: folder(&repository, &dir), limits: Limits::default() };
-    let tree = repository.tree(&revision, &scope, &mut TreeCache::default()).map_err(failed)?;
+    let tree = repository.tree(&revision, &scope, cache).map_err(failed)?;
     Ok((revision, tree))
 }
 

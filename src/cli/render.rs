@@ -4,7 +4,7 @@ use std::io::stderr;
 use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
-use super::load;
+use super::load::Reader;
 use super::output::{form, show};
 use crate::compose;
 use crate::name::{NodeName, ServiceName};
@@ -29,10 +29,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
-    let definitions = load::definitions(&args.path, args.rev.as_deref())?.map_err(|diagnostics| {
-        anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics, form(&stderr())));
-        CliError::new("the definitions have mistakes, so nothing is rendered")
-    })?;
+    let definitions =
+        Reader::default().definitions(&args.path, args.rev.as_deref())?.map_err(|diagnostics| {
+            anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics, form(&stderr())));
+            CliError::new("the definitions have mistakes, so nothing is rendered")
+        })?;
     let node = node(args, &definitions)?;
     let instance = definitions.desired.instance(&node, &args.service);
     let instance =

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
-use super::load;
+use super::load::Reader;
 use super::output::{Format, form, print};
 use crate::diagnostic::Diagnostic;
 use crate::render::{count, diagnostics, json};
@@ -37,7 +37,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
-    let loaded = load::definitions(&args.dir, args.rev.as_deref())?;
+    let loaded = Reader::default().definitions(&args.dir, args.rev.as_deref())?;
     let (diagnostics, size) = match &loaded {
         Ok(definitions) => {
             let desired = &definitions.desired;

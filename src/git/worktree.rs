@@ -18,6 +18,7 @@ use gix::index::entry::Mode;
 
 use super::GitError;
 use super::read::Budget;
+use crate::spread::spread;
 use crate::tree::{BlobId, Entry, EntryKind, Limits, ROOTS, Tree, is_definition_path};
 
 /// Reads the definitions in `root`, which may be a work tree, a folder in one, or just a folder.
@@ -30,10 +31,19 @@ pub fn tree(root: &Path, limits: Limits) -> Result<Tree, GitError> {
     let mut found = walk(root, limits)?;
     tracked.add_what_the_walk_left_out(root, limits, &mut found);
     let mut budget = Budget::new(limits);
+    let found: Vec<_> = found
+        .into_iter()
+        .map(|(path, found)| {
+            let admitted = budget.admit(found.size);
+            (path, found, admitted)
+        })
+        .collect();
+    let entries = spread(&found, |(path, found, admitted)| {
+        entry(found, tracked.submodules.get(path), tracked.hash, *admitted)
+    });
     let mut tree = Tree::of_parts([], limits);
-    for (path, found) in found {
-        let entry = entry(found, tracked.submodules.get(&path), tracked.hash, &mut budget)?;
-        tree.insert(path.into(), entry);
+    for ((path, ..), entry) in found.into_iter().zip(entries) {
+        tree.insert(path.into(), entry?);
     }
     Ok(tree)
 }
@@ -200,13 +210,13 @@ fn on_disk(root: &Path, relative: &str) -> Option<(PathBuf, Metadata)> {
 
 /// Reads one entry. The id of a file that is not read names just its size: it is reported, never compared.
 fn entry(
-    found: Found,
+    found: &Found,
     submodule: Option<&BlobId>,
     hash: HashKind,
-    budget: &mut Budget,
+    admitted: bool,
 ) -> Result<Entry, GitError> {
     let Found { path, kind, size } = found;
-    let admitted = budget.admit(size);
+    let (kind, size) = (*kind, *size);
     if kind == EntryKind::Submodule {
         let id = submodule.copied().unwrap_or_else(|| BlobId::from_object_id(&[]));
         return Ok(Entry { id, kind, size: 0, content: None });
@@ -215,7 +225,7 @@ fn entry(
         return Ok(Entry { id: BlobId::of(&size.to_le_bytes()), kind, size, content: None });
     }
     let failure = |source| GitError::WorkTree { path: path.clone(), source };
-    let content = if kind == EntryKind::Link { link_target(&path) } else { file_content(&path, size) };
+    let content = if kind == EntryKind::Link { link_target(path) } else { file_content(path, size) };
     let content = content.map_err(failure)?;
     let id = gix::objs::compute_hash(hash, gix::objs::Kind::Blob, &content)
         .map_err(|error| failure(io::Error::other(error.to_string())))?;
