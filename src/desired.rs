@@ -98,6 +98,12 @@ impl Desired {
         self.nodes.iter().flat_map(of_node)
     }
 
+    /// What the Compose files hold that is allowed and probably not meant. One that several nodes have may come twice.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        let instances = self.services.values().flat_map(|service| service.instances.values());
+        instances.flat_map(|instance| &instance.rendered.warnings)
+    }
+
     /// The instance of a service on a node.
     pub fn instance(&self, node: &NodeName, service: &ServiceName) -> Option<&Arc<Instance>> {
         self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
@@ -122,8 +128,17 @@ fn render(
     let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
     let mut instances = BTreeMap::new();
     let mut found = Vec::new();
-    for node in entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)) {
-        let values = values(catalog, node, entry);
+    let nodes: Vec<_> =
+        entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)).collect();
+    if nodes.is_empty() && entry.service().place.nodes.len() + entry.definition.broken.len() > 0 {
+        found.extend(entry.source.mistakes(&catalog.tree, &values(catalog, None, entry)));
+    }
+    for node in nodes {
+        let values = values(catalog, Some(node), entry);
+        if !catalog.knows_variables(entry, node) {
+            found.extend(entry.source.mistakes(&catalog.tree, &values));
+            continue;
+        }
         let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
         let instance = match same {
             Some((_, instance)) => Ok(instance.clone()),
@@ -147,9 +162,11 @@ fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
 }
 
 /// What `${NAME}` sees: the variables of the service, over those of the node, over the defaults.
-fn values(catalog: &Catalog, node: &Located<Node>, entry: &ServiceEntry) -> Values {
+fn values(catalog: &Catalog, node: Option<&Located<Node>>, entry: &ServiceEntry) -> Values {
     let defaults = catalog.settings.defaults.variables.iter();
-    let all = defaults.chain(&node.value.variables).chain(&entry.service().variables);
+    let all = defaults
+        .chain(node.into_iter().flat_map(|node| &node.value.variables))
+        .chain(&entry.service().variables);
     all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }
 

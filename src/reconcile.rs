@@ -51,6 +51,7 @@ impl Definitions {
             findings.extend(diagnostics);
             Desired::default()
         });
+        findings.extend(desired.warnings().cloned());
         findings.sort();
         findings.dedup();
         if findings.iter().any(Diagnostic::is_error) {

@@ -36,8 +36,20 @@ pub struct Catalog {
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
+    /// What there is and could not be read.
+    unread: Unread,
     /// Findings about `gitops.toml`, nodes, features and controls: they stand for as long as those do.
     ground_findings: Vec<Diagnostic>,
+}
+
+/// Definitions that are there and could not be read, so that nothing can be said of a name that is not found. Their own
+/// mistakes are told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unread {
+    settings: bool,
+    nodes: bool,
+    features: bool,
+    controls: bool,
 }
 
 /// A service with its Compose files.
@@ -92,6 +104,19 @@ impl Catalog {
             && Arc::ptr_eq(&self.controls, &other.controls)
     }
 
+    /// Whether all that gives `${NAME}` its value could be read.
+    pub fn knows_variables(&self, entry: &ServiceEntry, node: &Located<Node>) -> bool {
+        let is_right = |broken: &BTreeSet<String>| !broken.contains("variables");
+        !self.unread.settings && is_right(&entry.definition.broken) && is_right(&node.broken)
+    }
+
+    /// Whether all that says what a service uses and must meet could be read.
+    pub fn knows_features(&self, entry: &ServiceEntry) -> bool {
+        let broken = |field: &str| entry.definition.broken.contains(field);
+        let Unread { settings, features, controls, .. } = self.unread;
+        !(settings || features || controls || broken("features") || broken("controls"))
+    }
+
     /// The place of a field of a definition: for findings about it.
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)
@@ -129,21 +154,24 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
 fn ground(tree: &Arc<Tree>) -> Catalog {
     let mut found = Vec::new();
     let settings = files::settings(tree, &mut found);
-    let nodes = files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
-    let features = files::definitions(
+    let (nodes, no_node) =
+        files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
+    let (features, no_feature) = files::definitions(
         tree,
         "features",
         "feature",
         |feature: &Feature| feature.feature.clone(),
         &mut found,
     );
-    let controls = files::definitions(
+    let (controls, no_control) = files::definitions(
         tree,
         "controls",
         "control",
         |control: &Control| control.control.clone(),
         &mut found,
     );
+    let unread =
+        Unread { settings: settings.is_none(), nodes: no_node, features: no_feature, controls: no_control };
     let settings = settings.unwrap_or(Settings {
         format: Settings::FORMAT,
         name: String::new(),
@@ -158,6 +186,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         controls: Arc::new(controls),
         services: BTreeMap::new(),
         tree: tree.clone(),
+        unread,
         ground_findings: Vec::new(),
     };
     found.extend(references::check_ground(&catalog));

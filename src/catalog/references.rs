@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Catalog, ServiceEntry, services};
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{FeatureName, ServiceName};
+use crate::name::{ControlName, FeatureName, ServiceName};
 use crate::yaml::{Step, closest};
 
 /// References of nodes, features and controls.
@@ -14,7 +14,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for feature in catalog.features.values() {
         let replacement = feature.value.replaced_by.iter();
-        for name in replacement.filter(|name| !catalog.features.contains_key(*name)) {
+        for name in replacement.filter(|name| !has_feature(catalog, name)) {
             found.push(unknown_feature(catalog, name, catalog.place(feature, &[Step::Key("replaced_by")])));
         }
         found.extend(missing_overlay(catalog, feature));
@@ -22,7 +22,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     for control in catalog.controls.values() {
         let fields = [("requires", &control.value.requires), ("optional", &control.value.optional)];
         for (field, names) in fields {
-            for (index, name) in unknown(names, |name| catalog.features.contains_key(name)) {
+            for (index, name) in unknown(names, |name| has_feature(catalog, name)) {
                 let place = catalog.place(control, &[Step::Key(field), Step::Item(index)]);
                 found.push(unknown_feature(catalog, name, place));
             }
@@ -31,12 +31,12 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     let defaults = &catalog.settings.defaults;
     let settings = || Place::file("gitops.toml");
     for (_, name) in
-        unknown(defaults.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+        unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
         found.push(unknown_feature(catalog, name, settings()));
     }
     for (_, name) in
-        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
         found.push(unknown_control(catalog, name.as_str(), settings()));
     }
@@ -89,17 +89,19 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         keys.push(Step::Item(index));
         catalog.place(&entry.definition, &keys)
     };
-    for (index, name) in unknown(&service.place.nodes, |name| catalog.nodes.contains_key(name)) {
+    for (index, name) in
+        unknown(&service.place.nodes, |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
+    {
         let known = catalog.nodes.keys().map(|name| name.as_str());
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
     }
     for (index, name) in
-        unknown(service.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+        unknown(service.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
         found.push(unknown_feature(catalog, name, place(&["features"], index)));
     }
     for (index, name) in
-        unknown(service.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+        unknown(service.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
         found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
     }
@@ -117,6 +119,15 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Whether it is there, or may be: in a file that could not be read.
+fn has_feature(catalog: &Catalog, name: &FeatureName) -> bool {
+    catalog.unread.features || catalog.features.contains_key(name)
+}
+
+fn has_control(catalog: &Catalog, name: &ControlName) -> bool {
+    catalog.unread.controls || catalog.controls.contains_key(name)
 }
 
 fn unknown<T>(names: &[T], is_known: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {

@@ -62,10 +62,15 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
         return (None, vec![no_definition(tree, folder, path)]);
     }
     let mut found = Vec::new();
-    let definition = match files::documents::<Service>(tree, &path, &mut found).into_iter().next() {
-        Some(definition) => definition,
-        None => return (None, found),
+    let (definitions, _) = files::documents::<Service>(tree, &path, &mut found);
+    let Some(mut definition) = definitions.into_iter().next() else {
+        found.extend(structure(tree, folder));
+        return (None, found);
     };
+    // With a mistake in the name, the folder says what it should be.
+    if let (true, Ok(name)) = (definition.broken.contains("service"), folder_name(folder).parse()) {
+        definition.value.service = name;
+    }
     found.extend(check_folder(tree, folder, &definition));
     found.extend(check_lists(tree, &definition));
     match compose_source(catalog, folder, &definition) {
@@ -76,11 +81,26 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
             (named.then_some(ServiceEntry { definition, source, findings }), errors)
         }
         Err(diagnostics) => {
-            found.extend(diagnostics);
+            let guessed = definition.broken.contains("compose");
+            found.extend(
+                diagnostics.into_iter().filter(|one| !guessed || one.code.as_ref() != NO_COMPOSE_FILE),
+            );
             (None, found)
         }
     }
 }
+
+/// What is wrong with the Compose files of a service of which nothing else is known.
+fn structure(tree: &Tree, folder: &str) -> Vec<Diagnostic> {
+    let mistakes = match compose::Source::read(tree, folder, &ReadSpec::default()) {
+        Ok(source) => source.mistakes(tree, &compose::Variables::new()),
+        Err(mistakes) => mistakes,
+    };
+    mistakes.into_iter().filter(|mistake| mistake.code.as_ref() != NO_COMPOSE_FILE).collect()
+}
+
+/// Where the definition cannot be read, it may name others than those that were looked for.
+const NO_COMPOSE_FILE: &str = "no-compose-file";
 
 fn no_definition(tree: &Tree, folder: &str, path: Arc<str>) -> Diagnostic {
     let message = format!("the folder `{folder}` has no service.yaml, so nothing in it is deployed");
@@ -111,7 +131,7 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
         super::place(tree, definition, &keys.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
-    if service.place.nodes.is_empty() {
+    if service.place.nodes.is_empty() && !definition.broken.contains("place") {
         let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
         let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
         found.push(diagnostic.help("name at least one node"));

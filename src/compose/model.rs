@@ -237,7 +237,9 @@ impl Pass<'_, '_, '_> {
             for (section, used) in used_names(service) {
                 let declared = model.get(section).and_then(Value::as_mapping);
                 let implied = section == "networks" && used == "default";
-                if implied || declared.is_some_and(|declared| declared.contains_key(used)) {
+                // A variable that could not be replaced was told already.
+                let unreplaced = used.contains('$') && !self.found.is_empty();
+                if implied || unreplaced || declared.is_some_and(|declared| declared.contains_key(used)) {
                     continue;
                 }
                 if self.found.skips() {
