@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::strays;
 use crate::compose::Overlay;
 use crate::definition::{Feature, Located, Settings};
 use crate::diagnostic::{Diagnostic, Place};
@@ -21,10 +22,15 @@ pub(super) fn definitions<T: DeserializeOwned, N: Ord + std::fmt::Display>(
     name: impl Fn(&T) -> N,
     found: &mut Vec<Diagnostic>,
 ) -> (BTreeMap<N, Located<T>>, bool) {
-    let mut nameless = false;
+    // A link or a file in place of the folder may stand for any of them.
+    let mut nameless = tree.get(folder).is_some();
     let mut definitions: BTreeMap<N, Located<T>> = BTreeMap::new();
-    for (path, _) in tree.under(folder) {
-        if path[folder.len() + 1..].contains('/') || !is_yaml(path) {
+    for (path, entry) in tree.under(folder) {
+        if path[folder.len() + 1..].contains('/') {
+            found.extend(strays::too_deep(path, entry, folder, field));
+            continue;
+        }
+        if !strays::is_yaml(path) {
             continue;
         }
         let (read, whole) = documents(tree, path, found);
@@ -42,10 +48,6 @@ pub(super) fn definitions<T: DeserializeOwned, N: Ord + std::fmt::Display>(
         }
     }
     (definitions, nameless)
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yaml") || path.ends_with(".yml")
 }
 
 fn defined_twice<T>(

@@ -8,6 +8,7 @@
 mod files;
 mod references;
 mod services;
+mod strays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Catalog {
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
     unread: Unread,
+    /// Findings about files directly in `services/`.
+    strays: Vec<Diagnostic>,
     /// Findings about `gitops.toml`, nodes, features and controls: they stand for as long as those do.
     ground_findings: Vec<Diagnostic>,
 }
@@ -143,6 +146,12 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
         }
         _ => ground(tree),
     };
+    let is_new =
+        changed.as_ref().is_none_or(|paths| paths.iter().any(|path| strays::is_beside_services(path)));
+    if is_new || !previous.is_some_and(|previous| previous.same_ground(&catalog)) {
+        catalog.strays = strays::beside_services(tree);
+    }
+    found.extend(catalog.strays.iter().cloned());
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
@@ -152,7 +161,7 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
 
 /// Everything but the services.
 fn ground(tree: &Arc<Tree>) -> Catalog {
-    let mut found = Vec::new();
+    let mut found = strays::no_folders(tree);
     let settings = files::settings(tree, &mut found);
     let (nodes, no_node) =
         files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
@@ -187,6 +196,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         services: BTreeMap::new(),
         tree: tree.clone(),
         unread,
+        strays: Vec::new(),
         ground_findings: Vec::new(),
     };
     found.extend(references::check_ground(&catalog));

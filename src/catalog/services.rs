@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, ServiceEntry, files};
+use super::{Catalog, ServiceEntry, files, strays};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Service};
 use crate::diagnostic::{Diagnostic, Place};
@@ -73,6 +73,7 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
     }
     found.extend(check_folder(tree, folder, &definition));
     found.extend(check_lists(tree, &definition));
+    found.extend(strays::in_service(tree, folder));
     match compose_source(catalog, folder, &definition) {
         Ok(source) => {
             // What is only a warning stays with the entry, so that it is told again while the entry stands.
