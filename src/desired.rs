@@ -128,6 +128,8 @@ fn render(
     let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
     let mut instances = BTreeMap::new();
     let mut found = Vec::new();
+    // A mistake that many nodes share is said once, with how many they are.
+    let mut failed: BTreeMap<Diagnostic, (&NodeName, usize)> = BTreeMap::new();
     let nodes: Vec<_> =
         entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)).collect();
     if nodes.is_empty() && entry.service().place.nodes.len() + entry.definition.broken.len() > 0 {
@@ -142,16 +144,25 @@ fn render(
         let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
         let instance = match same {
             Some((_, instance)) => Ok(instance.clone()),
-            None => render_with(catalog, node, entry, &values),
+            None => render_with(catalog, entry, &values),
         };
         match instance {
             Ok(instance) => {
                 done.push((values, instance.clone()));
                 instances.insert(node.value.node.clone(), instance);
             }
-            Err(diagnostics) => found.extend(diagnostics),
+            Err(diagnostics) => {
+                for diagnostic in diagnostics {
+                    failed.entry(diagnostic).or_insert((&node.value.node, 0)).1 += 1;
+                }
+            }
         }
     }
+    let service = &entry.service().service;
+    found.extend(failed.into_iter().map(|(diagnostic, (node, count))| {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        diagnostic.note(format!("while rendering `{service}` for node `{node}`{more}"))
+    }));
     if found.is_empty() { Ok(instances) } else { Err(found) }
 }
 
@@ -172,14 +183,10 @@ fn values(catalog: &Catalog, node: Option<&Located<Node>>, entry: &ServiceEntry)
 
 fn render_with(
     catalog: &Catalog,
-    node: &Located<Node>,
     entry: &Arc<ServiceEntry>,
     values: &Values,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let rendered = Arc::new(entry.source.render(&catalog.tree, values).map_err(|found| {
-        let note = format!("while rendering `{}` for node `{}`", entry.service().service, node.value.node);
-        found.into_iter().map(|diagnostic| diagnostic.note(note.clone())).collect::<Vec<_>>()
-    })?);
+    let rendered = Arc::new(entry.source.render(&catalog.tree, values)?);
     let service = entry.service();
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();

@@ -127,12 +127,29 @@ impl Catalog {
 }
 
 fn place<T>(tree: &Tree, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
-    let content = tree.get(&definition.path).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
-    match yaml::Text::new(&definition.path, content) {
-        Ok(text) => text.place(definition.document, field),
-        Err(_) => Place::file(definition.path.clone()),
+    places(tree, definition)(field)
+}
+
+/// The places of many fields of a definition, in one reading of its file.
+fn places<'a, T>(
+    tree: &'a Tree,
+    definition: &'a Located<T>,
+) -> impl Fn(&[yaml::Step<'_>]) -> Place + use<'a, T> {
+    let text = std::cell::OnceCell::new();
+    move |field| {
+        let read = || {
+            let content = tree.get(&definition.path).and_then(|entry| entry.content.as_deref());
+            yaml::Text::new(&definition.path, content.unwrap_or_default()).ok()
+        };
+        match text.get_or_init(read) {
+            Some(text) => text.place(definition.document, field),
+            None => Place::file(definition.path.clone()),
+        }
     }
 }
+
+/// After so many mistakes of one kind in one list people mend those first.
+const MAX_OF_A_KIND: usize = 100;
 
 /// Reads all definitions of a tree. The second part has every finding, in no particular order; the catalog is
 /// whole only if none of them is an error. `previous` must have been loaded without errors.

@@ -84,10 +84,11 @@ pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagno
 fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let service = entry.service();
+    let places = super::places(&catalog.tree, &entry.definition);
     let place = |fields: &[&'static str], index| {
         let mut keys: Vec<Step<'_>> = fields.iter().map(|field| Step::Key(field)).collect();
         keys.push(Step::Item(index));
-        catalog.place(&entry.definition, &keys)
+        places(&keys)
     };
     for (index, name) in
         unknown(&service.place.nodes, |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
@@ -131,7 +132,7 @@ fn has_control(catalog: &Catalog, name: &ControlName) -> bool {
 }
 
 fn unknown<T>(names: &[T], is_known: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {
-    names.iter().enumerate().filter(move |(_, name)| !is_known(name))
+    names.iter().enumerate().filter(move |(_, name)| !is_known(name)).take(super::MAX_OF_A_KIND)
 }
 
 fn unknown_name<'a>(

@@ -127,9 +127,10 @@ fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Opt
 /// What can be said of the lists of a definition without a look at any other.
 fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     let service = &definition.value;
+    let places = super::places(tree, definition);
     let place = |fields: &[&'static str], index: Option<usize>| {
         let keys = fields.iter().map(|field| Step::Key(field)).chain(index.map(Step::Item));
-        super::place(tree, definition, &keys.collect::<Vec<_>>())
+        places(&keys.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
     if service.place.nodes.is_empty() && !definition.broken.contains("place") {
@@ -139,7 +140,8 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     }
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
-        for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
+        let again = names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name));
+        for (index, name) in again.take(super::MAX_OF_A_KIND) {
             let diagnostic = Diagnostic::error(
                 "named-twice",
                 place(fields, Some(index)),

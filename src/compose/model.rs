@@ -208,7 +208,8 @@ impl Pass<'_, '_, '_> {
                 if names.contains(target) {
                     return true;
                 }
-                if !(optional && dropped.contains(target)) && !self.found.skips() {
+                let is_optional = optional && dropped.contains(target);
+                if !is_optional && !self.found.skips() {
                     let known = names.iter().map(String::as_str);
                     let (message, help) = missing_dependency(name, target, dropped, known);
                     self.say(&["services", name, "depends_on", target], "unknown-service", message, help);
