@@ -102,6 +102,11 @@ impl Desired {
         self.nodes.iter().flat_map(of_node)
     }
 
+    /// What the Compose files hold that is allowed and probably not meant. One that several nodes have may come twice.
+    pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.services.values().flat_map(|service| &service.warnings)
+    }
+
     /// The instance of a service on a node.
     pub fn instance(&self, node: &NodeName, service: &ServiceName) -> Option<&Arc<Instance>> {
         self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
@@ -135,21 +140,41 @@ fn render(
     let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
     let mut instances = BTreeMap::new();
     let mut found = Vec::new();
-    for node in entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)) {
-        let values = values(catalog, node, entry);
+    // A mistake that many nodes share is said once, with how many they are.
+    let mut failed: BTreeMap<Diagnostic, (&NodeName, usize)> = BTreeMap::new();
+    let nodes: Vec<_> =
+        entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)).collect();
+    if nodes.is_empty() && entry.service().place.nodes.len() + entry.definition.broken.len() > 0 {
+        found.extend(entry.source.mistakes(&catalog.tree, &values(catalog, None, entry)));
+    }
+    for node in nodes {
+        let values = values(catalog, Some(node), entry);
+        if !catalog.knows_variables(entry, node) {
+            found.extend(entry.source.mistakes(&catalog.tree, &values));
+            continue;
+        }
         let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
         let instance = match same {
             Some((_, instance)) => Ok(instance.clone()),
-            None => render_with(catalog, node, entry, &values),
+            None => render_with(catalog, entry, &values),
         };
         match instance {
             Ok(instance) => {
                 done.push((values, instance.clone()));
                 instances.insert(node.value.node.clone(), instance);
             }
-            Err(diagnostics) => found.extend(diagnostics),
+            Err(diagnostics) => {
+                for diagnostic in diagnostics {
+                    failed.entry(diagnostic).or_insert((&node.value.node, 0)).1 += 1;
+                }
+            }
         }
     }
+    let service = &entry.service().service;
+    found.extend(failed.into_iter().map(|(diagnostic, (node, count))| {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        diagnostic.note(format!("while rendering `{service}` for node `{node}`{more}"))
+    }));
     if found.is_empty() { Ok(instances) } else { Err(found) }
 }
 
@@ -160,22 +185,20 @@ fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
 }
 
 /// What `${NAME}` sees: the variables of the service, over those of the node, over the defaults.
-fn values(catalog: &Catalog, node: &Located<Node>, entry: &ServiceEntry) -> Values {
+fn values(catalog: &Catalog, node: Option<&Located<Node>>, entry: &ServiceEntry) -> Values {
     let defaults = catalog.settings.defaults.variables.iter();
-    let all = defaults.chain(&node.value.variables).chain(&entry.service().variables);
+    let all = defaults
+        .chain(node.into_iter().flat_map(|node| &node.value.variables))
+        .chain(&entry.service().variables);
     all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }
 
 fn render_with(
     catalog: &Catalog,
-    node: &Located<Node>,
     entry: &Arc<ServiceEntry>,
     values: &Values,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let rendered = Arc::new(entry.source.render(&catalog.tree, values).map_err(|found| {
-        let note = format!("while rendering `{}` for node `{}`", entry.service().service, node.value.node);
-        found.into_iter().map(|diagnostic| diagnostic.note(note.clone())).collect::<Vec<_>>()
-    })?);
+    let rendered = Arc::new(entry.source.render(&catalog.tree, values)?);
     let service = entry.service();
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();

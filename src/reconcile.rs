@@ -52,7 +52,7 @@ impl Definitions {
             findings.extend(diagnostics);
             Desired::default()
         });
-        findings.extend(desired.services.values().flat_map(|service| service.warnings.iter().cloned()));
+        findings.extend(desired.warnings().cloned());
         findings.sort();
         findings.dedup();
         if findings.iter().any(Diagnostic::is_error) {

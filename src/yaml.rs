@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
 use crate::diagnostic::{Diagnostic, Place};
+pub use decode::Mended;
 use index::Index;
 pub use text::{Scalar, closest};
 
@@ -168,6 +169,16 @@ impl<'a> Text<'a> {
     /// Every mistake that can be told apart, in the order of the file: `unknown-field`, `missing-field`, `wrong-type`,
     /// `invalid-value`.
     pub fn decode<T: DeserializeOwned>(&self, document: &Document) -> Result<T, Vec<Diagnostic>> {
+        decode::decode(self, document).map_err(|mended| mended.found)
+    }
+
+    /// The same, with what could be read of a document that has mistakes: so that one mistake does not hide what else
+    /// there is to say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`].
+    pub fn decode_mended<T: DeserializeOwned>(&self, document: &Document) -> Result<T, Mended<T>> {
         decode::decode(self, document)
     }
 
@@ -221,7 +232,7 @@ impl Places for Text<'_> {
 ///
 /// As [`Text::decode`].
 pub fn decode<T: DeserializeOwned>(value: Value, places: &impl Places) -> Result<T, Vec<Diagnostic>> {
-    decode::decode(places, &Document { number: 0, value })
+    decode::decode(places, &Document { number: 0, value }).map_err(|mended| mended.found)
 }
 
 fn too_large(path: &Arc<str>, bytes: usize) -> Diagnostic {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use super::strays;
 use crate::compose::Overlay;
 use crate::definition::{Feature, Located, Settings};
 use crate::diagnostic::{Diagnostic, Place};
@@ -12,20 +13,33 @@ use crate::name::FeatureName;
 use crate::tree::{EntryKind, Tree};
 use crate::yaml;
 
-/// The definitions directly in a folder, by name. `field` is the one that names them.
+/// The definitions directly in a folder, by name. `field` is the one that names them. Those with mistakes are among
+/// them; also says whether there are some whose names could not be read.
 pub(super) fn definitions<T: DeserializeOwned, N: Ord + std::fmt::Display>(
     tree: &Tree,
     folder: &str,
     field: &'static str,
     name: impl Fn(&T) -> N,
     found: &mut Vec<Diagnostic>,
-) -> BTreeMap<N, Located<T>> {
+) -> (BTreeMap<N, Located<T>>, bool) {
+    // A link or a file in place of the folder may stand for any of them.
+    let mut nameless = tree.get(folder).is_some();
     let mut definitions: BTreeMap<N, Located<T>> = BTreeMap::new();
-    for (path, _) in tree.under(folder) {
-        if path[folder.len() + 1..].contains('/') || !is_yaml(path) {
+    for (path, entry) in tree.under(folder) {
+        if path[folder.len() + 1..].contains('/') {
+            found.extend(strays::too_deep(path, entry, folder, field));
             continue;
         }
-        for definition in documents(tree, path, found) {
+        if !strays::is_yaml(path) {
+            continue;
+        }
+        let (read, whole) = documents(tree, path, found);
+        nameless |= !whole;
+        for definition in read {
+            if definition.broken.contains(field) {
+                nameless = true;
+                continue;
+            }
             let name = name(&definition.value);
             match definitions.get(&name) {
                 Some(first) => found.push(defined_twice(tree, field, &name, first, &definition)),
@@ -33,11 +47,7 @@ pub(super) fn definitions<T: DeserializeOwned, N: Ord + std::fmt::Display>(
             }
         }
     }
-    definitions
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yaml") || path.ends_with(".yml")
+    (definitions, nameless)
 }
 
 fn defined_twice<T>(
@@ -54,33 +64,38 @@ fn defined_twice<T>(
         .help("remove one of them or give it another name")
 }
 
-/// Every document of a YAML file. What is wrong with it is added to `found`.
+/// Every document of a YAML file, and whether that is all there is in it. What is wrong with it is added to `found`.
 pub(super) fn documents<T: DeserializeOwned>(
     tree: &Tree,
     path: &Arc<str>,
     found: &mut Vec<Diagnostic>,
-) -> Vec<Located<T>> {
-    let Some(content) = content(tree, path, found) else { return Vec::new() };
-    read(path, content).unwrap_or_else(|(definitions, diagnostics)| {
-        found.extend(diagnostics);
-        definitions
-    })
+) -> (Vec<Located<T>>, bool) {
+    let Some(content) = content(tree, path, found) else { return (Vec::new(), false) };
+    let text = yaml::Text::new(path, content);
+    let documents = text.as_ref().map_err(Clone::clone).and_then(yaml::Text::documents);
+    let (Ok(text), Ok(documents)) = (text, documents.map_err(|mistakes| found.extend(mistakes))) else {
+        return (Vec::new(), false);
+    };
+    let count = documents.len();
+    let read: Vec<_> = documents.iter().filter_map(|document| read(&text, document, found)).collect();
+    let whole = read.len() == count;
+    (read, whole)
 }
 
-/// What could be read, and what is wrong with the rest.
-type Partly<T> = (Vec<Located<T>>, Vec<Diagnostic>);
-
-fn read<T: DeserializeOwned>(path: &Arc<str>, content: &[u8]) -> Result<Vec<Located<T>>, Partly<T>> {
-    let nothing = |diagnostics| (Vec::new(), diagnostics);
-    let text = yaml::Text::new(path, content).map_err(nothing)?;
-    let (mut definitions, mut found) = (Vec::new(), Vec::new());
-    for document in text.documents().map_err(nothing)? {
-        match text.decode(&document) {
-            Ok(value) => definitions.push(Located { value, path: path.clone(), document: document.number }),
-            Err(diagnostics) => found.extend(diagnostics),
+/// A definition, as far as it can be read.
+fn read<T: DeserializeOwned>(
+    text: &yaml::Text<'_>,
+    document: &yaml::Document,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Located<T>> {
+    let (value, broken) = match text.decode_mended(document) {
+        Ok(value) => (value, BTreeSet::new()),
+        Err(mended) => {
+            found.extend(mended.found);
+            (mended.form?, mended.fields)
         }
-    }
-    if found.is_empty() { Ok(definitions) } else { Err((definitions, found)) }
+    };
+    Some(Located { value, path: text.path().clone(), document: document.number, broken })
 }
 
 /// The overlays of features, by their path as the feature names it. One that is not there is reported with its feature.

@@ -8,6 +8,7 @@
 mod files;
 mod references;
 mod services;
+mod strays;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,8 +38,22 @@ pub struct Catalog {
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
+    /// What there is and could not be read.
+    unread: Unread,
+    /// Findings about files directly in `services/`.
+    strays: Vec<Diagnostic>,
     /// Findings about `gitops.toml`, nodes, features and controls: they stand for as long as those do.
     ground_findings: Vec<Diagnostic>,
+}
+
+/// Definitions that are there and could not be read, so that nothing can be said of a name that is not found. Their own
+/// mistakes are told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unread {
+    settings: bool,
+    nodes: bool,
+    features: bool,
+    controls: bool,
 }
 
 /// A service with its Compose files.
@@ -93,6 +108,19 @@ impl Catalog {
             && Arc::ptr_eq(&self.controls, &other.controls)
     }
 
+    /// Whether all that gives `${NAME}` its value could be read.
+    pub fn knows_variables(&self, entry: &ServiceEntry, node: &Located<Node>) -> bool {
+        let is_right = |broken: &BTreeSet<String>| !broken.contains("variables");
+        !self.unread.settings && is_right(&entry.definition.broken) && is_right(&node.broken)
+    }
+
+    /// Whether all that says what a service uses and must meet could be read.
+    pub fn knows_features(&self, entry: &ServiceEntry) -> bool {
+        let broken = |field: &str| entry.definition.broken.contains(field);
+        let Unread { settings, features, controls, .. } = self.unread;
+        !(settings || features || controls || broken("features") || broken("controls"))
+    }
+
     /// The place of a field of a definition: for findings about it.
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)
@@ -100,12 +128,29 @@ impl Catalog {
 }
 
 fn place<T>(tree: &Tree, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
-    let content = tree.get(&definition.path).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
-    match yaml::Text::new(&definition.path, content) {
-        Ok(text) => text.place(definition.document, field),
-        Err(_) => Place::file(definition.path.clone()),
+    places(tree, definition)(field)
+}
+
+/// The places of many fields of a definition, in one reading of its file.
+fn places<'a, T>(
+    tree: &'a Tree,
+    definition: &'a Located<T>,
+) -> impl Fn(&[yaml::Step<'_>]) -> Place + use<'a, T> {
+    let text = std::cell::OnceCell::new();
+    move |field| {
+        let read = || {
+            let content = tree.get(&definition.path).and_then(|entry| entry.content.as_deref());
+            yaml::Text::new(&definition.path, content.unwrap_or_default()).ok()
+        };
+        match text.get_or_init(read) {
+            Some(text) => text.place(definition.document, field),
+            None => Place::file(definition.path.clone()),
+        }
     }
 }
+
+/// After so many mistakes of one kind in one list people mend those first.
+const MAX_OF_A_KIND: usize = 100;
 
 /// Reads all definitions of a tree. The second part has every finding, in no particular order; the catalog is
 /// whole only if none of them is an error. `previous` must have been loaded without errors.
@@ -119,6 +164,12 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
         }
         _ => ground(tree),
     };
+    let is_new =
+        changed.as_ref().is_none_or(|paths| paths.iter().any(|path| strays::is_beside_services(path)));
+    if is_new || !previous.is_some_and(|previous| previous.same_ground(&catalog)) {
+        catalog.strays = strays::beside_services(tree);
+    }
+    found.extend(catalog.strays.iter().cloned());
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
@@ -128,23 +179,26 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
 
 /// Everything but the services.
 fn ground(tree: &Arc<Tree>) -> Catalog {
-    let mut found = Vec::new();
+    let mut found = strays::no_folders(tree);
     let settings = files::settings(tree, &mut found);
-    let nodes = files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
-    let features = files::definitions(
+    let (nodes, no_node) =
+        files::definitions(tree, "nodes", "node", |node: &Node| node.node.clone(), &mut found);
+    let (features, no_feature) = files::definitions(
         tree,
         "features",
         "feature",
         |feature: &Feature| feature.feature.clone(),
         &mut found,
     );
-    let controls = files::definitions(
+    let (controls, no_control) = files::definitions(
         tree,
         "controls",
         "control",
         |control: &Control| control.control.clone(),
         &mut found,
     );
+    let unread =
+        Unread { settings: settings.is_none(), nodes: no_node, features: no_feature, controls: no_control };
     let settings = settings.unwrap_or(Settings {
         format: Settings::FORMAT,
         name: String::new(),
@@ -159,6 +213,8 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         controls: Arc::new(controls),
         services: BTreeMap::new(),
         tree: tree.clone(),
+        unread,
+        strays: Vec::new(),
         ground_findings: Vec::new(),
     };
     found.extend(references::check_ground(&catalog));

@@ -7,7 +7,7 @@ use super::{Catalog, ServiceEntry, services};
 use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{FeatureName, ServiceName};
+use crate::name::{ControlName, FeatureName, ServiceName};
 use crate::yaml::{Step, closest};
 
 /// References of nodes, features and controls.
@@ -15,7 +15,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for feature in catalog.features.values() {
         let replacement = feature.value.replaced_by.iter();
-        for name in replacement.filter(|name| !catalog.features.contains_key(*name)) {
+        for name in replacement.filter(|name| !has_feature(catalog, name)) {
             found.push(unknown_feature(catalog, name, catalog.place(feature, &[Step::Key("replaced_by")])));
         }
         found.extend(missing_overlay(catalog, feature));
@@ -23,7 +23,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     for control in catalog.controls.values() {
         let fields = [("requires", &control.value.requires), ("optional", &control.value.optional)];
         for (field, names) in fields {
-            for (index, name) in unknown(names, |name| catalog.features.contains_key(name)) {
+            for (index, name) in unknown(names, |name| has_feature(catalog, name)) {
                 let place = catalog.place(control, &[Step::Key(field), Step::Item(index)]);
                 found.push(unknown_feature(catalog, name, place));
             }
@@ -32,12 +32,12 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     let defaults = &catalog.settings.defaults;
     let settings = || Place::file("gitops.toml");
     for (_, name) in
-        unknown(defaults.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+        unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
         found.push(unknown_feature(catalog, name, settings()));
     }
     for (_, name) in
-        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+        unknown(defaults.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
         found.push(unknown_control(catalog, name.as_str(), settings()));
     }
@@ -82,22 +82,25 @@ pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagno
 fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let service = entry.service();
+    let places = super::places(&catalog.tree, &entry.definition);
     let place = |fields: &[&'static str], index| {
         let mut keys: Vec<Step<'_>> = fields.iter().map(|field| Step::Key(field)).collect();
         keys.push(Step::Item(index));
-        catalog.place(&entry.definition, &keys)
+        places(&keys)
     };
-    for (index, name) in unknown(&service.place.nodes, |name| catalog.nodes.contains_key(name)) {
+    for (index, name) in
+        unknown(&service.place.nodes, |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
+    {
         let known = catalog.nodes.keys().map(|name| name.as_str());
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
     }
     for (index, name) in
-        unknown(service.features.as_deref().unwrap_or_default(), |name| catalog.features.contains_key(name))
+        unknown(service.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
         found.push(unknown_feature(catalog, name, place(&["features"], index)));
     }
     for (index, name) in
-        unknown(service.controls.as_deref().unwrap_or_default(), |name| catalog.controls.contains_key(name))
+        unknown(service.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
         found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
     }
@@ -117,8 +120,17 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
     found
 }
 
+/// Whether it is there, or may be: in a file that could not be read.
+fn has_feature(catalog: &Catalog, name: &FeatureName) -> bool {
+    catalog.unread.features || catalog.features.contains_key(name)
+}
+
+fn has_control(catalog: &Catalog, name: &ControlName) -> bool {
+    catalog.unread.controls || catalog.controls.contains_key(name)
+}
+
 fn unknown<T>(names: &[T], is_known: impl Fn(&T) -> bool) -> impl Iterator<Item = (usize, &T)> {
-    names.iter().enumerate().filter(move |(_, name)| !is_known(name))
+    names.iter().enumerate().filter(move |(_, name)| !is_known(name)).take(super::MAX_OF_A_KIND)
 }
 
 fn unknown_name<'a>(

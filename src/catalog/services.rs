@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, ServiceEntry, files};
+use super::{Catalog, ServiceEntry, files, strays};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Service};
 use crate::diagnostic::{Diagnostic, Place};
@@ -62,12 +62,18 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
         return (None, vec![no_definition(tree, folder, path)]);
     }
     let mut found = Vec::new();
-    let definition = match files::documents::<Service>(tree, &path, &mut found).into_iter().next() {
-        Some(definition) => definition,
-        None => return (None, found),
+    let (definitions, _) = files::documents::<Service>(tree, &path, &mut found);
+    let Some(mut definition) = definitions.into_iter().next() else {
+        found.extend(structure(tree, folder));
+        return (None, found);
     };
+    // With a mistake in the name, the folder says what it should be.
+    if let (true, Ok(name)) = (definition.broken.contains("service"), folder_name(folder).parse()) {
+        definition.value.service = name;
+    }
     found.extend(check_folder(tree, folder, &definition));
     found.extend(check_lists(tree, &definition));
+    found.extend(strays::in_service(tree, folder));
     match compose_source(catalog, folder, &definition) {
         Ok(source) => {
             // What is only a warning stays with the entry, so that it is told again while the entry stands.
@@ -76,11 +82,26 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
             (named.then_some(ServiceEntry { definition, source, findings }), errors)
         }
         Err(diagnostics) => {
-            found.extend(diagnostics);
+            let guessed = definition.broken.contains("compose");
+            found.extend(
+                diagnostics.into_iter().filter(|one| !guessed || one.code.as_ref() != NO_COMPOSE_FILE),
+            );
             (None, found)
         }
     }
 }
+
+/// What is wrong with the Compose files of a service of which nothing else is known.
+fn structure(tree: &Tree, folder: &str) -> Vec<Diagnostic> {
+    let mistakes = match compose::Source::read(tree, folder, &ReadSpec::default()) {
+        Ok(source) => source.mistakes(tree, &compose::Variables::new()),
+        Err(mistakes) => mistakes,
+    };
+    mistakes.into_iter().filter(|mistake| mistake.code.as_ref() != NO_COMPOSE_FILE).collect()
+}
+
+/// Where the definition cannot be read, it may name others than those that were looked for.
+const NO_COMPOSE_FILE: &str = "no-compose-file";
 
 fn no_definition(tree: &Tree, folder: &str, path: Arc<str>) -> Diagnostic {
     let message = format!("the folder `{folder}` has no service.yaml, so nothing in it is deployed");
@@ -106,19 +127,21 @@ fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Opt
 /// What can be said of the lists of a definition without a look at any other.
 fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     let service = &definition.value;
+    let places = super::places(tree, definition);
     let place = |fields: &[&'static str], index: Option<usize>| {
         let keys = fields.iter().map(|field| Step::Key(field)).chain(index.map(Step::Item));
-        super::place(tree, definition, &keys.collect::<Vec<_>>())
+        places(&keys.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
-    if service.place.nodes.is_empty() {
+    if service.place.nodes.is_empty() && !definition.broken.contains("place") {
         let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
         let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
         found.push(diagnostic.help("name at least one node"));
     }
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
-        for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
+        let again = names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name));
+        for (index, name) in again.take(super::MAX_OF_A_KIND) {
             let diagnostic = Diagnostic::error(
                 "named-twice",
                 place(fields, Some(index)),

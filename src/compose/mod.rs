@@ -163,6 +163,14 @@ impl Source {
         })
     }
 
+    /// The mistakes that stand even if there are more variables than these.
+    pub fn mistakes(&self, tree: &Tree, variables: &Variables) -> Vec<Diagnostic> {
+        let found = self.render(tree, variables).err().unwrap_or_default();
+        let certain =
+            |one: &Diagnostic| one.code.as_ref() != "unknown-variable" && !one.message.contains('$');
+        found.into_iter().filter(certain).collect()
+    }
+
     /// The last `name:`, with its variables replaced, or the name of the folder.
     fn project(&self, pass: &mut Pass<'_, '_, '_>) -> Arc<str> {
         let names = self.layers.iter().rev().filter_map(|layer| layer.value.get("name"));

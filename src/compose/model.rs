@@ -208,7 +208,8 @@ impl Pass<'_, '_, '_> {
                 if names.contains(target) {
                     return true;
                 }
-                if !(optional && dropped.contains(target)) && !self.found.skips() {
+                let is_optional = optional && dropped.contains(target);
+                if !is_optional && !self.found.skips() {
                     let known = names.iter().map(String::as_str);
                     let (message, help) = missing_dependency(name, target, dropped, known);
                     self.say(&["services", name, "depends_on", target], "unknown-service", message, help);
@@ -237,7 +238,9 @@ impl Pass<'_, '_, '_> {
             for (section, used) in used_names(service) {
                 let declared = model.get(section).and_then(Value::as_mapping);
                 let implied = section == "networks" && used == "default";
-                if implied || declared.is_some_and(|declared| declared.contains_key(used)) {
+                // A variable that could not be replaced was told already.
+                let unreplaced = used.contains('$') && !self.found.is_empty();
+                if implied || unreplaced || declared.is_some_and(|declared| declared.contains_key(used)) {
                     continue;
                 }
                 if self.found.skips() {

@@ -14,6 +14,7 @@ mod service;
 mod settings;
 mod toml_text;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use control::{Control, Enforcement};
@@ -32,4 +33,6 @@ pub struct Located<T> {
     pub path: Arc<str>,
     /// Which document of the file, from 0.
     pub document: usize,
+    /// The fields that have a mistake, and are left out of `value` or wrong in it. None where the definition is right.
+    pub broken: BTreeSet<String>,
 }

@@ -21,7 +21,9 @@ enum Requirement {
 /// One finding for each control that the service does not meet.
 pub(super) fn findings(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
     let asked = entry.controls(&catalog.settings).iter().enumerate();
-    let known = asked.filter_map(|(index, name)| Some((index, name, &catalog.controls.get(name)?.value)));
+    let known = asked.filter_map(|(index, name)| {
+        Some((index, name, &catalog.controls.get(name).filter(|control| control.broken.is_empty())?.value))
+    });
     known.filter_map(|(index, name, control)| finding(catalog, entry, index, (name, control))).collect()
 }
 

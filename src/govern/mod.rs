@@ -9,10 +9,10 @@ mod features;
 use crate::catalog::Catalog;
 use crate::diagnostic::Diagnostic;
 
-/// All findings about features and controls.
+/// All findings about features and controls, of services and of controls that could be read in full.
 pub fn findings(catalog: &Catalog) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for entry in catalog.services.values() {
+    for entry in catalog.services.values().filter(|entry| catalog.knows_features(entry)) {
         found.extend(features::findings(catalog, entry));
         found.extend(controls::findings(catalog, entry));
     }

@@ -288,6 +288,9 @@ fn too_many(place: Place) -> Diagnostic {
     .help("use fewer aliases (`*name`), or split the file")
 }
 
+/// After so many people mend those first; each costs a look through the lines of the file.
+const MAX_DUPLICATES: usize = 100;
+
 fn duplicate_keys(text: &Text<'_>) -> Vec<Diagnostic> {
     let diagnose = |(key, first, again): (String, super::index::Spot, super::index::Spot)| {
         let key: String = key.chars().take(80).collect();
@@ -299,7 +302,7 @@ fn duplicate_keys(text: &Text<'_>) -> Vec<Diagnostic> {
         .note(format!("first in line {}", first.line))
         .help("keep one of the two")
     };
-    let found: Vec<_> = text.index().duplicates().into_iter().map(diagnose).collect();
+    let found: Vec<_> = text.index().duplicates().into_iter().take(MAX_DUPLICATES).map(diagnose).collect();
     if found.is_empty() {
         // The two parsers disagree about this file: better a place that is vague than a mistake that is lost.
         let place = text.place(0, &[] as &[Step<'_>]);

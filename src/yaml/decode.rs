@@ -16,26 +16,36 @@ use crate::diagnostic::Diagnostic;
 /// After so many mistakes people mend those first.
 const MAX_MISTAKES: usize = 50;
 
+/// A document with mistakes, read as if the fields that have them were not there.
+#[derive(Debug)]
+pub struct Mended<T> {
+    /// What could be read; none where the mistakes leave nothing to read.
+    pub form: Option<T>,
+    /// The fields of the document with a mistake in or below them, and those that were probably meant by others.
+    pub fields: BTreeSet<String>,
+    /// Every mistake.
+    pub found: Vec<Diagnostic>,
+}
+
 /// Reads `document` as a `T`.
-pub(super) fn decode<T: DeserializeOwned>(
-    text: &impl Places,
-    document: &Document,
-) -> Result<T, Vec<Diagnostic>> {
+pub(super) fn decode<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Result<T, Mended<T>> {
     match T::deserialize(&document.value) {
         Ok(form) => Ok(form),
         Err(_) => Err(mistakes::<T>(text, document)),
     }
 }
 
-fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Vec<Diagnostic> {
+fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Mended<T> {
     let mut patient = Patient { value: document.value.clone(), removed: BTreeMap::new() };
     let mut found = Vec::new();
     let mut wrong = BTreeSet::new();
+    let mut fields = BTreeSet::new();
     let mut next = read::<T>(&patient.value);
     while let Some(mistake) = next {
         // A field that is missing because it was left out for being wrong is no mistake of the author.
         if wrong.insert(patient.original(&mistake.path)) {
             found.push(mistake.diagnostic(text, document.number, &patient));
+            fields.extend(mistake.fields());
         }
         if found.len() == MAX_MISTAKES {
             break;
@@ -46,7 +56,7 @@ fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Vec
         };
     }
     found.sort();
-    found
+    Mended { form: T::deserialize(&patient.value).ok(), fields, found }
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> Option<Mistake> {
@@ -123,6 +133,21 @@ impl Mistake {
             Kind::Invalid { message: message.strip_prefix("invalid value: ").unwrap_or(&message).to_owned() }
         };
         Self { kind, path }
+    }
+
+    /// The field of the document that it is in, and the one that was probably meant.
+    fn fields(&self) -> impl Iterator<Item = String> {
+        let field = match self.path.first() {
+            Some(Part::Key(field)) => Some(field.clone()),
+            _ => None,
+        };
+        let meant = match (&self.kind, self.path.as_slice()) {
+            (Kind::Unknown { allowed }, [Part::Key(name)]) => {
+                closest(name, allowed.iter().map(String::as_str)).map(str::to_owned)
+            }
+            _ => None,
+        };
+        field.into_iter().chain(meant)
     }
 
     fn diagnostic(&self, text: &impl Places, document: usize, patient: &Patient) -> Diagnostic {
