@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::access::CallingNode;
 use super::control::{Answer, Control, Request};
+use super::metrics::Counted;
 use super::problem::ApiError;
 use super::read::{json, parse};
 use super::wire::{Hello, PROTOCOL_HEADER, Receipt, Report};
@@ -101,22 +102,6 @@ async fn newer_plan(
             () = &mut time_is_up => return None,
             () = control.stopping.cancelled() => return None,
         }
-    }
-}
-
-/// Counts itself for as long as it lives: a caller that hangs up is counted out too.
-struct Counted<'a>(&'a prometheus_client::metrics::gauge::Gauge);
-
-impl<'a> Counted<'a> {
-    fn new(gauge: &'a prometheus_client::metrics::gauge::Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

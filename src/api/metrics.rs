@@ -24,6 +24,8 @@ pub struct Metrics {
     registry: Registry,
     /// Requests answered.
     pub requests: Family<Answered, Counter>,
+    /// Requests that were read and whose answer has not begun.
+    pub open_requests: Gauge,
     /// Open connections.
     pub connections: Gauge,
     /// Long polls that wait for a plan.
@@ -48,6 +50,22 @@ pub struct Metrics {
     instances: Family<InState, Gauge>,
     source: Family<InState, Gauge>,
     source_age: Gauge<f64, AtomicU64>,
+}
+
+/// Counts itself for as long as it lives: a caller that hangs up is counted out too.
+pub(super) struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// How a request was answered.
@@ -103,6 +121,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("gitops"),
             requests: Family::default(),
+            open_requests: Gauge::default(),
             connections: Gauge::default(),
             polls: Gauge::default(),
             passes: Counter::default(),
@@ -127,6 +146,7 @@ impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register("http_requests", "Requests answered", self.requests.clone());
+        r.register("open_requests", "Requests that wait for their answer", self.open_requests.clone());
         r.register("connections", "Open connections", self.connections.clone());
         r.register("plan_polls", "Agents that wait for a plan", self.polls.clone());
         r.register("passes", "Finished passes", self.passes.clone());

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::access::{Access, require};
 use super::control::Control;
-use super::metrics::Answered;
+use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{
     EventPage, LogPage, LogUpload, NodeToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
@@ -263,6 +263,7 @@ struct Watch {
 /// Bounds the time, gives every refusal one form, and counts.
 async fn watch(State(watch): State<Watch>, request: Request, next: Next) -> Response {
     let Watch { control, path, body_limit, within } = watch;
+    let _open = Counted::new(&control.metrics.open_requests);
     let response = match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => in_form(response, body_limit).await,
         Err(_) => ApiError::TimedOut(within.as_secs()).into_response(),

@@ -230,12 +230,13 @@ async fn a_stop_answers_who_waits_and_takes_little_time() {
     let poll = running.request(Method::GET, "/v1/agent/plan?wait=55", &running.agent, "x");
     let sync = running.request(Method::POST, "/v1/sync", &running.operator, "");
     let (poll, sync) = (tokio::spawn(poll.send()), tokio::spawn(sync.send()));
-    // Both wait by the time that the daemon counts one poll and three open connections (one asks for the count).
+    // Both wait by the time that the daemon counts one poll and three open requests (one asks for the count). A
+    // connection alone is not enough: what was not read from it is not answered.
     loop {
         let metrics =
             running.request(Method::GET, "/metrics", &running.operator, "").send().await.expect("an answer");
         let text = metrics.text().await.expect("text");
-        if text.contains("gitops_plan_polls 1") && text.contains("gitops_connections 3") {
+        if text.contains("gitops_plan_polls 1") && text.contains("gitops_open_requests 3") {
             break;
         }
         tokio::task::yield_now().await;
