@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::align::differing;
 use crate::catalog::{Catalog, ServiceEntry};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
@@ -35,6 +36,8 @@ pub struct ServiceInstances {
     pub entry: Arc<ServiceEntry>,
     /// By node.
     pub instances: BTreeMap<NodeName, Arc<Instance>>,
+    /// What is allowed in its files and probably not meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Everything that should be, at one revision.
@@ -68,8 +71,9 @@ impl Desired {
         for (entry, rendered) in entries.iter().zip(spread(&entries, |entry| render(catalog, entry))) {
             match rendered {
                 Ok(instances) => {
-                    let name = entry.service().service.clone();
-                    services.insert(name, Arc::new(ServiceInstances { entry: (*entry).clone(), instances }));
+                    let (name, entry) = (entry.service().service.clone(), (*entry).clone());
+                    let warnings = warnings(&instances);
+                    services.insert(name, Arc::new(ServiceInstances { entry, instances, warnings }));
                 }
                 Err(diagnostics) => found.extend(diagnostics),
             }
@@ -103,12 +107,24 @@ impl Desired {
         self.nodes.get(node)?.iter().find(|instance| instance.ensure.service == *service)
     }
 
-    /// Where a field of an instance's model was written, as `file:line`.
-    pub fn source_of(&self, instance: &Instance, path: &[Arc<str>]) -> Option<Arc<str>> {
-        let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
-        let place = instance.rendered.place_of(&self.tree, &keys)?;
-        Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+    /// Where fields of an instance's model were written, as `file:line`. Asked of many fields, it reads each file once.
+    pub fn sources_of<'a>(&'a self, instance: &'a Instance) -> impl Fn(&[Arc<str>]) -> Option<Arc<str>> + 'a {
+        let place_of = instance.rendered.places_in(&self.tree);
+        move |path| {
+            let keys: Vec<&str> = path.iter().map(|key| &**key).collect();
+            let place = place_of(&keys)?;
+            Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
+        }
     }
+}
+
+/// What the renders of a service warn of: mostly all of them of the same, which is said once.
+fn warnings(instances: &BTreeMap<NodeName, Arc<Instance>>) -> Vec<Diagnostic> {
+    let of = |instance: &Arc<Instance>| instance.rendered.warnings.clone();
+    let mut warnings: Vec<Diagnostic> = instances.values().flat_map(of).collect();
+    warnings.sort();
+    warnings.dedup();
+    warnings
 }
 
 /// The instances of one service, rendered once for each distinct set of values that its files use.
@@ -190,12 +206,7 @@ type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
 /// The services whose definition is not the very one that was there before, new and gone ones included.
 fn changed_services<'a>(catalog: &'a Catalog, before: Option<&'a Catalog>) -> BTreeSet<&'a ServiceName> {
     let Some(before) = before else { return catalog.services.keys().collect() };
-    let is_other = |name: &ServiceName, entry: &Arc<ServiceEntry>, than: &Catalog| {
-        than.services.get(name).is_none_or(|other| !Arc::ptr_eq(other, entry))
-    };
-    let new = catalog.services.iter().filter(|(name, entry)| is_other(name, entry, before));
-    let old = before.services.iter().filter(|(name, entry)| is_other(name, entry, catalog));
-    new.chain(old).map(|(name, _)| name).collect()
+    differing(&before.services, &catalog.services).map(|(name, ..)| name).collect()
 }
 
 /// The nodes that a changed service runs on or ran on, with their instances in dependency order.

@@ -81,8 +81,8 @@ pub struct NodeView {
     pub host: Option<HostInfo>,
     /// Version of its agent.
     pub agent: Option<Arc<str>>,
-    /// By service.
-    pub instances: Vec<InstanceView>,
+    /// By service. Shared, because most nodes stand as they stood a pass ago.
+    pub instances: Arc<[InstanceView]>,
 }
 
 /// The state of a node in one word.
@@ -120,6 +120,23 @@ pub struct InstanceView {
     pub running: u32,
     /// How many the plan wants.
     pub wanted: u32,
+    /// Containers that run another image than their reference names on the node by now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<OutdatedImage>,
+}
+
+/// A container whose image reference names another image by now. Nothing is done about it: a container is made anew
+/// when its definition changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OutdatedImage {
+    /// The name of the container.
+    pub container: Arc<str>,
+    /// The reference.
+    pub image: Arc<str>,
+    /// Id of the image that it runs.
+    pub runs: Arc<str>,
+    /// Id of the image that the reference names.
+    pub now: Arc<str>,
 }
 
 /// The state of an instance in one word.
@@ -217,7 +234,7 @@ fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
     }
 }
 
-fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
+fn instances(facts: &NodeFacts<'_>) -> Arc<[InstanceView]> {
     let steps = facts.plan.map(|plan| &*plan.steps).unwrap_or_default();
     let mut views: BTreeMap<ServiceName, InstanceView> = BTreeMap::new();
     for step in steps {
@@ -248,7 +265,26 @@ fn instances(facts: &NodeFacts<'_>) -> Vec<InstanceView> {
 
 fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
     let (state, running) = (InstanceState::Orphan, running(facts, service));
-    InstanceView { service: service.clone(), state, digest: None, message: None, running, wanted: 0 }
+    let outdated = outdated(facts, service);
+    InstanceView {
+        service: service.clone(),
+        state,
+        digest: None,
+        message: None,
+        running,
+        wanted: 0,
+        outdated,
+    }
+}
+
+fn outdated(facts: &NodeFacts<'_>, service: &ServiceName) -> Vec<OutdatedImage> {
+    let containers = facts.status().and_then(|status| status.instances.get(service));
+    let outdated = |container: &Container| {
+        let Container { name, image, image_id, image_now, .. } = container;
+        let (container, image, runs) = (name.clone(), image.clone(), image_id.clone());
+        Some(OutdatedImage { container, image, runs, now: image_now.clone()? })
+    };
+    containers.into_iter().flatten().filter_map(outdated).collect()
 }
 
 fn running(facts: &NodeFacts<'_>, service: &ServiceName) -> u32 {

@@ -172,7 +172,8 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The number of a node's plan. It only rises; 0 means that no plan was ever made.
+/// The number of a node's plan. It only rises; 0 means that no plan was ever made. It comes in from agents too, so no
+/// number beyond [`Generation::LAST`] is ever read.
 #[derive(
     Clone,
     Copy,
@@ -187,17 +188,26 @@ impl fmt::Display for Revision {
     Deserialize,
     schemars::JsonSchema,
 )]
-#[serde(transparent)]
+#[serde(try_from = "u64")]
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// The one after this.
-    pub fn next(self) -> Self {
-        Self(
-            self.0
-                .checked_add(1)
-                .expect("2^64 plans are never reached: one each nanosecond would take 584 years"),
-        )
+    /// The greatest that there can be: up to it, every reader of JSON tells neighbouring integers apart (RFC 8259, 6).
+    pub const LAST: Self = Self(1 << 53);
+
+    /// The one after this; none after the last.
+    pub fn next(self) -> Option<Self> {
+        (self < Self::LAST).then(|| Self(self.0 + 1))
+    }
+}
+
+impl TryFrom<u64> for Generation {
+    type Error = NameError;
+
+    fn try_from(number: u64) -> Result<Self, NameError> {
+        let rule = "a generation is a number up to 2^53";
+        let error = || NameError { kind: "generation", text: number.to_string(), rule };
+        Some(Self(number)).filter(|generation| *generation <= Self::LAST).ok_or_else(error)
     }
 }
 
@@ -316,6 +326,18 @@ mod tests {
         for bad in ["", ".a", "a.", "a b", "a/b", &"x".repeat(101)] {
             assert!(bad.parse::<ControlName>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn generations_end_before_numbers_do() {
+        let read = |text: &str| serde_json::from_str::<Generation>(text).ok();
+        assert_eq!(read("0").and_then(Generation::next), Some(Generation(1)));
+        assert_eq!(read("9007199254740991").and_then(Generation::next), Some(Generation::LAST));
+        assert_eq!(read("9007199254740992").map(Generation::next), Some(None));
+        for bad in ["9007199254740993", "18446744073709551615", "18446744073709551616", "-1", "1.5"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(serde_json::to_string(&Generation(7)).ok().as_deref(), Some("7"));
     }
 
     #[test]

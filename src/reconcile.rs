@@ -10,14 +10,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::{self, Catalog};
 use crate::check;
-use crate::desired::Desired;
+use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{self, NodeFacts, NodeView};
 use crate::govern;
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::{Ensure, NodePlan, Step};
 use crate::planner::{self, Planned, Situation};
-use crate::status::Reported;
+use crate::spread::spread;
+use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
 
 /// The definitions at one revision, checked and made concrete. Only a commit without errors becomes one.
@@ -51,6 +52,7 @@ impl Definitions {
             findings.extend(diagnostics);
             Desired::default()
         });
+        findings.extend(desired.services.values().flat_map(|service| service.warnings.iter().cloned()));
         findings.sort();
         findings.dedup();
         if findings.iter().any(Diagnostic::is_error) {
@@ -73,6 +75,8 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
     /// A report older than this is not believed: three heartbeats.
     pub stale_after: SignedDuration,
+    /// What the pass before saw. It never changes what comes out, only how fast.
+    pub seen: Option<&'a Seen>,
 }
 
 /// What a pass comes to.
@@ -85,6 +89,53 @@ pub struct Outcome {
     /// How every node and instance stands, what is waited on and why; measured against the plans as they are
     /// after this pass.
     pub nodes: Vec<NodeView>,
+    /// For the next pass.
+    pub seen: Seen,
+}
+
+/// The nodes that a pass found at rest, each with what it looked at: while that is the very same, there is nothing to
+/// plan for it, and it stands as it stood.
+#[derive(Clone, Debug, Default)]
+pub struct Seen(BTreeMap<NodeName, AtRest>);
+
+/// A node whose plan says all that is wanted, with nothing held back.
+#[derive(Clone, Debug)]
+struct AtRest {
+    sight: Sight,
+    view: NodeView,
+}
+
+/// All that the plan and the picture of a node at rest depend on. Gates look at other nodes, too; but nothing waits
+/// behind one here.
+#[derive(Clone, Debug)]
+struct Sight {
+    wanted: Option<Arc<Vec<Arc<Instance>>>>,
+    plan: Option<Arc<NodePlan>>,
+    status: Option<Arc<NodeStatus>>,
+    is_stale: bool,
+}
+
+impl Sight {
+    fn of(inputs: &Inputs<'_>, node: &NodeName) -> Self {
+        let reported = inputs.reported.nodes.get(node);
+        Self {
+            wanted: inputs.definitions.desired.nodes.get(node).cloned(),
+            plan: inputs.plans.get(node).cloned(),
+            status: reported.map(|reported| reported.status.clone()),
+            is_stale: reported.is_some_and(|reported| reported.age(inputs.now) > inputs.stale_after),
+        }
+    }
+
+    /// Whether both are of the very same things, which is known without a look into them.
+    fn is(&self, other: &Self) -> bool {
+        fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+            one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
+        }
+        same(&self.wanted, &other.wanted)
+            && same(&self.plan, &other.plan)
+            && same(&self.status, &other.status)
+            && self.is_stale == other.is_stale
+    }
 }
 
 /// Plans for every node, and what is waited on.
@@ -93,16 +144,54 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     let situation =
         Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
     let mut outcome = Outcome::default();
+    let (mut awake, mut sights) = (Vec::new(), Vec::new());
     for node in situation.nodes() {
-        let planned = planner::plan(&situation, node);
-        outcome.nodes.push(view(inputs, node, &planned));
-        if let Some(plan) = planned.plan {
-            debug_assert_eq!(violations(inputs, &plan), Vec::<String>::new(), "a plan breaks an invariant");
-            outcome.blobs.extend(blobs(&definitions.desired, &plan));
-            outcome.plans.push(plan);
+        let sight = Sight::of(inputs, node);
+        match at_rest(inputs, node, &sight) {
+            Some(view) => outcome.rests(view, sight),
+            None => {
+                awake.push(node);
+                sights.push(sight);
+            }
         }
     }
+    let planned = spread(&awake, |node| one(inputs, &situation, node));
+    for ((planned, view), sight) in planned.into_iter().zip(sights) {
+        match planned.plan {
+            Some(plan) => {
+                outcome.blobs.extend(blobs(&definitions.desired, &plan));
+                outcome.plans.push(plan);
+                outcome.nodes.push(view);
+            }
+            None if planned.waiting.is_empty() => outcome.rests(view, sight),
+            None => outcome.nodes.push(view),
+        }
+    }
+    outcome.nodes.sort_by(|one, other| one.node.cmp(&other.node));
     outcome
+}
+
+impl Outcome {
+    fn rests(&mut self, view: NodeView, sight: Sight) {
+        self.seen.0.insert(view.node.clone(), AtRest { sight, view: view.clone() });
+        self.nodes.push(view);
+    }
+}
+
+/// The picture of a node about which nothing changed since it was found at rest.
+fn at_rest(inputs: &Inputs<'_>, node: &NodeName, sight: &Sight) -> Option<NodeView> {
+    let before = inputs.seen?.0.get(node).filter(|before| before.sight.is(sight))?;
+    let heard_at = inputs.reported.nodes.get(node).map(|reported| reported.heard_at);
+    Some(NodeView { heard_at, ..before.view.clone() })
+}
+
+/// One node's plan and picture.
+fn one(inputs: &Inputs<'_>, situation: &Situation<'_>, node: &NodeName) -> (Planned, NodeView) {
+    let planned = planner::plan(situation, node);
+    let violations = planned.plan.iter().flat_map(|plan| violations(inputs, plan));
+    debug_assert_eq!(violations.collect::<Vec<_>>(), [""; 0], "a plan breaks an invariant");
+    let view = view(inputs, node, &planned);
+    (planned, view)
 }
 
 fn violations(inputs: &Inputs<'_>, plan: &NodePlan) -> Vec<String> {

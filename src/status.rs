@@ -100,9 +100,29 @@ pub struct HostInfo {
     pub disk_bytes: u64,
     /// Free on it in GiB, rounded down: coarse, so that it does not make every report a new one.
     pub disk_free_gib: u64,
+    /// What the engine holds in all, whoever made it; none where it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holds: Option<EngineCounts>,
     /// Why the engine cannot be used, where it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// How much an engine holds, as it counts itself. As old as the rest of [`HostInfo`], which is asked for every few
+/// minutes: what belongs to instances is counted exactly in [`NodeStatus::instances`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct EngineCounts {
+    /// Containers in every state.
+    pub containers: u64,
+    /// Of these, running.
+    pub running: u64,
+    /// Of these, paused.
+    pub paused: u64,
+    /// Of these, neither.
+    pub stopped: u64,
+    /// Images.
+    pub images: u64,
 }
 
 /// Names a plan exactly.
@@ -126,7 +146,9 @@ impl PlanId {
 pub struct Refusal {
     /// The plan.
     pub plan: PlanId,
-    /// The rule by name, kebab-case: `older-generation`, `changed-plan`, `wrong-node`, `newer-schema`, `bad-digest`.
+    /// The rule by name, kebab-case: `older-generation`, `changed-plan`, `wrong-node`, `newer-schema`, `bad-digest`,
+    /// `two-steps`, `unreadable`.
+    /// `not-stored` and `no-content` pass by themselves once the disk of the node, or the daemon, can serve again.
     pub rule: Arc<str>,
     /// The same in a sentence.
     pub message: String,
@@ -174,6 +196,10 @@ pub struct Container {
     pub image: Arc<str>,
     /// Id of the image that it runs (`sha256:…`).
     pub image_id: Arc<str>,
+    /// Id of the image that the reference names on the node by now, where that is another one: the tag was pulled or
+    /// built anew after the container was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_now: Option<Arc<str>>,
     /// Label `gitops.config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ContainerDigest>,

@@ -1,8 +1,9 @@
 //! A definitions repository at one revision, in memory: path → blob id and bytes.
 //!
 //! Everything downstream reads a [`Tree`] and nothing else, so a commit in a bare mirror, a work tree and a test
-//! fixture are the same thing to it. Content is shared: a tree of the next revision re-uses the bytes of every
-//! blob that did not change, and caches further down are keyed by [`BlobId`].
+//! fixture are the same thing to it. A tree is made of parts, one for the folder of each service and one for each
+//! other root, and the tree of the next revision shares every part that did not change: what a commit left alone is
+//! known by identity, without a look at it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,10 +93,49 @@ impl Default for Limits {
 /// A repository at one revision: the entries under [`ROOTS`], by path.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
-    /// By path from the root, with `/`. Paths that are not UTF-8 are kept lossily and never match a reference.
-    pub entries: BTreeMap<Arc<str>, Entry>,
+    /// By key, see [`part_key`]. Its entries all start with its key and no key starts with another, so that one part
+    /// after the other is the order of all paths.
+    parts: BTreeMap<Arc<str>, Arc<Part>>,
     /// The limits it was read under, so that what reports an overrun can name the number.
     pub limits: Limits,
+}
+
+/// The entries of one service's folder, or of everything else below one root.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// By path from the root, with `/`. Paths that are not UTF-8 are kept lossily and never match a reference.
+    entries: BTreeMap<Arc<str>, Entry>,
+    bytes: u64,
+}
+
+impl Part {
+    /// By path from the root of the repository.
+    pub fn entries(&self) -> &BTreeMap<Arc<str>, Entry> {
+        &self.entries
+    }
+
+    /// Bytes of all of them, read or not.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl FromIterator<(Arc<str>, Entry)> for Part {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Entry)>>(entries: I) -> Self {
+        let entries: BTreeMap<_, _> = entries.into_iter().collect();
+        let bytes = entries.values().map(|entry| entry.size).sum();
+        Self { entries, bytes }
+    }
+}
+
+/// What names the part that a path belongs to: `services/web/` of `services/web/compose.yaml`, `nodes/` of
+/// `nodes/edge.yaml`, and the path itself of a file in no such folder.
+pub fn part_key(path: &str) -> &str {
+    let root = path.find('/').map_or(path.len(), |at| at + 1);
+    if &path[..root] != "services/" {
+        return &path[..root];
+    }
+    path[root..].find('/').map_or(path, |at| &path[..root + at + 1])
 }
 
 impl Default for Entry {
@@ -107,6 +147,14 @@ impl Default for Entry {
             size: 0,
             content: Some(content),
         }
+    }
+}
+
+impl FromIterator<(Arc<str>, Entry)> for Tree {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Entry)>>(entries: I) -> Self {
+        let mut tree = Self::default();
+        entries.into_iter().for_each(|(path, entry)| tree.insert(path, entry));
+        tree
     }
 }
 
@@ -123,18 +171,55 @@ impl Tree {
             };
             (Arc::from(path.as_ref()), entry)
         });
-        Self { entries: entries.collect(), limits: Limits::default() }
+        entries.collect()
+    }
+
+    /// A tree of parts, each with its key.
+    pub fn of_parts(parts: impl IntoIterator<Item = (Arc<str>, Arc<Part>)>, limits: Limits) -> Self {
+        let parts: BTreeMap<_, _> = parts.into_iter().collect();
+        let is_under =
+            |(key, part): (&Arc<str>, &Arc<Part>)| part.entries.keys().all(|path| part_key(path) == &**key);
+        debug_assert!(parts.iter().all(is_under), "every entry is in the part that its path names");
+        Self { parts, limits }
+    }
+
+    /// Adds an entry, or replaces the one at its path.
+    pub fn insert(&mut self, path: Arc<str>, entry: Entry) {
+        let key = part_key(&path);
+        if !self.parts.contains_key(key) {
+            self.parts.insert(key.into(), Arc::default());
+        }
+        let part = self.parts.get_mut(key).expect("it is there or was just made");
+        let part = Arc::make_mut(part);
+        part.bytes += entry.size;
+        let replaced = part.entries.insert(path, entry);
+        part.bytes -= replaced.map_or(0, |entry| entry.size);
+    }
+
+    /// The parts, by what names them.
+    pub fn parts(&self) -> &BTreeMap<Arc<str>, Arc<Part>> {
+        &self.parts
+    }
+
+    /// Every entry, in the order of the paths.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Entry)> {
+        self.parts.values().flat_map(|part| &part.entries)
     }
 
     /// The entry at exactly this path.
     pub fn get(&self, path: &str) -> Option<&Entry> {
-        self.entries.get(path)
+        self.parts.get(part_key(path))?.entries.get(path)
     }
 
     /// Every entry below a folder, in order; `folder` without a trailing `/`.
     pub fn under<'a>(&'a self, folder: &str) -> impl Iterator<Item = (&'a Arc<str>, &'a Entry)> + use<'a> {
         let prefix: Arc<str> = format!("{folder}/").into();
-        self.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&*prefix))
+        let key: Arc<str> = part_key(&prefix).into();
+        let parts = self.parts.range(key.clone()..).take_while(move |(of, _)| of.starts_with(&*key));
+        parts.flat_map(move |(_, part)| {
+            let prefix = prefix.clone();
+            part.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&*prefix))
+        })
     }
 
     /// Whether some entry lies below this path, that is, whether it is a folder.
@@ -145,5 +230,82 @@ impl Tree {
     /// The content digest of a file that was read.
     pub fn digest(&self, path: &str) -> Option<Digest> {
         self.get(path)?.content.as_deref().map(Digest::of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_its_part() {
+        let check = |path: &str, expected: &str| assert_eq!(part_key(path), expected, "{path}");
+        check("gitops.toml", "gitops.toml");
+        check("nodes/edge.yaml", "nodes/");
+        check("nodes/old/edge.yaml", "nodes/");
+        check("services", "services");
+        check("services/web", "services/web");
+        check("services/web/compose.yaml", "services/web/");
+        check("services/web/conf/a", "services/web/");
+    }
+
+    #[test]
+    fn paths_come_in_order_whatever_their_parts() {
+        let paths = [
+            "nodes/b",
+            "services/web/a",
+            "services/web-2/a",
+            "services/web.old",
+            "services/we/z",
+            "gitops.toml",
+        ];
+        let tree = Tree::from_files(paths.map(|path| (path, "")));
+        let listed: Vec<&str> = tree.entries().map(|(path, _)| &**path).collect();
+        let mut sorted = paths;
+        sorted.sort_unstable();
+        assert_eq!(listed, sorted);
+    }
+
+    #[test]
+    fn a_folder_has_what_lies_below_it_and_nothing_beside_it() {
+        let paths = [
+            "nodes/a",
+            "services/web/a",
+            "services/web/conf/b",
+            "services/web/conf.d",
+            "services/web2/a",
+            "services/x",
+        ];
+        let tree = Tree::from_files(paths.map(|path| (path, "")));
+        let check = |folder: &str, expected: &[&str]| {
+            let found: Vec<&str> = tree.under(folder).map(|(path, _)| &**path).collect();
+            assert_eq!(found, expected, "{folder}");
+            assert_eq!(tree.is_folder(folder), !expected.is_empty(), "{folder}");
+        };
+        check("nodes", &["nodes/a"]);
+        check("node", &[]);
+        check(
+            "services",
+            &[
+                "services/web/a",
+                "services/web/conf.d",
+                "services/web/conf/b",
+                "services/web2/a",
+                "services/x",
+            ],
+        );
+        check("services/web", &["services/web/a", "services/web/conf.d", "services/web/conf/b"]);
+        check("services/web/conf", &["services/web/conf/b"]);
+        check("services/x", &[]);
+    }
+
+    #[test]
+    fn a_copy_shares_what_is_not_changed_in_it() {
+        let old = Tree::from_files([("services/a/x", "1"), ("services/b/x", "1")]);
+        let mut new = old.clone();
+        new.insert("services/b/x".into(), Entry::default());
+        let shared = |key: &str| Arc::ptr_eq(&old.parts[key], &new.parts[key]);
+        assert!(shared("services/a/") && !shared("services/b/"));
+        assert_eq!(old.get("services/b/x").map(|entry| entry.size), Some(1));
     }
 }

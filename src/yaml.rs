@@ -7,6 +7,7 @@
 
 mod build;
 mod decode;
+mod golang;
 mod index;
 mod text;
 
@@ -135,6 +136,11 @@ impl<'a> Text<'a> {
         &self.path
     }
 
+    /// The text itself, without a byte order mark.
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
     /// Reads every document.
     ///
     /// # Errors
@@ -142,6 +148,17 @@ impl<'a> Text<'a> {
     /// `yaml-syntax`, `yaml-too-deep`, `yaml-too-large`, and one `duplicate-key` for each of them.
     pub fn documents(&self) -> Result<Vec<Document>, Vec<Diagnostic>> {
         build::documents(self)
+    }
+
+    /// Reads every document as Compose does, whose reader takes `022`, `1_000` and `2024-01-31` for numbers and times.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::documents`].
+    pub fn compose_documents(&self) -> Result<Vec<Document>, Vec<Diagnostic>> {
+        let mut documents = self.documents()?;
+        documents.iter_mut().for_each(|document| golang::resolve(self, document));
+        Ok(documents)
     }
 
     /// Reads a document as the form `T`.
@@ -164,7 +181,7 @@ impl<'a> Text<'a> {
         self.index().key(document, path).place(self)
     }
 
-    /// Whether the scalar at `path` is written without quotes.
+    /// Whether the scalar at `path` is written without quotes and without a tag.
     pub fn is_plain(&self, document: usize, path: &[Step<'_>]) -> bool {
         self.index().is_plain(document, path)
     }

@@ -237,6 +237,58 @@ fn variables_mean_what_they_mean_to_compose() {
 }
 
 #[test]
+fn an_environment_file_that_we_accept_loses_nothing_in_compose() {
+    if !compose_is_there() {
+        return;
+    }
+    let accepted = [
+        "A=1 # c\n  export B=$A\nC: ${B}x\n",
+        "A='$NO ${NO} \\'x'\nB=\"\\$NO $$NO \\n\"\nC=$$NO\n",
+        "A=${NO:-d}${NO-d}${NO:+d}${NO+d}|${COMPOSE_PROJECT_NAME}\n",
+        "A=\"one\ntwo\"\nB='three\nfour'\nC=$A\n",
+        "A= spaced out \r\nB=x\\y\na.b-c[0]=$ $. $1\n",
+        "# words\n\nEMPTY=\nB=$EMPTY\n",
+    ]
+    .map(str::to_owned);
+    let refused = [
+        "A=$NO\n",
+        "A=${NO}\n",
+        "A=\"${NO}\"\n",
+        "A=\\$NO\n",
+        "A=\"\\\\$NO\"\n",
+        "A=${NO:-$NOT}\n",
+        "A=${NO:?x}\n",
+        "A=${\n",
+        "A=\"x\n",
+        "A='x\n",
+        "A B=1\n",
+        "A*=1\n",
+        "BARE\n",
+        "BARE\nA=1\n",
+        "A=$B\nB=1\n",
+        "A=$A\n",
+    ]
+    .map(str::to_owned);
+    for (text, is_accepted) in
+        accepted.into_iter().map(|text| (text, true)).chain(refused.into_iter().map(|text| (text, false)))
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let file = r#"{"services": {"a": {"image": "i", "env_file": "e"}}}"#;
+        std::fs::write(folder.path().join("compose.yaml"), file).unwrap();
+        std::fs::write(folder.path().join("e"), &text).unwrap();
+        let theirs = compose(folder.path(), &Variables::new(), &["config", "--format", "json"]);
+        let words = String::from_utf8_lossy(&theirs.stderr);
+        let says_all = !text.contains("BARE") || String::from_utf8_lossy(&theirs.stdout).contains("BARE");
+        let keeps_all = theirs.status.success() && !words.contains("variable is not set") && says_all;
+        assert_eq!(keeps_all, is_accepted, "Compose of {text:?}: {words}");
+        let tree = Tree::from_files([("services/t/compose.yaml", file), ("services/t/e", &text)]);
+        let source = Source::read(&tree, "services/t", &ReadSpec::default()).unwrap();
+        let ours = source.render(&tree, &Variables::new());
+        assert_eq!(ours.is_ok(), is_accepted, "{text:?}: {ours:#?}");
+    }
+}
+
+#[test]
 fn compose_refuses_the_variables_that_we_refuse() {
     if !compose_is_there() {
         return;

@@ -194,9 +194,8 @@ impl World {
     }
 
     fn tree(&self) -> Arc<Tree> {
-        let entries =
-            self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone())).collect();
-        Arc::new(Tree { entries, ..Tree::default() })
+        let entries = self.files.iter().map(|(path, entry)| (Arc::from(path.as_str()), entry.clone()));
+        Arc::new(entries.collect())
     }
 
     fn pass(&mut self) {
@@ -233,7 +232,7 @@ impl World {
 
     fn reconcile(&self, definitions: &Definitions) -> Outcome {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
-        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER })
+        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER, seen: None })
     }
 
     fn publish(&mut self, outcome: &Outcome) {
@@ -265,7 +264,7 @@ impl World {
     }
 
     fn nothing_waits(&self, outcome: &Outcome) -> Result<(), String> {
-        let instances = outcome.nodes.iter().flat_map(|node| &node.instances);
+        let instances = outcome.nodes.iter().flat_map(|node| node.instances.iter());
         let mut waiting =
             instances.filter(|instance| instance.state == gitops::fleet::InstanceState::Waiting);
         match waiting.next() {
@@ -295,8 +294,7 @@ impl World {
             };
             (Arc::from(path), entry.clone())
         };
-        let entries = self.files.iter().enumerate().map(renamed).collect();
-        let tree = Arc::new(Tree { entries, ..Tree::default() });
+        let tree: Arc<Tree> = Arc::new(self.files.iter().enumerate().map(renamed).collect());
         let other = Definitions::load(definitions.revision.clone(), &tree, None)
             .map_err(|_| "the definitions are no longer valid when their files are renamed")?;
         let digests = |desired: &Desired| -> Vec<(String, Digest)> {
@@ -321,7 +319,7 @@ fn revision(number: u8) -> Revision {
 fn instances(outcome: &Outcome) -> String {
     let mut text = String::new();
     for node in &outcome.nodes {
-        for instance in &node.instances {
+        for instance in node.instances.iter() {
             let message =
                 instance.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             let state = format!("{:?}", instance.state).to_lowercase();
@@ -366,6 +364,7 @@ fn containers(ensure: &gitops::plan::Ensure) -> Vec<Container> {
             service: service.clone(),
             image: "image".into(),
             image_id: "sha256:0".into(),
+            image_now: None,
             config: Some(spec.config),
             files: spec.files,
             state: if running { ContainerState::Running } else { ContainerState::Exited },

@@ -206,7 +206,7 @@ impl Walk {
         let mut acts = Vec::new();
         for step in &plan.steps {
             let observed = look.observation.instances.get(step.service()).map_or(&[][..], Vec::as_slice);
-            let verdict = self.judge(step, observed, look.number, moment);
+            let verdict = self.judge(step, observed, &look, moment);
             self.settle(step, observed, verdict, moment, &mut acts);
         }
         self.look = Some(look);
@@ -223,7 +223,7 @@ impl Walk {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
     }
 
-    fn judge(&mut self, step: &Step, observed: &[Container], look: u64, moment: Moment) -> Verdict {
+    fn judge(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
         let applied = self.record.get(step.service()).map(|applied| applied.digest);
         let gate = self.gate(step, observed, moment);
         let blocked = self.blocked(step);
@@ -234,14 +234,15 @@ impl Walk {
         if let Some(reason) = &progress.busy {
             return Verdict::Applying(reason.clone());
         }
-        if look < progress.fresh_from {
+        if look.number < progress.fresh_from {
             return Verdict::Keep;
         }
         let looping = match &gate {
             Gate::Looping(trouble) => Some(trouble.clone()),
             _ => None,
         };
-        let reason = match decide(step, observed, &Known { applied, looping }) {
+        let lost = look.observation.lost.contains(step.service());
+        let reason = match decide(step, observed, &Known { applied, looping, lost }) {
             Action::Nothing => return progress.watch(step, gate, moment.elapsed),
             Action::Report(trouble) => {
                 progress.unwell_since.get_or_insert(moment.elapsed);

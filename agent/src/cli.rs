@@ -1,7 +1,7 @@
 //! The command line: `run`, `status`, `config`, `plan`.
 //!
-//! Exit codes: 0 done, 1 a mistake in what was given or a failure. `status` and `plan` read the state folder only:
-//! they need neither the daemon nor a running agent.
+//! Exit codes: 0 done, 1 a mistake in what was given or a failure. There is no code for a daemon that cannot be
+//! reached: `run` tries for ever, and `status` and `plan` read the state folder only.
 
 mod show;
 
@@ -37,7 +37,13 @@ const EXAMPLES: &str = "\
 Examples:
   gitops-agent run --server https://control.example --node edge-1 --token-file /etc/gitops/token
   gitops-agent status
-  gitops-agent plan -o json";
+  gitops-agent plan -o json
+
+Exit codes:
+  0  done; `run`: stopped by SIGTERM or SIGINT
+  1  a mistake in what was given, or a failure
+A daemon or an engine that cannot be reached ends nothing: `run` tries again for ever, and `status` and `plan` only read
+the state folder.";
 
 /// Applies the plan of one node with Docker Compose, keeps it so, and reports
 #[derive(Parser, Debug)]
@@ -175,6 +181,7 @@ async fn run(config: Config) -> Result<(), Error> {
         server: config.server.clone(),
         token_file: config.token_file.clone(),
         ca_file: config.ca_file.clone(),
+        node: config.node.clone(),
         agent: agent.clone(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     })?;

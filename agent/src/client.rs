@@ -11,15 +11,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gitops::api::wire::{Hello, LogUpload, Problem, Receipt, Report, SPOKEN};
 use gitops::log::LogLine;
-use gitops::name::{Digest, Generation};
+use gitops::name::{Digest, Generation, NodeName};
 use gitops::plan::{NodePlan, SCHEMA};
 use gitops::status::{AgentInfo, PlanId};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::agent::state::{Answer, Failed, Message, Offer};
+use crate::agent::state::{Answer, Cause, Failed, Message, Offer};
 use crate::blobs::{BlobError, BlobWriter};
+use crate::ledger::Refused;
 
 /// How long the daemon may hold the request for a plan, in seconds.
 const WAIT_SECONDS: u64 = 55;
@@ -88,8 +89,14 @@ pub enum DaemonError {
 impl DaemonError {
     /// As the state machine hears of it.
     pub fn failed(&self) -> Failed {
-        let second_agent = matches!(self, Self::Refused { code, .. } if code == "second-agent");
-        Failed { message: crate::agent::chain(self), second_agent }
+        let cause = match self {
+            Self::Refused { code, .. } if code == "second-agent" => Cause::SecondAgent,
+            Self::Blob(BlobError::Disk(_)) => Cause::Disk,
+            Self::Blob(_) | Self::Unreadable { .. } => Cause::Answer,
+            Self::Refused { code, .. } if code == "not-found" => Cause::Answer,
+            Self::Refused { .. } | Self::Address(_) | Self::File { .. } | Self::Unreachable(_) => Cause::Away,
+        };
+        Failed { message: crate::agent::chain(self), cause }
     }
 }
 
@@ -102,6 +109,8 @@ pub struct ClientConfig {
     pub token_file: PathBuf,
     /// A certificate authority to trust beside those of the system, as PEM.
     pub ca_file: Option<PathBuf>,
+    /// The node that it is set up for.
+    pub node: NodeName,
     /// Who calls.
     pub agent: AgentInfo,
     /// The name of this machine.
@@ -229,10 +238,14 @@ fn offer(body: &[u8]) -> Result<Offer, DaemonError> {
         digest: Digest,
     }
     let Head { schema, generation, digest } = parse(body, "plan")?;
+    let unusable = |refused| Offer::Unusable { plan: PlanId { generation, digest }, refused };
     if schema > SCHEMA {
-        return Ok(Offer::Newer { plan: PlanId { generation, digest }, schema });
+        return Ok(unusable(Refused::NewerSchema { found: schema }));
     }
-    parse::<NodePlan>(body, "plan").map(|plan| Offer::Plan(Arc::new(plan)))
+    Ok(match serde_json::from_slice::<NodePlan>(body) {
+        Ok(plan) => Offer::Plan(Arc::new(plan)),
+        Err(error) => unusable(Refused::Unreadable { problem: error.to_string() }),
+    })
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], what: &'static str) -> Result<T, DaemonError> {
@@ -283,7 +296,13 @@ fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, DaemonError> {
 
 fn headers(config: &ClientConfig) -> HeaderMap {
     let AgentInfo { id, version } = config.agent.clone();
-    let hello = Hello { protocols: SPOKEN, agent: id, version, host: config.host.as_str().into() };
+    let hello = Hello {
+        protocols: SPOKEN,
+        agent: id,
+        version,
+        host: config.host.as_str().into(),
+        node: Some(config.node.clone()),
+    };
     let header = |(name, value): (&'static str, String)| {
         let value = HeaderValue::from_str(&value).expect("a hello is visible ASCII");
         (HeaderName::from_static(name), value)

@@ -12,15 +12,24 @@ fn plain_http_goes_to_this_machine_only() {
 }
 
 #[test]
-fn a_plan_of_a_newer_schema_is_named_without_being_understood() {
+fn a_plan_that_cannot_be_understood_is_named() {
     let mut text = serde_json::to_value(plan(7, vec![ensure("web", "1").step()])).unwrap();
     assert!(matches!(offer(text.to_string().as_bytes()), Ok(Offer::Plan(_))));
     text["schema"] = 2.into();
     text["steps"] = "in some other form".into();
-    let Ok(Offer::Newer { plan, schema: 2 }) = offer(text.to_string().as_bytes()) else {
-        panic!("not newer")
+    let refused = |text: &serde_json::Value| match offer(text.to_string().as_bytes()) {
+        Ok(Offer::Unusable { plan, refused }) => (plan.generation, refused),
+        other => panic!("{other:?}"),
     };
-    assert_eq!(plan.generation, Generation(7));
+    assert_eq!(refused(&text), (Generation(7), Refused::NewerSchema { found: 2 }));
+    text["schema"] = 1.into();
+    assert!(matches!(refused(&text), (Generation(7), Refused::Unreadable { .. })));
+    let mut text = serde_json::to_value(plan(7, vec![ensure("web", "1").step()])).unwrap();
+    text["steps"][0]["ensure"]["service"] = "../web".into();
+    let (_, Refused::Unreadable { problem }) = refused(&text) else { panic!("read") };
+    assert!(problem.contains("`../web` is not a valid service name"), "{problem}");
+    text["generation"] = u64::MAX.into();
+    assert!(offer(text.to_string().as_bytes()).is_err());
     assert!(offer(b"<html>").is_err());
 }
 
@@ -39,6 +48,7 @@ async fn exchange<T>(
         server: format!("http://{}", listener.local_addr().unwrap()).parse().unwrap(),
         token_file,
         ca_file: None,
+        node: crate::testing::node(),
         agent: AgentInfo { id: "a1".into(), version: "0.1.0".into() },
         host: "edge 1 \u{e9}".into(),
     })
@@ -72,6 +82,7 @@ async fn the_plan_is_asked_for_with_who_asks_and_what_is_known() {
         "authorization: Bearer s3cret",
         "gitops-protocol: 1",
         "gitops-agent: a1",
+        "gitops-agent-node: edge-1",
         "gitops-agent-version: 0.1.0",
         "gitops-agent-host: edge 1 ?",
         &format!("if-none-match: \"{known}\""),
@@ -89,11 +100,14 @@ async fn a_refusal_keeps_its_code_and_a_second_agent_is_known_by_it() {
     let body = r#"{"code":"second-agent","status":409,"title":"t","detail":"stop one of the two"}"#;
     let (_, answer) = exchange(http("409 Conflict", body), async |daemon| daemon.plan(None).await).await;
     let failed = answer.unwrap_err().failed();
-    assert!(failed.second_agent && failed.message.contains("stop one of the two"), "{failed:?}");
+    assert!(
+        failed.cause == Cause::SecondAgent && failed.message.contains("stop one of the two"),
+        "{failed:?}"
+    );
     let (_, answer) =
         exchange(http("502 Bad Gateway", "<html>"), async |daemon| daemon.plan(None).await).await;
     let failed = answer.unwrap_err().failed();
-    assert!(!failed.second_agent && failed.message.contains("502 Bad Gateway"), "{failed:?}");
+    assert!(failed.cause == Cause::Away && failed.message.contains("502 Bad Gateway"), "{failed:?}");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub enum Verb {
     /// The same for these Compose services and what they depend on. (With `--no-deps` Compose forgets
     /// `depends_on` before it hashes, and recreates what did not change.)
     UpOnly(Vec<Arc<str>>),
+    /// The same, with new containers for these whether or not they changed; what they depend on is left as it is.
+    Recreate(Vec<Arc<str>>),
     /// As `Up`, and starts nothing.
     Create,
     /// Stops everything.
@@ -59,6 +61,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up | Self::UpOnly(_) => "up",
+            Self::Recreate(_) => "up --force-recreate",
             Self::Create => "up --no-start",
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
@@ -88,11 +91,12 @@ pub struct ProjectFiles {
 /// The arguments of one call of `docker`.
 pub fn arguments(project: &Project<'_>, verb: &Verb) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["compose".into(), "--project-name".into(), project.name.into()];
+    // Without it Compose reads `.env` from the project folder, or from where it runs: a `$` would mean what that file
+    // says, and its `COMPOSE_…` would be settings of the call.
+    arguments.extend(["--env-file".into(), "/dev/null".into()]);
     if let Some(files) = &project.files {
         arguments.extend(["--project-directory".into(), files.folder.clone().into()]);
         arguments.extend(["--file".into(), files.compose.clone().into()]);
-        // Without it Compose reads `.env` from the project folder, and a `$` means what that file says.
-        arguments.extend(["--env-file".into(), "/dev/null".into()]);
     }
     arguments.extend(verb_arguments(verb));
     arguments
@@ -104,13 +108,17 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
         Verb::Up => (&[], &[]),
         Verb::UpOnly(services) => (&[], services),
+        Verb::Recreate(services) => (&["--force-recreate"], services),
         Verb::Create => (&["--no-start"], &[]),
         Verb::Stop => (&["stop"], &[]),
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.
         Verb::Restart(services) => (&["restart", "--no-deps"], services),
         Verb::Down => (&["down", "--remove-orphans"], &[]),
     };
-    let up: &[&str] = if matches!(verb, Verb::Up | Verb::UpOnly(_) | Verb::Create) { &UP } else { &[] };
+    let up: &[&str] = match verb {
+        Verb::Up | Verb::UpOnly(_) | Verb::Recreate(_) | Verb::Create => &UP,
+        Verb::Stop | Verb::Restart(_) | Verb::Down => &[],
+    };
     let separator = if services.is_empty() { &[][..] } else { &["--"] };
     let words = up.iter().chain(fixed).chain(separator).map(|word| OsString::from(*word));
     words.chain(services.iter().map(|service| OsString::from(&**service))).collect()

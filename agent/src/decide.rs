@@ -19,6 +19,8 @@ pub struct Known {
     pub applied: Option<Digest>,
     /// The restart loop that it is in.
     pub looping: Option<Trouble>,
+    /// Its folder is gone, and with it what its containers mount from there.
+    pub lost: bool,
 }
 
 /// What a step asks for now.
@@ -66,6 +68,9 @@ fn decide_remove(step: &Remove, observed: &[Container], known: &Known) -> Action
 fn decide_ensure(step: &Ensure, observed: &[Container], known: &Known) -> Action {
     if let Some(reason) = change(step, observed, known.applied) {
         return Action::Change { reason };
+    }
+    if known.lost {
+        return Action::Change { reason: "its folder was deleted from the agent's state folder".to_owned() };
     }
     if let Some(trouble) = &known.looping {
         return Action::Report(trouble.clone());

@@ -17,7 +17,7 @@ fn web() -> EnsureMaker {
 }
 
 fn applied(version: &str) -> Known {
-    Known { applied: Some(Digest::of(version)), looping: None }
+    Known { applied: Some(Digest::of(version)), ..Known::default() }
 }
 
 #[track_caller]

@@ -9,10 +9,11 @@ mod decide;
 mod events;
 mod info;
 mod look;
+mod mounts;
 mod rows;
 mod unfinished;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -28,13 +29,14 @@ use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
 use gitops::plan::{Ensure, Remove};
 use gitops::status::{Container, ContainerState, HostInfo};
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::attempt::Attempt;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
-use crate::files::{InstanceFiles, Record};
+use crate::files::{self, InstanceFiles, Record};
 use crate::host::{Blobs, Host, HostError, Observation};
 use crate::text::Tail;
 
@@ -227,18 +229,19 @@ impl DockerHost {
         attempt: &Attempt,
     ) -> Result<Prepared, HostError> {
         let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
-        let (files, changed) = blocking(move || {
-            let changed = files.put(&wanted, &*blobs, gitops::clock::now)?;
-            Ok((files, changed))
-        })
-        .await?;
+        let (files, changed) =
+            blocking(move || files.put(&wanted, &*blobs).map(|changed| (files, changed))).await?;
         if changed {
             attempt.tell("replaced files of the instance");
         }
+        let files = self.note_running(step, files).await?;
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
-        let calls = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
+        let gone = mounts::held(step, rows, &files.record.renewed);
+        let others = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
+        let first = (!gone.is_empty()).then(|| Verb::Recreate(gone.into_iter().collect()));
+        let calls = first.into_iter().chain(others).collect();
         let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
         Ok(Prepared { files, fingerprint, calls })
     }
@@ -256,28 +259,46 @@ impl DockerHost {
         self.compose.run(project, verb, lock, attempt).await
     }
 
+    /// Notes which of the containers that are due for a restart run now that the files are in place.
+    async fn note_running(
+        &self,
+        step: &Ensure,
+        mut files: InstanceFiles,
+    ) -> Result<InstanceFiles, HostError> {
+        let due = decide::due_for_restart(step, &files.record);
+        if !files.record.pending || files.record.ran.is_some() || due.is_empty() {
+            return Ok(files);
+        }
+        let running = self.running(step, &due).await?;
+        files.record.ran = Some(running.into_iter().map(|run| (run.id, run.started_at)).collect());
+        blocking(move || files.save().map(|()| files)).await
+    }
+
     /// The Compose services that run since before their files were replaced.
     async fn running_on_old_files(
         &self,
         step: &Ensure,
-        files: &InstanceFiles,
-    ) -> Result<Vec<Arc<str>>, HostError> {
-        let due = decide::due_for_restart(step, &files.record);
-        let Some(changed_at) = files.record.changed_at.filter(|_| !due.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let mut old = std::collections::BTreeSet::new();
+        record: &Record,
+    ) -> Result<BTreeSet<Arc<str>>, HostError> {
+        let Some(ran) = record.ran.as_ref().filter(|ran| !ran.is_empty()) else { return Ok(BTreeSet::new()) };
+        let due = decide::due_for_restart(step, record);
+        let running = self.running(step, &due).await?.into_iter();
+        let same = running.filter(|run| ran.get(&run.id) == Some(&run.started_at));
+        Ok(same.map(|run| run.service).collect())
+    }
+
+    /// The containers of these Compose services that run.
+    async fn running(&self, step: &Ensure, services: &BTreeSet<Arc<str>>) -> Result<Vec<Run>, HostError> {
+        let mut running = Vec::new();
         for row in self.project(&step.service, &step.project).await? {
             let Row { container, one_off: false, .. } = row else { continue };
-            if container.state == ContainerState::Running && due.contains(&container.service) {
+            if container.state == ContainerState::Running && services.contains(&container.service) {
                 let details = self.ask(async |engine| look::inspect(engine, &container.id).await).await?;
-                if details.and_then(|details| details.started_at).is_some_and(|started| started <= changed_at)
-                {
-                    old.insert(container.service);
-                }
+                let Some(started_at) = details.and_then(|details| details.started_at) else { continue };
+                running.push(Run { service: container.service, id: container.id, started_at });
             }
         }
-        Ok(old.into_iter().collect())
+        Ok(running)
     }
 
     async fn compose_version(&self) -> Result<Arc<str>, String> {
@@ -289,6 +310,13 @@ impl DockerHost {
         *self.compose_version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
         Ok(version)
     }
+}
+
+/// One run of a container.
+struct Run {
+    service: Arc<str>,
+    id: Arc<str>,
+    started_at: Timestamp,
 }
 
 /// An instance whose files are in place.
@@ -312,7 +340,12 @@ impl Host for DockerHost {
         for containers in instances.values_mut() {
             containers.sort_by(|a, b| (&a.service, &a.name).cmp(&(&b.service, &b.name)));
         }
-        Ok(Observation { instances })
+        let folder = self.instances.clone();
+        blocking(move || {
+            let lost = files::lost(&folder, instances.keys());
+            Ok(Observation { instances, lost })
+        })
+        .await
     }
 
     async fn info(&self) -> HostInfo {
@@ -347,14 +380,19 @@ impl Host for DockerHost {
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };
         for verb in &calls {
+            if matches!(verb, Verb::Recreate(_)) {
+                attempt.tell("what these containers mount was gone from their folder");
+            }
             self.call(&project, verb, &lock, attempt).await?;
         }
-        let old = self.running_on_old_files(step, &files).await?;
+        let old = self.running_on_old_files(step, &files.record).await?;
         if !old.is_empty() {
-            self.call(&project, &Verb::Restart(old), &lock, attempt).await?;
+            self.call(&project, &Verb::Restart(old.into_iter().collect()), &lock, attempt).await?;
         }
         let record = Record {
             pending: false,
+            ran: None,
+            renewed: BTreeSet::new(),
             applied: Some(fingerprint),
             services: decide::applied(step),
             ..files.record.clone()

@@ -23,10 +23,9 @@ use std::sync::Arc;
 
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::FileRef;
-use jiff::Timestamp;
 
 pub use self::folder::{Folder, Found, mode_of};
-pub use self::record::{Applied, Record};
+pub use self::record::{Applied, Record, WHOLE};
 use crate::host::{Blobs, HostError};
 
 const STATE: &str = ".gitops";
@@ -54,9 +53,13 @@ impl InstanceFiles {
     pub fn open(instances: &Path, service: &ServiceName) -> Result<Self, HostError> {
         let open = || {
             let root = Folder::open_root(instances)?;
-            let folder = root.open_inside(service.as_str())?;
             let state = root.open_inside(STATE)?.open_inside(service.as_str())?;
-            let record = Record::load(&state)?;
+            let mut record = Record::load(&state)?;
+            // Noted before it is made: after a crash in between, nothing else could tell.
+            if !root.has(service.as_str())? && record.renewed.insert(WHOLE.into()) {
+                record.save(&state)?;
+            }
+            let folder = root.open_inside(service.as_str())?;
             Ok(Self { root, service: service.clone(), folder, state, record })
         };
         open().map_err(at("."))
@@ -77,7 +80,6 @@ impl InstanceFiles {
         &mut self,
         wanted: &BTreeMap<Arc<str>, FileRef>,
         blobs: &dyn Blobs,
-        clock: fn() -> Timestamp,
     ) -> Result<bool, HostError> {
         let stale: BTreeSet<_> =
             self.record.files.iter().filter(|path| !wanted.contains_key(*path)).cloned().collect();
@@ -86,11 +88,12 @@ impl InstanceFiles {
         let (blocking, stale): (Vec<_>, Vec<_>) =
             stale.into_iter().partition(|path| is_in_the_way(path, wanted));
         self.delete_blocking(&blocking, wanted)?;
+        self.note_renewed(wanted)?;
         let replacements = self.replacements(wanted, blobs)?;
         let changed = !(blocking.is_empty() && stale.is_empty() && replacements.is_empty());
         if changed {
-            self.record.changed_at = Some(clock());
             self.record.pending = true;
+            self.record.ran = None;
         }
         self.announce(wanted, changed)?;
         for Replacement { path, mode, content } in replacements {
@@ -101,8 +104,6 @@ impl InstanceFiles {
         }
         self.record.files = wanted.keys().cloned().collect();
         if changed {
-            // Again, after the last of them: a container that was started meanwhile may have read the old ones.
-            self.record.changed_at = Some(clock());
             self.save()?;
         }
         Ok(changed)
@@ -127,6 +128,22 @@ impl InstanceFiles {
         for folder in gone {
             self.folder.delete_folder_if_empty(&folder).map_err(at(&folder))?;
             self.record.folders.remove(&folder);
+        }
+        Ok(())
+    }
+
+    /// Notes what the agent wrote once, is still wanted, and is gone. What a former call was about to write when it
+    /// was stopped is not gone: it may never have been there.
+    fn note_renewed(&mut self, wanted: &BTreeMap<Arc<str>, FileRef>) -> Result<(), HostError> {
+        if self.record.pending {
+            return Ok(());
+        }
+        let folders: BTreeSet<_> = wanted.keys().flat_map(|path| folders_of(path)).collect();
+        let written = self.record.files.iter().filter(|path| wanted.contains_key(*path));
+        for path in written.chain(self.record.folders.intersection(&folders)) {
+            if !self.folder.has(path).map_err(at(path))? {
+                self.record.renewed.insert(path.clone());
+            }
         }
         Ok(())
     }
@@ -212,6 +229,17 @@ impl InstanceFiles {
         let path = self.state.path().join(LOCK);
         File::options().read(true).append(true).create(true).open(path).map_err(at(LOCK))
     }
+}
+
+/// Those of these services whose folders, or whose part of the agent's memory, are not there.
+pub fn lost<'s>(
+    instances: &Path,
+    services: impl IntoIterator<Item = &'s ServiceName>,
+) -> BTreeSet<ServiceName> {
+    let state = instances.join(STATE);
+    let is_there = |folder: &Path, service: &ServiceName| folder.join(service.as_str()).is_dir();
+    let is_lost = |service: &&ServiceName| !(is_there(instances, service) && is_there(&state, service));
+    services.into_iter().filter(is_lost).cloned().collect()
 }
 
 struct Replacement<'w> {

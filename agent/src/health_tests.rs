@@ -15,7 +15,10 @@ fn watch(looks: &[(u64, Container)]) -> Gate {
     let mut said = Gate::Healthy;
     for (second, container) in looks {
         let containers = vec![container.clone()];
-        let observation = Observation { instances: [("web".parse().unwrap(), containers.clone())].into() };
+        let observation = Observation {
+            instances: [("web".parse().unwrap(), containers.clone())].into(),
+            ..Default::default()
+        };
         tracks.see(&observation, at(*second));
         said = gate(&step, &containers, &tracks, RULES, at(*second));
     }

@@ -3,7 +3,7 @@
 //! `apply` walks a plan over this trait and nothing else, so that the walk runs in tests and in the simulator
 //! without Docker. The real host is Docker Engine for reading and Docker Compose for changing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ pub struct Observation {
     /// The containers that carry this node's label, by their service label. One entry per service, sorted by
     /// Compose service and name.
     pub instances: BTreeMap<ServiceName, Vec<Container>>,
+    /// Those of them whose folder is gone from the state folder of the agent. Docker shows their containers as if
+    /// nothing were the matter, but what they mount from there is a folder that nobody can write to any more.
+    pub lost: BTreeSet<ServiceName>,
 }
 
 /// Why the host did not do it.

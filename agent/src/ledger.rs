@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** the generation in the ledger never falls, and one generation is one digest for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +63,30 @@ pub enum Refused {
         /// In the plan.
         offered: Digest,
     },
+    /// One service is named twice: which of the two is meant cannot be told.
+    #[error("the plan has two steps for `{service}`: nothing of it is done")]
+    TwoSteps {
+        /// Named twice.
+        service: ServiceName,
+    },
+    /// It is no plan, though it is called one.
+    #[error("the plan cannot be read: {problem}")]
+    Unreadable {
+        /// Where and what.
+        problem: String,
+    },
+    /// It, or its content, cannot be written down.
+    #[error("the plan cannot be kept in the agent's state folder: {problem}; it is tried again")]
+    NotStored {
+        /// What the system says.
+        problem: String,
+    },
+    /// Content that it names cannot be had.
+    #[error("what the plan needs cannot be had: {problem}; it is tried again")]
+    NoContent {
+        /// What the daemon says, or what is wrong with what it sent.
+        problem: String,
+    },
 }
 
 impl Refused {
@@ -74,6 +98,10 @@ impl Refused {
             Self::WrongNode { .. } => "wrong-node",
             Self::OlderGeneration { .. } => "older-generation",
             Self::ChangedPlan { .. } => "changed-plan",
+            Self::TwoSteps { .. } => "two-steps",
+            Self::Unreadable { .. } => "unreadable",
+            Self::NotStored { .. } => "not-stored",
+            Self::NoContent { .. } => "no-content",
         }
     }
 
@@ -109,6 +137,10 @@ pub fn judge(here: &NodeName, held: Option<PlanId>, plan: &NodePlan) -> Result<V
     }
     if plan.node != *here {
         return Err(Refused::WrongNode { offered: plan.node.clone(), here: here.clone() });
+    }
+    let mut named = BTreeSet::new();
+    if let Some(step) = plan.steps.iter().find(|step| !named.insert(step.service())) {
+        return Err(Refused::TwoSteps { service: step.service().clone() });
     }
     let offered = plan.generation;
     match held {

@@ -32,6 +32,11 @@ fn a_plan_is_judged_by_generation_and_digest_and_refused_by_name() {
         plan.digest = plan.content_digest();
     };
     check(None, elsewhere, Err("wrong-node"));
+    let twice: fn(&mut NodePlan) = |plan| {
+        plan.steps.push(remove("web"));
+        plan.digest = plan.content_digest();
+    };
+    check(None, twice, Err("two-steps"));
 }
 
 #[test]

@@ -90,6 +90,7 @@ pub(crate) fn container(service: &str, version: &str) -> Container {
         name,
         image: "busybox".into(),
         image_id: "sha256:0".into(),
+        image_now: None,
         config: Some(config(version)),
         files: None,
         state: ContainerState::Running,

@@ -7,6 +7,8 @@
 
 #[path = "docker/bench.rs"]
 mod bench;
+#[path = "docker/files.rs"]
+mod files;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use bench::{Bench, sleeper};
 use bollard::query_parameters::KillContainerOptions;
 use gitops::name::Digest;
-use gitops::plan::{ContainerDigest, Ensure, OnFileChange, RunState};
+use gitops::plan::{ContainerDigest, Ensure, RunState};
 use gitops::status::{ContainerState, Health};
 use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost, Wake};
@@ -64,95 +66,6 @@ async fn a_change_of_one_compose_service_recreates_that_one() {
     let step = bench.step(json!({"b": sleeper(json!({}))}), &[]);
     bench.ensure(&step).await;
     assert_eq!(bench.ids().await.into_keys().collect::<Vec<_>>(), ["b"]);
-    bench.clean_up().await;
-}
-
-/// Two Compose services that mount a file each, and one whose file is its environment.
-fn with_files(bench: &Bench, on_file_change: OnFileChange, a: &str, environment: &str) -> Ensure {
-    let services = json!({
-        "a": sleeper(json!({"volumes": ["./a:/etc/a:ro"]})),
-        "b": sleeper(json!({"volumes": ["./b:/etc/b:ro"]})),
-        "e": sleeper(json!({"env_file": ["./e.env"]})),
-    });
-    let step = bench.step(services, &[("a/conf", a), ("b/conf", "b"), ("e.env", environment)]);
-    Ensure { on_file_change, ..step }
-}
-
-#[tokio::test]
-async fn a_changed_file_recreates_the_container_that_mounts_it() {
-    let Some(bench) = Bench::new("recreate") else { return };
-    // The stand-in for the control side finds files by name in the service; here they are named by folder.
-    let step = |a: &str| {
-        let mut step = with_files(&bench, OnFileChange::Recreate, a, "X=1");
-        step.containers.get_mut("a").unwrap().files = Some(Digest::of(a));
-        step
-    };
-    bench.ensure(&step("1")).await;
-    let before = bench.ids().await;
-    bench.ensure(&step("2")).await;
-    let after = bench.look().await;
-    assert_eq!(recreated(&before, &ids_of(&after)), ["a"]);
-    assert_eq!(bench.read(&after["a"], "/etc/a/conf").await, "2");
-    bench.clean_up().await;
-}
-
-#[tokio::test]
-async fn a_changed_file_restarts_the_container_that_mounts_it() {
-    let Some(bench) = Bench::new("restart") else { return };
-    let step = |a: &str| {
-        let mut step = with_files(&bench, OnFileChange::Restart, a, "X=1");
-        step.containers.get_mut("a").unwrap().files = Some(Digest::of(a));
-        step
-    };
-    bench.ensure(&step("1")).await;
-    let before = bench.look().await;
-    bench.ensure(&step("2")).await;
-    let after = bench.look().await;
-    assert_eq!(recreated(&ids_of(&before), &ids_of(&after)), [""; 0]);
-    assert!(after["a"].started_at > before["a"].started_at);
-    assert_eq!(after["b"].started_at, before["b"].started_at);
-    assert_eq!(bench.read(&after["a"], "/etc/a/conf").await, "2");
-    // And it is done: neither a restart nor a call is left.
-    bench.without_compose().ensure(&step("2"), &[], &Attempt::unlogged("a test")).await.unwrap();
-    bench.clean_up().await;
-}
-
-#[tokio::test]
-async fn a_changed_file_is_replaced_under_a_container_that_is_left_alone() {
-    let Some(bench) = Bench::new("nothing") else { return };
-    let step = |a: &str| {
-        let mut step = with_files(&bench, OnFileChange::Nothing, a, "X=1");
-        step.containers.get_mut("a").unwrap().files = Some(Digest::of(a));
-        step
-    };
-    bench.ensure(&step("1")).await;
-    let before = bench.look().await;
-    bench.without_compose().ensure(&step("2"), &[], &Attempt::unlogged("a test")).await.unwrap();
-    let after = bench.look().await;
-    assert_eq!(after, before);
-    assert_eq!(bench.read(&after["a"], "/etc/a/conf").await, "2");
-    bench.clean_up().await;
-}
-
-#[tokio::test]
-async fn a_changed_environment_file_recreates_its_container_whatever_is_said_of_files() {
-    let Some(bench) = Bench::new("environment") else { return };
-    bench.ensure(&with_files(&bench, OnFileChange::Nothing, "a", "X=1")).await;
-    let before = bench.ids().await;
-    bench.ensure(&with_files(&bench, OnFileChange::Nothing, "a", "X=2")).await;
-    assert_eq!(recreated(&before, &bench.ids().await), ["e"]);
-    bench.clean_up().await;
-}
-
-#[tokio::test]
-async fn no_longer_asking_to_recreate_recreates_nothing() {
-    let Some(bench) = Bench::new("switch") else { return };
-    let step = bench.step(json!({"a": sleeper(json!({"volumes": ["./a:/a:ro"]}))}), &[("a", "1")]);
-    bench.ensure(&step).await;
-    let before = bench.ids().await;
-    let step = Ensure { on_file_change: OnFileChange::Restart, ..step };
-    bench.without_compose().ensure(&step, &[], &Attempt::unlogged("a test")).await.unwrap();
-    assert_eq!(bench.ids().await, before);
     bench.clean_up().await;
 }
 
@@ -341,6 +254,34 @@ async fn health_is_observed() {
 }
 
 #[tokio::test]
+async fn a_tag_that_names_another_image_by_now_is_observed() {
+    use bollard::query_parameters::{
+        CommitContainerOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
+    };
+    let Some(bench) = Bench::new("tag") else { return };
+    let image = format!("{}:1", bench.name);
+    let tag = TagImageOptionsBuilder::default().repo(&bench.name).tag("1").build();
+    bench.engine.tag_image("busybox:1.36", Some(tag)).await.unwrap();
+    bench.ensure(&bench.step(json!({"a": sleeper(json!({"image": image}))}), &[])).await;
+    let before = bench.look().await;
+    assert_eq!((&*before["a"].image, &before["a"].image_now), (&*image, &None));
+
+    let commit = CommitContainerOptionsBuilder::default()
+        .container(&before["a"].id)
+        .repo(&bench.name)
+        .tag("1")
+        .build();
+    let made =
+        bench.engine.commit_container(commit, bollard::models::ContainerConfig::default()).await.unwrap().id;
+    let after = bench.look().await;
+    assert_eq!((&*after["a"].image, after["a"].image_now.as_deref()), (&*image, Some(&*made)));
+    assert_eq!((&after["a"].image_id, &after["a"].id), (&before["a"].image_id, &before["a"].id));
+    bench.engine.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    assert_eq!(bench.look().await["a"].image_now, None, "it names nothing");
+    bench.clean_up().await;
+}
+
+#[tokio::test]
 async fn a_failed_call_says_why() {
     let Some(bench) = Bench::new("fail") else { return };
     let step = bench.step(json!({"a": sleeper(json!({"image": "nowhere.invalid/x:1"}))}), &[]);
@@ -374,6 +315,7 @@ async fn an_engine_that_does_not_answer_is_a_problem_in_words() {
     let Some(bench) = Bench::new("absent") else { return };
     let info = bench.host.info().await;
     assert_eq!(info.problem, None);
+    assert!(info.holds.is_some_and(|holds| holds.images > 0), "{info:?}");
     assert!(
         !info.docker.is_empty() && !info.compose.is_empty() && info.cpus > 0 && info.disk_bytes > 0,
         "{info:?}"

@@ -31,9 +31,14 @@ pub(super) struct Greeting(Hello, u32);
 impl<S: Send + Sync> FromRequestParts<S> for Greeting {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let CallingNode(node, _) = CallingNode::from_request_parts(parts, state).await?;
         let (hello, version) = Hello::from_headers(|name| parts.headers.get(name)?.to_str().ok())?;
-        Ok(Self(hello, version))
+        match &hello.node {
+            // Before it can take the node from the agent that the token was made for.
+            Some(named) if *named != node => Err(ApiError::WrongNode { token: node, agent: named.clone() }),
+            _ => Ok(Self(hello, version)),
+        }
     }
 }
 

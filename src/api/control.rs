@@ -70,8 +70,12 @@ pub enum Answer {
     Fleet(Box<FleetStatus>),
     /// Another agent speaks for the node.
     SecondAgent {
-        /// The machine of the one that came first.
+        /// The id of the one that came first.
+        agent: Arc<str>,
+        /// Its machine.
         host: Arc<str>,
+        /// Since when it has; none where it already did when the daemon started.
+        since: Option<Timestamp>,
         /// When that one was last heard.
         heard_at: Timestamp,
         /// When the node is free for another if that one stays silent.
@@ -121,8 +125,8 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         self.requests.send((request, reply)).await.map_err(|_| ApiError::Stopping)?;
         match answer.await.map_err(|_| ApiError::Stopping)? {
-            Answer::SecondAgent { host, heard_at, free_at } => {
-                Err(ApiError::SecondAgent { host, heard_at, free_at })
+            Answer::SecondAgent { agent, host, since, heard_at, free_at } => {
+                Err(ApiError::SecondAgent { agent, host, since, heard_at, free_at })
             }
             Answer::NotStored => Err(ApiError::NotStored),
             Answer::Stopping => Err(ApiError::Stopping),

@@ -24,8 +24,8 @@ pub struct Metrics {
     registry: Registry,
     /// Requests answered.
     pub requests: Family<Answered, Counter>,
-    /// Requests that were read and whose answer has not begun.
-    pub open_requests: Gauge,
+    /// Requests that were read and have no answer yet.
+    pub requests_in_flight: Gauge,
     /// Open connections.
     pub connections: Gauge,
     /// Long polls that wait for a plan.
@@ -50,22 +50,6 @@ pub struct Metrics {
     instances: Family<InState, Gauge>,
     source: Family<InState, Gauge>,
     source_age: Gauge<f64, AtomicU64>,
-}
-
-/// Counts itself for as long as it lives: a caller that hangs up is counted out too.
-pub(super) struct Counted<'a>(&'a Gauge);
-
-impl<'a> Counted<'a> {
-    pub(super) fn new(gauge: &'a Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// How a request was answered.
@@ -121,7 +105,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("gitops"),
             requests: Family::default(),
-            open_requests: Gauge::default(),
+            requests_in_flight: Gauge::default(),
             connections: Gauge::default(),
             polls: Gauge::default(),
             passes: Counter::default(),
@@ -146,7 +130,7 @@ impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register("http_requests", "Requests answered", self.requests.clone());
-        r.register("open_requests", "Requests that wait for their answer", self.open_requests.clone());
+        r.register("requests_in_flight", "Requests without an answer yet", self.requests_in_flight.clone());
         r.register("connections", "Open connections", self.connections.clone());
         r.register("plan_polls", "Agents that wait for a plan", self.polls.clone());
         r.register("passes", "Finished passes", self.passes.clone());
@@ -194,5 +178,21 @@ impl Metrics {
         let age =
             fleet.source.checked_at.map_or(f64::INFINITY, |at| now.duration_since(at).as_secs_f64().max(0.0));
         self.source_age.set(age);
+    }
+}
+
+/// Counts itself for as long as it lives: a caller that hangs up is counted out too.
+pub(super) struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

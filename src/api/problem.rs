@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::wire::{HelloError, Problem};
+use crate::name::NodeName;
 use crate::store::StoreError;
 
 /// Why a request was refused.
@@ -32,15 +33,30 @@ pub enum ApiError {
     Hello(#[from] HelloError),
     /// Another agent speaks for the node.
     #[error(
-        "the agent on `{host}` already speaks for this node, last heard {heard_at}: stop one of the two, or give this one its own node and token; the node is free at {free_at} if the other stays silent"
+        "agent `{agent}` on `{host}` speaks for this node since {}, last heard {heard_at}: stop one of the two, or give this one its own node and token; the node is free at {free_at} if the other stays silent",
+        since.map_or("before the daemon started".to_owned(), |at| at.to_string())
     )]
     SecondAgent {
+        /// The id of the one that came first.
+        agent: Arc<str>,
         /// The machine of the one that came first.
         host: Arc<str>,
+        /// Since when it has; none where it already did when the daemon started.
+        since: Option<Timestamp>,
         /// When it was last heard.
         heard_at: Timestamp,
         /// When the node is free for another.
         free_at: Timestamp,
+    },
+    /// The agent was given the token of another node.
+    #[error(
+        "the token is that of node `{token}`, and the agent is set up for `{agent}`: give it a token of its own (`gitops node token {agent}`), or set its `node` to `{token}`"
+    )]
+    WrongNode {
+        /// Whose token it is.
+        token: NodeName,
+        /// What the agent is set up for.
+        agent: NodeName,
     },
     /// The status does not fit the caller.
     #[error("{0}")]
@@ -84,6 +100,9 @@ impl ApiError {
             Self::Hello(_) => (StatusCode::BAD_REQUEST, "bad-hello", "not the headers of an agent"),
             Self::SecondAgent { .. } => {
                 (StatusCode::CONFLICT, "second-agent", "another agent speaks for the node")
+            }
+            Self::WrongNode { .. } => {
+                (StatusCode::FORBIDDEN, "wrong-node", "the token belongs to another node")
             }
             Self::WrongStatus(_) => {
                 (StatusCode::BAD_REQUEST, "wrong-status", "the status does not fit the caller")

@@ -263,7 +263,7 @@ struct Watch {
 /// Bounds the time, gives every refusal one form, and counts.
 async fn watch(State(watch): State<Watch>, request: Request, next: Next) -> Response {
     let Watch { control, path, body_limit, within } = watch;
-    let _open = Counted::new(&control.metrics.open_requests);
+    let _in_flight = Counted::new(&control.metrics.requests_in_flight);
     let response = match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => in_form(response, body_limit).await,
         Err(_) => ApiError::TimedOut(within.as_secs()).into_response(),

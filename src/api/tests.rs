@@ -102,8 +102,13 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
-        let hello =
-            Hello { protocols: SPOKEN, agent: "a1".into(), version: "0.1.0".into(), host: "host".into() };
+        let hello = Hello {
+            protocols: SPOKEN,
+            agent: "a1".into(),
+            version: "0.1.0".into(),
+            host: "host".into(),
+            node: None,
+        };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }

@@ -31,6 +31,10 @@ pub const AGENT_VERSION_HEADER: &str = "gitops-agent-version";
 /// Header: the name of the agent's machine, so that a second agent can be told where the first one runs.
 pub const AGENT_HOST_HEADER: &str = "gitops-agent-host";
 
+/// Header: the node that the agent was set up for. One whose token is another node's is told so before anything else.
+/// Agents of the first versions do not send it.
+pub const AGENT_NODE_HEADER: &str = "gitops-agent-node";
+
 /// The longest text in one of these headers, in bytes: a host name has at most 253.
 const MAX_HEADER: usize = 255;
 
@@ -85,6 +89,8 @@ pub struct Hello {
     pub version: Arc<str>,
     /// The name of its machine.
     pub host: Arc<str>,
+    /// The node that it was set up for.
+    pub node: Option<NodeName>,
 }
 
 /// Why a request is not one of an agent that this daemon can talk to.
@@ -98,7 +104,7 @@ pub enum HelloError {
     },
     /// A header cannot be read.
     #[error(
-        "the header `{header}` cannot be read: it takes 1 to {MAX_HEADER} visible ASCII characters, versions as `1` or `1-3`"
+        "the header `{header}` cannot be read: it takes 1 to {MAX_HEADER} visible ASCII characters, versions as `1` or `1-3`, the node by its name"
     )]
     Malformed {
         /// Its name.
@@ -114,13 +120,15 @@ pub enum HelloError {
 
 impl Hello {
     /// The headers that carry it. Characters that no header may hold are replaced by `?`.
-    pub fn to_headers(&self) -> [(&'static str, String); 4] {
-        [
+    pub fn to_headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
             (PROTOCOL_HEADER, self.protocols.to_string()),
             (AGENT_HEADER, printable(&self.agent)),
             (AGENT_VERSION_HEADER, printable(&self.version)),
             (AGENT_HOST_HEADER, printable(&self.host)),
-        ]
+        ];
+        headers.extend(self.node.as_ref().map(|node| (AGENT_NODE_HEADER, node.to_string())));
+        headers
     }
 
     /// Reads the headers, and finds the version to talk in.
@@ -137,11 +145,13 @@ impl Hello {
         };
         let protocols: Protocols = read(PROTOCOL_HEADER)?.parse()?;
         let chosen = SPOKEN.agree(protocols).ok_or(HelloError::NoCommonProtocol { agent: protocols })?;
+        let named = header(AGENT_NODE_HEADER).map(str::parse).transpose();
         let hello = Self {
             protocols,
             agent: read(AGENT_HEADER)?.into(),
             version: read(AGENT_VERSION_HEADER)?.into(),
             host: read(AGENT_HOST_HEADER)?.into(),
+            node: named.map_err(|_| HelloError::Malformed { header: AGENT_NODE_HEADER })?,
         };
         Ok((hello, chosen))
     }
@@ -307,11 +317,14 @@ mod tests {
 
     #[test]
     fn a_hello_survives_its_headers() {
-        let hello =
-            Hello { protocols: SPOKEN, agent: "a1".into(), version: "0.1.0".into(), host: "edge-1".into() };
-        let headers = hello.to_headers();
-        let get = |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-        assert_eq!(Hello::from_headers(get), Ok((hello, 1)));
+        for node in [None, "edge-1".parse().ok()] {
+            let (agent, version, host) = ("a1".into(), "0.1.0".into(), "edge-1".into());
+            let hello = Hello { protocols: SPOKEN, agent, version, host, node };
+            let headers = hello.to_headers();
+            let get =
+                |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+            assert_eq!(Hello::from_headers(get), Ok((hello, 1)));
+        }
     }
 
     #[test]
@@ -319,6 +332,7 @@ mod tests {
         let check = |name: &'static str, value: Option<&'static str>, expected: HelloError| {
             let get = |header: &str| match header {
                 _ if header == name => value,
+                AGENT_NODE_HEADER => None,
                 PROTOCOL_HEADER => Some("1"),
                 _ => Some("x"),
             };
@@ -327,6 +341,7 @@ mod tests {
         check(AGENT_HEADER, None, HelloError::Missing { header: AGENT_HEADER });
         check(AGENT_HEADER, Some(""), HelloError::Malformed { header: AGENT_HEADER });
         check(AGENT_HOST_HEADER, Some("a\u{e9}"), HelloError::Malformed { header: AGENT_HOST_HEADER });
+        check(AGENT_NODE_HEADER, Some("Edge"), HelloError::Malformed { header: AGENT_NODE_HEADER });
         for bad in ["x", "3-1", "1-2-3", "-1"] {
             check(PROTOCOL_HEADER, Some(bad), HelloError::Malformed { header: PROTOCOL_HEADER });
         }

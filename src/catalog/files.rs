@@ -94,7 +94,7 @@ pub(super) fn overlays(
     let read = |name: &Arc<str>| {
         let path: Arc<str> = format!("features/{name}").into();
         let documents =
-            yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.documents());
+            yaml::Text::new(&path, content(tree, &path, found)?).and_then(|text| text.compose_documents());
         let document = documents.map_err(|diagnostics| found.extend(diagnostics)).ok()?.into_iter().next()?;
         let overlay =
             Overlay { path, document: document.number, field: None, value: Arc::new(document.value) };

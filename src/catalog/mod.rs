@@ -12,11 +12,12 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::align::{aligned, differing};
 use crate::compose;
 use crate::definition::{Control, Defaults, Feature, Located, Node, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, FeatureName, NodeName, ServiceName};
-use crate::tree::Tree;
+use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
 
 /// All definitions at one revision.
@@ -166,45 +167,37 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
 }
 
 /// The paths whose content or kind differs between two trees.
-fn changed_paths(old: &Arc<Tree>, new: &Arc<Tree>) -> BTreeSet<Arc<str>> {
-    if Arc::ptr_eq(old, new) {
-        return BTreeSet::new();
+fn changed_paths(old: &Tree, new: &Tree) -> BTreeSet<Arc<str>> {
+    let (nothing, mut changed) = (Part::default(), BTreeSet::new());
+    let key = |entry: &Entry| (entry.id, entry.kind);
+    for (_, before, after) in differing(old.parts(), new.parts()) {
+        let [before, after] = [before, after].map(|part| part.map_or(&nothing, |part| part).entries());
+        let paths = aligned(before, after).filter(|(_, old, new)| old.map(key) != new.map(key));
+        changed.extend(paths.map(|(path, ..)| path.clone()));
     }
-    let key = |entry: &crate::tree::Entry| (entry.id, entry.kind);
-    let (mut before, mut after) = (old.entries.iter().peekable(), new.entries.iter().peekable());
-    let mut changed = BTreeSet::new();
-    loop {
-        let order = match (before.peek(), after.peek()) {
-            (None, None) => return changed,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((old, _)), Some((new, _))) => old.cmp(new),
-        };
-        let old = order.is_le().then(|| before.next()).flatten();
-        let new = order.is_ge().then(|| after.next()).flatten();
-        if old.map(|(_, entry)| key(entry)) != new.map(|(_, entry)| key(entry)) {
-            changed.extend(old.or(new).map(|(path, _)| path.clone()));
-        }
-    }
+    changed
 }
 
 /// Files that the reader of the repository left out because of its limits.
 fn over_limits(tree: &Tree) -> Vec<Diagnostic> {
     let limits = &tree.limits;
     let mut found = Vec::new();
-    let total: u64 = tree.entries.values().map(|entry| entry.size).sum();
-    if total > limits.total_bytes || tree.entries.len() > limits.files {
+    let (files, total) = tree
+        .parts()
+        .values()
+        .fold((0, 0), |(files, bytes), part| (files + part.entries().len(), bytes + part.bytes()));
+    if total > limits.total_bytes || files > limits.files {
         let message = format!(
-            "the definitions are {total} bytes in {} files, over the limit of {} bytes in {} files",
-            tree.entries.len(),
-            limits.total_bytes,
-            limits.files
+            "the definitions are {total} bytes in {files} files, over the limit of {} bytes in {} files",
+            limits.total_bytes, limits.files
         );
         let diagnostic = Diagnostic::error("repository-too-large", Place::file("."), message)
             .help("keep data out of the definitions repository, or raise `limits` in the settings of whoever reads it");
         found.push(diagnostic);
     }
-    for (path, entry) in tree.entries.iter().filter(|(_, entry)| entry.size > limits.file_bytes) {
+    let suspects = tree.parts().values().filter(|part| part.bytes() > limits.file_bytes);
+    let entries = suspects.flat_map(|part| part.entries());
+    for (path, entry) in entries.filter(|(_, entry)| entry.size > limits.file_bytes) {
         let message =
             format!("the file has {} bytes, over the limit of {} bytes", entry.size, limits.file_bytes);
         let diagnostic = Diagnostic::error("file-too-large", Place::file(path.clone()), message)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Catalog, ServiceEntry, services};
+use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{FeatureName, ServiceName};
@@ -65,15 +66,12 @@ fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Featu
 /// References of services, and cycles of `depends_on`. `previous` is a catalog without mistakes: an entry that it has
 /// too, on the same ground and among services of the same names, was checked then.
 pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagnostic> {
-    let comparable = previous
-        .filter(|before| before.same_ground(catalog) && before.services.keys().eq(catalog.services.keys()));
-    let new: Vec<(&ServiceName, &Arc<ServiceEntry>)> = match comparable {
-        Some(before) => {
-            let pairs = catalog.services.iter().zip(before.services.values());
-            pairs.filter(|((_, entry), old)| !Arc::ptr_eq(entry, old)).map(|(new, _)| new).collect()
-        }
-        None => catalog.services.iter().collect(),
-    };
+    let same_ground = previous.filter(|before| before.same_ground(catalog));
+    let new: Option<Vec<(&ServiceName, &Arc<ServiceEntry>)>> = same_ground.and_then(|before| {
+        let differing = differing(&before.services, &catalog.services);
+        differing.map(|(name, old, new)| old.and(new).map(|entry| (name, entry))).collect()
+    });
+    let new = new.unwrap_or_else(|| catalog.services.iter().collect());
     let mut found: Vec<Diagnostic> =
         new.iter().flat_map(|(_, entry)| check_service(catalog, entry)).collect();
     // A new circle goes through a new entry.

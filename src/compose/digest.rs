@@ -99,17 +99,3 @@ fn completes(service: &Value) -> bool {
         None => true,
     }
 }
-
-/// The names on the node of the volumes that Compose creates for this model.
-pub(super) fn volumes(model: &Mapping, project: &str) -> Vec<Arc<str>> {
-    let declared = model.get("volumes").and_then(Value::as_mapping).into_iter().flatten();
-    let mut names: Vec<Arc<str>> = declared
-        .filter(|(_, volume)| volume.get("external") != Some(&Value::Bool(true)))
-        .map(|(key, volume)| match volume.get("name").and_then(Value::as_str) {
-            Some(own) => own.into(),
-            None => format!("{project}_{}", key.as_str().unwrap_or_default()).into(),
-        })
-        .collect();
-    names.sort();
-    names
-}

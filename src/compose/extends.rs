@@ -69,12 +69,17 @@ impl Pass<'_, '_, '_> {
                 self.pool(&layer, &trail, &file)?
             }
         };
-        let again = chain.contains(&(base_pool.id.clone(), target.to_owned()));
-        if again || chain.len() >= MAX_CHAIN {
+        if chain.contains(&(base_pool.id.clone(), target.to_owned())) {
             let way =
                 chain.iter().map(|(_, name)| name.as_str()).chain([target]).collect::<Vec<_>>().join(" → ");
             let message = format!("services extend each other: {way}");
             self.error_with_help(&layer.origin, &trail, "extends-cycle", message, "take one `extends` out");
+            return None;
+        }
+        if chain.len() >= MAX_CHAIN {
+            let message =
+                format!("`{}` extends more than {MAX_CHAIN} services, one through the other", chain[0].1);
+            self.error_with_help(&layer.origin, &trail, "extends-too-deep", message, "extend fewer");
             return None;
         }
         if !base_pool.services.contains_key(target) {

@@ -44,6 +44,7 @@ impl Pass<'_, '_, '_> {
         let services = model.get("services").and_then(Value::as_mapping).into_iter().flatten();
         for (name, service) in services.filter_map(|(name, service)| Some((name.as_str()?, service))) {
             let mut read = self.read_by(name, service, &mut travelling.files);
+            self.environment_files(name, service);
             for used in used_names(service) {
                 read.extend(by_thing.get(&used).into_iter().flatten().cloned());
             }
@@ -87,7 +88,7 @@ impl Pass<'_, '_, '_> {
                 if absent.code == "file-not-found" && field.get(2) == Some(&"volumes") {
                     diagnostic = diagnostic.note("for data that a service writes, use a named volume");
                 }
-                self.found.push(diagnostic);
+                self.found.add(|| diagnostic);
                 Vec::new()
             }
         }
@@ -96,7 +97,6 @@ impl Pass<'_, '_, '_> {
     fn take(&mut self, path: &str, files: &mut Files) -> Result<Vec<Arc<str>>, Absent> {
         let source = self.source;
         let full: Arc<str> = source.full(path).into();
-        self.inputs.insert(full.clone());
         source.no_links(self.tree, path)?;
         if !self.tree.is_folder(&full) {
             let entry = source.entry(self.tree, path)?;
@@ -105,11 +105,21 @@ impl Pass<'_, '_, '_> {
         let mut taken = Vec::new();
         for (name, entry) in self.tree.under(&full) {
             let path = &name[source.folder.len() + 1..];
-            self.inputs.insert(name.clone());
+            named_in_text(path)?;
             taken.push(add(path, readable(path, entry)?, files));
         }
         Ok(taken)
     }
+}
+
+/// A name that is not UTF-8 is in the tree with this character in it, and cannot be sent as it is.
+fn named_in_text(path: &str) -> Result<(), Absent> {
+    if !path.contains(char::REPLACEMENT_CHARACTER) {
+        return Ok(());
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let message = format!("the name of a file in `{folder}` is not text in UTF-8: `{name}`");
+    Err(Absent { code: "file-name", message, help: "rename it, or take it out of the folder".to_owned() })
 }
 
 fn add(path: &str, entry: &Entry, files: &mut Files) -> Arc<str> {

@@ -41,6 +41,19 @@ pub(super) enum Fault {
     TooLarge,
 }
 
+impl Fault {
+    /// What of a text to underline for it, best first.
+    pub(super) fn pieces(&self) -> Vec<String> {
+        match self {
+            Self::Missing(name) | Self::Required(name, _) => {
+                vec![format!("${{{name}}}"), format!("${{{name}"), format!("${name}")]
+            }
+            Self::Syntax(text) => vec![text.clone()],
+            Self::TooLarge => Vec::new(),
+        }
+    }
+}
+
 impl<'v> Scope<'v> {
     pub(super) fn new(variables: &'v Variables) -> Self {
         Self { variables, project: None, used: BTreeSet::new(), room: MAX_BYTES }

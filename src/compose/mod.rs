@@ -14,21 +14,26 @@
 //! an environment, or the machine that renders.
 
 mod digest;
+mod dotenv;
 mod emit;
 mod extends;
 mod extensions;
 mod files;
 mod interpolate;
+mod known;
 mod merge;
+mod mistakes;
 mod model;
 mod normal;
 mod paths;
 mod places;
 mod read;
+mod reference;
 mod resolve;
 mod resource;
 mod scalar;
 mod short;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,7 +87,6 @@ pub struct Source {
     layers: Vec<Layer>,
     /// Files by path from the service's folder: those above, and those that they name without a variable.
     parsed: BTreeMap<String, Documents>,
-    inputs: BTreeSet<Arc<str>>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -111,13 +115,9 @@ pub struct Rendered {
     pub files: BTreeMap<Arc<str>, File>,
     /// By Compose service.
     pub containers: BTreeMap<Arc<str>, ContainerSpec>,
-    /// Named volumes that Compose creates, by their names on the node.
-    pub volumes: Vec<Arc<str>>,
     /// Every variable that was looked at, whether it was there or not. Equal values, or equal absence, of these give an
     /// equal result.
     pub used_variables: BTreeSet<Arc<str>>,
-    /// Every path of the tree that had a say, with those that were looked for in vain; a folder stands for all in it.
-    pub inputs: BTreeSet<Arc<str>>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
     origins: Vec<Origin>,
@@ -146,22 +146,19 @@ impl Source {
         let finished = pass.finish(&mut model);
         self.check_project(&mut pass, &project);
         let travelling = pass.travelling(&model, finished.made);
-        let Pass { mut found, scope, inputs, origins, .. } = pass;
+        let Pass { found, scope, origins, .. } = pass;
         if !found.is_empty() {
-            found.sort();
-            found.dedup();
-            return Err(found);
+            return Err(found.into_diagnostics(&self.folder));
         }
+        let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
             containers: digest::containers(&model, &travelling),
-            volumes: digest::volumes(&model, &project),
             model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
             project,
             files: travelling.files,
             used_variables: scope.used,
-            inputs,
-            warnings: self.warnings.iter().cloned().chain(finished.warnings).collect(),
+            warnings: self.warnings.iter().cloned().chain(warnings).collect(),
             origins,
         })
     }
@@ -192,7 +189,7 @@ impl Source {
                 format!("`{shown}` cannot be the name of a project"),
             )
             .help("use up to 63 lower-case letters, digits, `-` and `_`, starting with a letter or digit");
-            pass.found.push(diagnostic);
+            pass.found.add(|| diagnostic);
         }
     }
 
@@ -204,9 +201,10 @@ impl Source {
 
 impl Rendered {
     /// The place that set a field of the model last, or the nearest thing around it: `["services", "app", "image"]`.
-    /// `tree` is the one that was read.
-    pub fn place_of(&self, tree: &Tree, path: &[&str]) -> Option<Place> {
-        Places::new(tree).of_field(&self.origins, path)
+    /// `tree` is the one that was read; each of its files is read once more for all the fields that are asked for.
+    pub fn places_in<'a>(&'a self, tree: &'a Tree) -> impl Fn(&[&str]) -> Option<Place> + 'a {
+        let places = Places::new(tree);
+        move |path| places.of_field(&self.origins, path)
     }
 }
 

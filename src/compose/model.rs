@@ -7,28 +7,11 @@ use std::sync::Arc;
 use serde_yaml::{Mapping, Value};
 
 use super::interpolate::Scope;
+use super::known::misspells;
+use super::mistakes::Mistakes;
 use super::resolve::Pass;
 use crate::diagnostic::Diagnostic;
 use crate::yaml::closest;
-
-const SECTIONS: [&str; 7] = ["name", "services", "networks", "volumes", "configs", "secrets", "models"];
-
-/// Fields of a service in the Compose specification, `build` and `develop` left out.
-#[rustfmt::skip]
-const SERVICE_FIELDS: &[&str] = &[
-    "annotations", "attach", "blkio_config", "cap_add", "cap_drop", "cgroup", "cgroup_parent", "command",
-    "configs", "container_name", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period",
-    "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset", "credential_spec", "depends_on", "deploy",
-    "device_cgroup_rules", "devices", "dns", "dns_opt", "dns_search", "domainname", "entrypoint", "env_file",
-    "environment", "expose", "external_links", "extra_hosts", "gpus", "group_add", "healthcheck", "hostname",
-    "image", "init", "ipc", "isolation", "label_file", "labels", "links", "logging", "mac_address",
-    "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "network_mode", "networks",
-    "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports", "post_start", "pre_start",
-    "pre_stop", "privileged", "profiles", "provider", "pull_policy", "read_only", "restart", "runtime",
-    "scale", "secrets", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal",
-    "storage_opt", "sysctls", "tmpfs", "tty", "ulimits", "use_api_socket", "user", "userns_mode", "uts",
-    "volumes", "volumes_from", "working_dir",
-];
 
 /// A file whose content is a variable's value, by path from the service's folder.
 pub(super) type Made = BTreeMap<Arc<str>, Arc<[u8]>>;
@@ -36,7 +19,7 @@ pub(super) type Made = BTreeMap<Arc<str>, Arc<[u8]>>;
 /// What [`Pass::finish`] gives besides the model.
 #[derive(Default)]
 pub(super) struct Finished {
-    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) warnings: Mistakes,
     pub(super) made: Made,
 }
 
@@ -44,18 +27,18 @@ impl Pass<'_, '_, '_> {
     /// Turns the merged document into the model, in place.
     pub(super) fn finish(&mut self, model: &mut Mapping) -> Finished {
         let mut finished = Finished::default();
-        self.unknown_sections(model, &mut finished.warnings);
         let Some(Value::Mapping(mut services)) = model.shift_remove("services") else {
             self.no_services();
             return finished;
         };
+        self.unknown_fields(model, &services, &mut finished.warnings);
         let dropped = self.drop_inactive(&mut services);
         if services.is_empty() {
             self.no_services();
         }
         for (name, service) in services.iter_mut() {
             let (Some(name), Value::Mapping(service)) = (name.as_str(), service) else { continue };
-            self.service(name, service, &mut finished.warnings);
+            self.service(name, service);
         }
         self.dependencies(&mut services, &dropped);
         for section in ["networks", "volumes", "configs", "secrets"] {
@@ -69,12 +52,16 @@ impl Pass<'_, '_, '_> {
             }
         }
         self.references(&services, model);
+        self.values(&services);
         model.retain(|_, section| section.as_mapping().is_none_or(|section| !section.is_empty()));
         model.insert("services".into(), Value::Mapping(services));
+        for (section, value) in model.iter() {
+            self.no_nul(value, &mut vec![section.as_str().unwrap_or_default()]);
+        }
         finished
     }
 
-    fn say(
+    pub(super) fn say(
         &mut self,
         path: &[&str],
         code: &'static str,
@@ -82,7 +69,7 @@ impl Pass<'_, '_, '_> {
         help: impl Into<String>,
     ) {
         let place = self.at(path);
-        self.found.push(Diagnostic::error(code, place, message).help(help));
+        self.found.add(|| Diagnostic::error(code, place, message).help(help));
     }
 
     fn no_services(&mut self) {
@@ -94,12 +81,6 @@ impl Pass<'_, '_, '_> {
                 "the Compose file has no service to run",
                 "add one under `services:`",
             );
-        }
-    }
-
-    fn unknown_sections(&self, model: &Mapping, warnings: &mut Vec<Diagnostic>) {
-        for name in model.keys().filter_map(Value::as_str).filter(|name| !SECTIONS.contains(name)) {
-            warnings.push(unknown(self.at_key(&[name]), name, &SECTIONS));
         }
     }
 
@@ -122,7 +103,7 @@ impl Pass<'_, '_, '_> {
         dropped
     }
 
-    fn service(&mut self, name: &str, service: &mut Mapping, warnings: &mut Vec<Diagnostic>) {
+    fn service(&mut self, name: &str, service: &mut Mapping) {
         let path = ["services", name];
         if !is_service_name(name) {
             let message = format!(
@@ -140,16 +121,12 @@ impl Pass<'_, '_, '_> {
                 format!("`{name}` would be built on the node"),
                 "build the image in CI, push it, and name it in `image:` by tag or digest",
             );
-        } else if !service.contains_key("image") && !service.contains_key("provider") {
+        } else if !["image", "provider"]
+            .iter()
+            .any(|field| service.contains_key(field) || misspells(service, field))
+        {
             let help = format!("add `image:` to `services.{name}`");
             self.say(&path, "missing-image", format!("the service `{name}` has no image"), help);
-        }
-        for field in service
-            .keys()
-            .filter_map(Value::as_str)
-            .filter(|field| SERVICE_FIELDS.binary_search(field).is_err())
-        {
-            warnings.push(unknown(self.at_key(&["services", name, field]), field, SERVICE_FIELDS));
         }
         for field in ["labels", "annotations", "sysctls"] {
             let Some(Value::Mapping(pairs)) = service.get_mut(field) else { continue };
@@ -175,6 +152,9 @@ impl Pass<'_, '_, '_> {
     }
 
     fn unknown_variable(&mut self, path: &[&str], name: &str) {
+        if self.found.skips() {
+            return;
+        }
         let name: String = name.chars().take(80).collect();
         let help = suggestion(
             &name,
@@ -228,7 +208,7 @@ impl Pass<'_, '_, '_> {
                 if names.contains(target) {
                     return true;
                 }
-                if !(optional && dropped.contains(target)) {
+                if !(optional && dropped.contains(target)) && !self.found.skips() {
                     let known = names.iter().map(String::as_str);
                     let (message, help) = missing_dependency(name, target, dropped, known);
                     self.say(&["services", name, "depends_on", target], "unknown-service", message, help);
@@ -260,6 +240,9 @@ impl Pass<'_, '_, '_> {
                 if implied || declared.is_some_and(|declared| declared.contains_key(used)) {
                     continue;
                 }
+                if self.found.skips() {
+                    continue;
+                }
                 let kind = &section[..section.len() - 1];
                 let known = declared.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
                 let help =
@@ -288,16 +271,6 @@ fn missing_dependency<'a>(
 
 fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
     closest(word, known).map_or_else(|| otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
-}
-
-fn unknown(place: crate::diagnostic::Place, name: &str, known: &[&str]) -> Diagnostic {
-    let name: String = name.chars().take(80).collect();
-    let warning =
-        Diagnostic::warning("unknown-field", place, format!("Compose may not know the field `{name}`"));
-    match closest(&name, known.iter().copied()) {
-        Some(meant) => warning.help(format!("did you mean `{meant}`?")),
-        None => warning,
-    }
 }
 
 fn drop_nulls(fields: &mut Mapping) {
@@ -357,14 +330,4 @@ fn cycle(services: &Mapping) -> Option<Vec<&str>> {
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fields_of_a_service_are_sorted_to_be_searched() {
-        assert!(SERVICE_FIELDS.is_sorted());
-    }
 }

@@ -149,6 +149,10 @@ impl<'a, 'r, 't> Normal<'a, 'r, 't> {
                 let service = std::mem::take(value);
                 *value = Value::Mapping(short::mapping([("service", service)]));
             }
+            // "No limit": the one size that Compose takes as a number only.
+            "mem_limit" | "mem_reservation" | "memswap_limit" | "shm_size" if text_of(value) == "-1" => {
+                *value = Value::Number((-1).into());
+            }
             _ if TEXTS.binary_search(&key).is_ok() => self.text(value, trail),
             _ if NUMBERS.binary_search(&key).is_ok() => number(value),
             _ if TRUTHS.binary_search(&key).is_ok() => self.truth(value, trail),

@@ -1,15 +1,16 @@
 //! Where in the definitions a part of a model comes from.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_yaml::Value;
 
+use super::mistakes::Mistakes;
 use super::resolve::EVERY;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::tree::Tree;
-use crate::yaml::{Step, Text, Trail};
+use crate::yaml::{Document, Step, Text, Trail};
 
 /// A Compose document that went into a model.
 #[derive(Clone, Debug)]
@@ -33,7 +34,20 @@ impl Origin {
 /// The texts of a tree, read again when a place in them is asked for.
 pub(super) struct Places<'t> {
     tree: &'t Tree,
-    texts: RefCell<BTreeMap<Arc<str>, Option<Text<'t>>>>,
+    texts: RefCell<BTreeMap<Arc<str>, Option<Read<'t>>>>,
+}
+
+/// A file, with its documents once a field is looked for: many mistakes in one file must not read it many times.
+struct Read<'t> {
+    text: Text<'t>,
+    documents: OnceCell<Vec<Document>>,
+}
+
+impl Read<'_> {
+    fn document(&self, number: usize) -> Option<&Document> {
+        let documents = self.documents.get_or_init(|| self.text.documents().unwrap_or_default());
+        documents.iter().find(|document| document.number == number)
+    }
 }
 
 impl<'t> Places<'t> {
@@ -41,18 +55,18 @@ impl<'t> Places<'t> {
         Self { tree, texts: RefCell::default() }
     }
 
-    fn with<R>(&self, path: &Arc<str>, ask: impl FnOnce(&Text<'t>) -> R) -> Option<R> {
+    fn with<R>(&self, path: &Arc<str>, ask: impl FnOnce(&Read<'t>) -> R) -> Option<R> {
         let mut texts = self.texts.borrow_mut();
         let text = texts.entry(path.clone()).or_insert_with(|| {
             let bytes = self.tree.get(path)?.content.as_deref()?;
-            Text::new(path, bytes).ok()
+            Some(Read { text: Text::new(path, bytes).ok()?, documents: OnceCell::new() })
         });
         text.as_ref().map(ask)
     }
 
     pub(super) fn value(&self, origin: &Origin, trail: &Trail<'_>) -> Place {
         let steps = origin.steps(&trail.steps());
-        self.with(&origin.path, |text| text.place(origin.document, &steps))
+        self.with(&origin.path, |read| read.text.place(origin.document, &steps))
             .unwrap_or_else(|| Place::file(origin.path.clone()))
     }
 
@@ -85,7 +99,7 @@ impl<'t> Places<'t> {
         for origin in origins.iter().rev() {
             let Some(path) = origin.path_in(path) else { continue };
             let Some((depth, place)) =
-                self.with(&origin.path, |text| find(text, origin, &path, place)).flatten()
+                self.with(&origin.path, |read| find(read, origin, &path, place)).flatten()
             else {
                 continue;
             };
@@ -118,10 +132,8 @@ impl Origin {
 type PlaceIn<'t> = for<'p, 's> fn(&Text<'t>, usize, &'p [Step<'s>]) -> Place;
 
 /// How many steps of `path` the document has, and the place of the last of them.
-fn find<'t>(text: &Text<'t>, origin: &Origin, path: &[&str], place: PlaceIn<'t>) -> Option<(usize, Place)> {
-    let documents = text.documents().ok()?;
-    let document = documents.iter().find(|document| document.number == origin.document)?;
-    let mut value = &document.value;
+fn find<'t>(read: &Read<'t>, origin: &Origin, path: &[&str], place: PlaceIn<'t>) -> Option<(usize, Place)> {
+    let mut value = &read.document(origin.document)?.value;
     if let Some(field) = origin.field {
         value = value.get(field)?;
     }
@@ -133,7 +145,7 @@ fn find<'t>(text: &Text<'t>, origin: &Origin, path: &[&str], place: PlaceIn<'t>)
         steps.push(step);
         value = next;
     }
-    Some((steps.len(), place(text, origin.document, &origin.steps(&steps))))
+    Some((steps.len(), place(&read.text, origin.document, &origin.steps(&steps))))
 }
 
 /// Whether an item of a list is what the canonical form calls by this name: `NAME=value`, `name:/target`, `./file`, or
@@ -169,11 +181,8 @@ fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value
 pub(super) struct Report<'a, 't> {
     pub(super) origin: &'a Origin,
     pub(super) places: &'a Places<'t>,
-    pub(super) found: &'a mut Vec<Diagnostic>,
+    pub(super) found: &'a mut Mistakes,
 }
-
-/// After so many mistakes in one service people mend those first.
-const MAX_MISTAKES: usize = 100;
 
 impl Report<'_, '_> {
     /// An error at a value, still to be given notes and help.
@@ -193,8 +202,6 @@ impl Report<'_, '_> {
     }
 
     fn push(&mut self, trail: &Trail<'_>, diagnostic: impl FnOnce(Place) -> Diagnostic) {
-        if self.found.len() < MAX_MISTAKES {
-            self.found.push(diagnostic(self.places.value(self.origin, trail)));
-        }
+        self.found.add(|| diagnostic(self.places.value(self.origin, trail)));
     }
 }

@@ -1,6 +1,6 @@
 //! Which files a service is read from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_yaml::Value;
@@ -36,7 +36,6 @@ impl Source {
             profiles: spec.profiles.to_vec(),
             layers: Vec::new(),
             parsed: BTreeMap::new(),
-            inputs: BTreeSet::new(),
             warnings: Vec::new(),
         };
         let files = if spec.files.is_empty() {
@@ -47,7 +46,6 @@ impl Source {
         let base = files.first().map_or("", |file| paths::parent(file)).to_owned();
         let mut found = Vec::new();
         for file in &files {
-            source.inputs.insert(source.full(file).into());
             match source.parse(tree, file) {
                 Ok(documents) => {
                     let layers: Vec<_> =
@@ -69,7 +67,6 @@ impl Source {
             is_overlay: true,
             value: overlay.value.clone(),
         }));
-        source.inputs.extend(spec.overlays.iter().map(|overlay| overlay.path.clone()));
         if found.is_empty() { Ok(source) } else { Err(found) }
     }
 
@@ -101,8 +98,6 @@ impl Source {
         for names in [DEFAULT_FILES, DEFAULT_OVERRIDES] {
             let there: Vec<&str> =
                 names.into_iter().filter(|name| tree.get(&self.full(name)).is_some()).collect();
-            let looked_for: Vec<Arc<str>> = names.iter().map(|name| self.full(name).into()).collect();
-            self.inputs.extend(looked_for);
             match there[..] {
                 [] if files.is_empty() => return Err(vec![self.no_compose_file()]),
                 [] => {}
@@ -139,7 +134,7 @@ impl Source {
     pub(super) fn parse(&self, tree: &Tree, file: &str) -> Result<Documents, Vec<Diagnostic>> {
         let path: Arc<str> = self.full(file).into();
         let bytes = tree.get(&path).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
-        let documents = Text::new(&path, bytes)?.documents()?;
+        let documents = Text::new(&path, bytes)?.compose_documents()?;
         Ok(documents.into_iter().map(|document| (document.number, Arc::new(document.value))).collect())
     }
 

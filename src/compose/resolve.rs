@@ -1,7 +1,7 @@
 //! From the documents of a service to one: each interpolated, its `include` and `extends` resolved, brought into
 //! canonical form, and merged over those before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use serde_yaml::{Mapping, Value};
 use super::extends::Pool;
 use super::extensions::drop_extensions;
 use super::interpolate::{Fault, Scope};
+use super::mistakes::{MAX_MISTAKES, Mistakes};
 use super::normal::Normal;
 use super::paths::{self, Target};
 use super::places::{Origin, Places, Report};
@@ -29,8 +30,7 @@ pub(super) struct Pass<'s, 't, 'v> {
     pub(super) tree: &'t Tree,
     pub(super) places: Places<'t>,
     pub(super) scope: Scope<'v>,
-    pub(super) found: Vec<Diagnostic>,
-    pub(super) inputs: BTreeSet<Arc<str>>,
+    pub(super) found: Mistakes,
     /// The documents that went in, in the order in which they were merged.
     pub(super) origins: Vec<Origin>,
     documents: usize,
@@ -63,8 +63,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
             tree,
             places: Places::new(tree),
             scope: Scope::new(variables),
-            found: Vec::new(),
-            inputs: source.inputs.clone(),
+            found: Mistakes::default(),
             origins: Vec::new(),
             documents: 0,
             grown: 0,
@@ -91,14 +90,10 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         }
     }
 
-    /// The place of a field of the merged model.
+    /// The place of a field of the merged model, as long as mistakes are said.
     pub(super) fn at(&self, path: &[&str]) -> Place {
-        self.places.of_field(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
-    }
-
-    /// The place of its key.
-    pub(super) fn at_key(&self, path: &[&str]) -> Place {
-        self.places.of_key(&self.origins, path).unwrap_or_else(|| Place::file(self.source.folder.clone()))
+        let place = if self.found.is_full() { None } else { self.places.of_field(&self.origins, path) };
+        place.unwrap_or_else(|| Place::file(self.source.folder.clone()))
     }
 
     fn document(&mut self, layer: &Layer, chain: &mut Vec<String>) -> Mapping {
@@ -124,7 +119,8 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.documents += 1;
         if self.documents > MAX_DOCUMENTS {
             let message = format!("the service is made of more than {MAX_DOCUMENTS} documents");
-            self.error(&layer.origin, &Trail::ROOT, "compose-too-large", message);
+            let help = "write them together into fewer files, or split the service";
+            self.error_with_help(&layer.origin, &Trail::ROOT, "compose-too-large", message, help);
             return None;
         }
         match &*layer.value {
@@ -148,14 +144,16 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         for (key, value) in document.iter_mut() {
             let key = key.as_str().unwrap_or_default();
             scope.interpolate(value, &Trail::ROOT.to(key), &mut |trail, fault| {
-                if faults.len() < 100 {
-                    faults.push((places.within(origin, trail, &pieces(&fault)), fault));
-                }
+                let shown = faults.len() < MAX_MISTAKES;
+                let place = || places.within(origin, trail, &fault.pieces());
+                faults.push((shown.then(place), fault));
             });
         }
         for (place, fault) in faults {
-            let diagnostic = fault_diagnostic(place, fault, scope);
-            found.push(self.source.note_env_file(self.tree, diagnostic));
+            found.add(|| {
+                let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
+                self.source.note_env_file(self.tree, fault_diagnostic(place, fault, scope))
+            });
         }
     }
 
@@ -175,13 +173,15 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
 
     pub(super) fn clashes(&mut self, clashes: Vec<merge::Clash>, origin: &Origin) {
         for clash in clashes {
-            let steps: Vec<&str> = clash.split('.').collect();
-            let place = self.places.of_field(std::slice::from_ref(origin), &steps);
-            let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
-            let message = format!("`{clash}` is of another kind in the file before");
-            self.found.push(Diagnostic::error("wrong-type", place, message).help(
-                "write it as a list in both, or as a mapping in both; or put `!override` in front of it",
-            ));
+            self.found.add(|| {
+                let steps: Vec<&str> = clash.split('.').collect();
+                let place = self.places.of_field(std::slice::from_ref(origin), &steps);
+                let place = place.unwrap_or_else(|| Place::file(origin.path.clone()));
+                let message = format!("`{clash}` is of another kind in the file before");
+                Diagnostic::error("wrong-type", place, message).help(
+                    "write it as a list in both, or as a mapping in both; or put `!override` in front of it",
+                )
+            });
         }
     }
 
@@ -191,7 +191,8 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         self.grown += values;
         if fits && self.grown > MAX_NODES {
             let message = "the model is too large once ranges and extended services are written out";
-            self.error(origin, &Trail::ROOT, "compose-too-large", message);
+            let help = "extend smaller services and publish fewer ports, or split the service";
+            self.error_with_help(origin, &Trail::ROOT, "compose-too-large", message, help);
         }
         self.grown <= MAX_NODES
     }
@@ -302,7 +303,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         model: &mut Mapping,
     ) {
         let full = self.source.full(file);
-        if chain.contains(&full) || chain.len() >= MAX_CHAIN {
+        if chain.contains(&full) {
             let way = chain.iter().chain([&full]).map(String::as_str).collect::<Vec<_>>().join(" → ");
             let message = format!("files include each other: {way}");
             return self.error_with_help(
@@ -312,6 +313,11 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
                 message,
                 "take one of them out",
             );
+        }
+        if chain.len() >= MAX_CHAIN {
+            let message = format!("files include each other more than {MAX_CHAIN} deep");
+            let help = "include the files that are furthest down from further up";
+            return self.error_with_help(&layer.origin, trail, "include-too-deep", message, help);
         }
         let Some(documents) = self.read_file(layer, trail, file) else { return };
         chain.push(full);
@@ -325,7 +331,6 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
 
     /// The documents of a file that `layer` names at `trail`.
     pub(super) fn read_file(&mut self, layer: &Layer, trail: &Trail<'_>, file: &str) -> Option<Documents> {
-        self.inputs.insert(self.source.full(file).into());
         if let Some(documents) = self.source.parsed.get(file) {
             return Some(documents.clone());
         }
@@ -336,21 +341,10 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         match self.source.parse(self.tree, file) {
             Ok(documents) => Some(documents),
             Err(found) => {
-                self.found.extend(found);
+                found.into_iter().for_each(|diagnostic| self.found.add(|| diagnostic));
                 None
             }
         }
-    }
-}
-
-/// What of a text to underline for a fault.
-fn pieces(fault: &Fault) -> Vec<String> {
-    match fault {
-        Fault::Missing(name) | Fault::Required(name, _) => {
-            vec![format!("${{{name}}}"), format!("${{{name}"), format!("${name}")]
-        }
-        Fault::Syntax(text) => vec![text.clone()],
-        Fault::TooLarge => Vec::new(),
     }
 }
 
@@ -376,6 +370,7 @@ fn fault_diagnostic(place: Place, fault: Fault, scope: &Scope<'_>) -> Diagnostic
         }
         Fault::TooLarge => {
             Diagnostic::error("compose-too-large", place, "the variables are too long or nest too deep")
+                .help("use shorter values in fewer places, and defaults without variables")
         }
     }
 }

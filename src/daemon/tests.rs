@@ -110,8 +110,13 @@ impl Running {
     }
 
     fn request(&self, method: Method, path: &str, token: &str, agent: &str) -> RequestBuilder {
-        let hello =
-            Hello { protocols: SPOKEN, agent: agent.into(), version: "0.1.0".into(), host: agent.into() };
+        let hello = Hello {
+            protocols: SPOKEN,
+            agent: agent.into(),
+            version: "0.1.0".into(),
+            host: agent.into(),
+            node: None,
+        };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))
     }
@@ -218,7 +223,7 @@ async fn a_report_is_durable_when_it_is_answered_and_a_second_agent_is_refused_b
     let (code, problem) = running.report("y", json!({ "status": status("y") })).await;
     assert_eq!((code, &problem["code"]), (409, &json!("second-agent")));
     let detail = problem["detail"].as_str().expect("text");
-    assert!(detail.contains("the agent on `x` already speaks for this node, last heard 2"), "{detail}");
+    assert!(detail.contains("agent `x` on `x` speaks for this node since 2"), "{detail}");
     let pull = running.request(Method::GET, "/v1/agent/plan?wait=55", &running.agent, "y");
     assert_eq!(pull.send().await.expect("an answer").status(), 409);
     running.stop().await;
@@ -230,13 +235,12 @@ async fn a_stop_answers_who_waits_and_takes_little_time() {
     let poll = running.request(Method::GET, "/v1/agent/plan?wait=55", &running.agent, "x");
     let sync = running.request(Method::POST, "/v1/sync", &running.operator, "");
     let (poll, sync) = (tokio::spawn(poll.send()), tokio::spawn(sync.send()));
-    // Both wait by the time that the daemon counts one poll and three open requests (one asks for the count). A
-    // connection alone is not enough: what was not read from it is not answered.
+    // Both wait by the time that the daemon has read three requests, of which one asks for the count.
     loop {
         let metrics =
             running.request(Method::GET, "/metrics", &running.operator, "").send().await.expect("an answer");
         let text = metrics.text().await.expect("text");
-        if text.contains("gitops_plan_polls 1") && text.contains("gitops_open_requests 3") {
+        if text.contains("gitops_plan_polls 1") && text.contains("gitops_requests_in_flight 3") {
             break;
         }
         tokio::task::yield_now().await;

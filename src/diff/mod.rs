@@ -183,14 +183,19 @@ fn model_reasons(old: &Ensure, new: &Instance, desired: &Desired) -> Vec<Reason>
         return Vec::new();
     }
     let changes = fields::changed(&old.model.value(), &new.ensure.model.value());
-    let reason = |change: fields::FieldChange| Reason {
+    let source_of = desired.sources_of(new);
+    let reason = |(number, change): (usize, fields::FieldChange)| Reason {
         field: change.path.join(".").into(),
-        source: desired.source_of(new, &change.path),
+        source: if number < MAX_SOURCES { source_of(&change.path) } else { None },
         old: change.old,
         new: change.new,
     };
-    changes.into_iter().map(reason).collect()
+    changes.into_iter().enumerate().map(reason).collect()
 }
+
+/// Finding the line of a field costs time that grows with its file, so that tens of thousands of changes to one
+/// generated file would hold up the whole pass. Nobody reads the lines of so many.
+const MAX_SOURCES: usize = 1_000;
 
 /// Files are named with their size and never shown here: they may hold secrets.
 fn file_reasons(old: &Ensure, new: &Instance) -> Vec<Reason> {
@@ -238,4 +243,35 @@ fn setting_reasons(old: &Ensure, new: &Instance) -> Vec<Reason> {
             source: Some(path.clone()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+    use crate::tree::Tree;
+
+    fn desired(value: &str, fields: usize) -> Desired {
+        let environment: String = (0..fields).map(|n| format!("      K{n}: {value}\n")).collect();
+        let compose = format!("services:\n  a:\n    image: i\n    environment:\n{environment}");
+        let files = [
+            ("gitops.toml", "format = 1\nname = \"t\"\n"),
+            ("nodes/n.yaml", "node: n"),
+            ("services/s/service.yaml", "{service: s, place: {nodes: [n]}}"),
+            ("services/s/compose.yaml", &compose),
+        ];
+        let tree = Tree::from_files(files.map(|(path, text)| (path.to_owned(), text.to_owned())));
+        let (catalog, found) = catalog::load(&Arc::new(tree), None);
+        assert_eq!(found, []);
+        Desired::build(&catalog, None).expect("the files above are right")
+    }
+
+    #[test]
+    fn every_change_is_said_and_the_first_thousand_with_their_lines() {
+        let (old, new) = (desired("a", MAX_SOURCES + 50), desired("b", MAX_SOURCES + 50));
+        let because = &between(&old, &new).changes[0].because;
+        assert_eq!(because.len(), MAX_SOURCES + 50);
+        assert_eq!(because[0].source.as_deref(), Some("services/s/compose.yaml:5"));
+        assert_eq!(because.iter().filter(|reason| reason.source.is_some()).count(), MAX_SOURCES);
+    }
 }

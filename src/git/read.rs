@@ -16,7 +16,7 @@ use gix::objs::tree::{EntryKind as Mode, name_order};
 
 use super::{GitError, objects};
 use crate::name::Revision;
-use crate::tree::{BlobId, Entry, EntryKind, Limits, ROOTS, Tree};
+use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
 
 /// Deepest folder that is entered. Definitions are 3 deep; what they mount seldom more than 10.
 const MAX_DEPTH: usize = 100;
@@ -75,6 +75,8 @@ struct Folder {
     folders: usize,
     /// Whether nothing was left out for want of room, so that it would be read just so again.
     whole: bool,
+    /// Its files as a part of the tree, with what names it, where they are one.
+    part: Option<(Arc<str>, Arc<Part>)>,
 }
 
 #[derive(Debug)]
@@ -94,10 +96,25 @@ pub(super) fn tree(
     let root = reader.root(revision, scope).map_err(|failure| failure.of(revision, scope))?;
     let base = cache.base(root, scope.limits);
     let folder = reader.folder(root, "", 0, base.as_ref()).map_err(|failure| failure.of(revision, scope))?;
-    let mut entries = Vec::with_capacity(folder.files);
-    list(&folder, &mut entries);
+    let mut parts = Vec::with_capacity(folder.folders);
+    list_parts(&folder, &mut parts);
     cache.keep(scope.limits, folder);
-    Ok(Tree { entries: entries.into_iter().collect(), limits: scope.limits })
+    Ok(Tree::of_parts(parts, scope.limits))
+}
+
+/// The parts of a tree, each with its key. Git's order is theirs.
+fn list_parts(folder: &Folder, parts: &mut Vec<(Arc<str>, Arc<Part>)>) {
+    match &folder.part {
+        Some((_, part)) if part.entries().is_empty() => {}
+        Some(part) => parts.push(part.clone()),
+        None => folder.children.iter().for_each(|(_, node)| match node {
+            Node::Folder(folder) => list_parts(folder, parts),
+            Node::File(path, entry) => {
+                let alone = [(path.clone(), entry.clone())].into_iter().collect();
+                parts.push((path.clone(), Arc::new(alone)));
+            }
+        }),
+    }
 }
 
 /// Every file below a folder, by path.
@@ -205,7 +222,8 @@ impl Reader<'_> {
         }
         self.enter(path, depth)?;
         let data = self.repo.find_tree(id)?.detach().data;
-        let mut folder = Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true };
+        let mut folder =
+            Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true, part: None };
         let mut known = Known(base.map(|base| base.children.iter().peekable()));
         for entry in gix::objs::TreeRefIter::from_bytes(&data, id.kind()) {
             let entry = entry?;
@@ -220,6 +238,7 @@ impl Reader<'_> {
                 folder.add(entry.filename, node, self.budget.limits.file_bytes);
             }
         }
+        folder.become_part(path);
         Ok(Arc::new(folder))
     }
 
@@ -320,6 +339,16 @@ impl Folder {
             }
         }
         self.children.push((name.to_owned(), node));
+    }
+
+    /// Lists its files where all of them, and no others, are one part of the tree.
+    fn become_part(&mut self, path: &str) {
+        let key = format!("{path}/");
+        if !path.is_empty() && part_key(&format!("{key}file")) == key {
+            let mut entries = Vec::with_capacity(self.files);
+            list(self, &mut entries);
+            self.part = Some((key.into(), Arc::new(entries.into_iter().collect())));
+        }
     }
 }
 

@@ -30,10 +30,10 @@ pub fn tree(root: &Path, limits: Limits) -> Result<Tree, GitError> {
     let mut found = walk(root, limits)?;
     tracked.add_what_the_walk_left_out(root, limits, &mut found);
     let mut budget = Budget::new(limits);
-    let mut tree = Tree { limits, ..Tree::default() };
+    let mut tree = Tree::of_parts([], limits);
     for (path, found) in found {
         let entry = entry(found, tracked.submodules.get(&path), tracked.hash, &mut budget)?;
-        tree.entries.insert(path.into(), entry);
+        tree.insert(path.into(), entry);
     }
     Ok(tree)
 }

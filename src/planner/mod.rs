@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::{Desired, Instance};
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Step};
 use crate::status::{NodeStatus, Reported};
 
@@ -66,13 +66,27 @@ pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
     if stands(situation, node, previous, status) {
         return Planned::default();
     }
+    let Some(generation) = succession::next_generation(previous, status) else {
+        return numberless(situation, node);
+    };
     let mut waiting = BTreeMap::new();
     let mut steps = ensure::steps(situation, node, previous, &mut waiting);
     let removals = removal::steps(situation, node, previous, &steps);
     steps.extend(removals);
     let steps = order::ordered(steps);
-    let plan = succession::succeed(situation.revision, node, steps, previous, status);
+    let plan = succession::succeed(situation.revision, node, steps, previous, status, generation);
     Planned { plan: plan.map(Arc::new), waiting }
+}
+
+/// Nothing can be planned any more, and says so.
+fn numberless(situation: &Situation<'_>, node: &NodeName) -> Planned {
+    let reason = format!(
+        "the agent says that it holds plan {}, after which there can be none: it is broken or lies",
+        Generation::LAST
+    );
+    let wanted = situation.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
+    let waiting = wanted.map(|instance| (instance.ensure.service.clone(), reason.clone())).collect();
+    Planned { plan: None, waiting }
 }
 
 /// Whether the last plan says all of it already, step by step. It only saves time: a node that does not stand so is

@@ -70,7 +70,9 @@ fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reaso
 fn named_volumes(ensure: &Ensure) -> Vec<Arc<str>> {
     let model = ensure.model.value();
     let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
-    let own = volumes.into_iter().flatten().filter(|(_, volume)| volume.get("external").is_none());
+    let is_external =
+        |volume: &serde_json::Value| volume.get("external").and_then(|is| is.as_bool()) == Some(true);
+    let own = volumes.into_iter().flatten().filter(|(_, volume)| !is_external(volume));
     own.map(|(key, volume)| match volume.get("name").and_then(|name| name.as_str()) {
         Some(name) => name.into(),
         None => format!("{}_{key}", ensure.project).into(),

@@ -13,6 +13,7 @@ pub(super) fn succeed(
     steps: Vec<Step>,
     previous: Option<&NodePlan>,
     status: Option<&NodeStatus>,
+    generation: Generation,
 ) -> Option<NodePlan> {
     let ahead = ahead(previous, status);
     let unchanged = match previous {
@@ -22,10 +23,18 @@ pub(super) fn succeed(
     if unchanged && (ahead.is_none() || steps.is_empty() && previous.is_none()) {
         return None;
     }
-    let last = previous.map_or(Generation::default(), |plan| plan.generation);
-    let generation = ahead.map_or(last, |ahead| ahead.generation.max(last)).next();
     let parent = previous.map(|plan| plan.digest);
     Some(NodePlan::new(node.clone(), generation, parent, revision.clone(), steps))
+}
+
+/// The generation of the next plan of a node; none where the node is at the end of all numbers. Only an agent that makes
+/// up what it holds can bring it there.
+pub(super) fn next_generation(
+    previous: Option<&NodePlan>,
+    status: Option<&NodeStatus>,
+) -> Option<Generation> {
+    let last = previous.map_or(Generation::default(), |plan| plan.generation);
+    ahead(previous, status).map_or(last, |ahead| ahead.generation.max(last)).next()
 }
 
 /// The plan that the agent holds, if this store does not know it to be older.

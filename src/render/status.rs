@@ -7,7 +7,7 @@ use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::{
-    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus,
+    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, SourceState, SourceStatus,
 };
 
 /// The whole picture.
@@ -165,14 +165,59 @@ fn details(nodes: &[NodeView]) -> String {
         if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
             text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
         }
-        for instance in &node.instances {
+        for instance in node.instances.iter() {
             let message = instance.message.as_deref().unwrap_or_default();
-            let rest: Vec<String> =
-                message.lines().skip(1).map(|line| format!("  {}\n", inert(line))).collect();
+            let rest = message.lines().skip(1).map(|line| format!("  {}\n", inert(line)));
+            let rest: Vec<String> = rest.chain(instance.outdated.iter().map(outdated)).collect();
             if !rest.is_empty() {
                 text.push_str(&format!("\n{} on {}\n{}", instance.service, node.node, rest.concat()));
             }
         }
     }
     text
+}
+
+fn outdated(outdated: &OutdatedImage) -> String {
+    let OutdatedImage { container, image, runs, now } = outdated;
+    let short = |id: &str| inert(id).trim_start_matches("sha256:").chars().take(12).collect::<String>();
+    let (container, image) = (inert(container), inert(image));
+    format!("  {container} runs {} as {image}, which is {} on the node by now\n", short(runs), short(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_runs_an_older_image_is_told_beside_its_instance() {
+        let outdated = OutdatedImage {
+            container: "web-app-1".into(),
+            image: "shop/web:1".into(),
+            runs: format!("sha256:{}", "a".repeat(64)).into(),
+            now: format!("sha256:{}", "b".repeat(64)).into(),
+        };
+        let instance = InstanceView {
+            service: "web".parse().expect("a name"),
+            state: InstanceState::Healthy,
+            digest: None,
+            message: None,
+            running: 1,
+            wanted: 1,
+            outdated: vec![outdated],
+        };
+        let node = NodeView {
+            node: "edge-1".parse().expect("a name"),
+            state: NodeState::Ok,
+            heard_at: None,
+            plan: None,
+            accepted: None,
+            refused: None,
+            host: None,
+            agent: None,
+            instances: [instance].into(),
+        };
+        let expected = "\nweb on edge-1\n  web-app-1 runs aaaaaaaaaaaa as shop/web:1, \
+                        which is bbbbbbbbbbbb on the node by now\n";
+        assert_eq!(details(&[node]), expected);
+    }
 }

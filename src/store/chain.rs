@@ -10,15 +10,12 @@ use crate::name::{Digest, Generation, NodeName};
 use crate::plan::{NodePlan, Step};
 use crate::status::PlanId;
 
-/// SQL's integers have a sign.
-const LAST: Generation = Generation(i64::MAX as u64);
-
 /// The first node whose plan does not name the end of its chain as its parent; none if all do. `heads` is where the
 /// chains end; several plans of one node may follow each other.
 ///
 /// # Errors
 ///
-/// A plan that continues its chain without a greater generation, or with one that no database can count up to: no new
+/// A plan that continues its chain without a greater generation, or with one beyond the last: no new
 /// pass could mend that.
 pub(super) fn conflict(
     plans: &[Arc<NodePlan>],
@@ -30,7 +27,7 @@ pub(super) fn conflict(
             return Ok(Some(plan.node.clone()));
         }
         let last = head.map_or(Generation(0), |head| head.generation);
-        if plan.generation <= last || plan.generation > LAST {
+        if plan.generation <= last || plan.generation > Generation::LAST {
             let NodePlan { node, generation, .. } = &**plan;
             return Err(StoreError::Refused(format!(
                 "generation {generation} of `{node}` does not follow {last}"

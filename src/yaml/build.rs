@@ -121,6 +121,15 @@ impl<'de> Visitor<'de> for Node<'_> {
         Ok(Value::Number(value.into()))
     }
 
+    /// Too large for a whole number: what Compose makes of it, too.
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Number((value as f64).into()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Number((value as f64).into()))
+    }
+
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
         Ok(Value::Number(value.into()))
     }

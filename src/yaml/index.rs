@@ -100,8 +100,9 @@ impl Index {
         while let Some(Ok((event, span))) = parser.next_event() {
             let (kind, anchor, name) = match event {
                 Event::Alias(anchor) => (Kind::Alias(anchors.get(&anchor).copied()), 0, None),
-                Event::Scalar(name, style, anchor, _) => {
-                    (Kind::Scalar { plain: style == ScalarStyle::Plain }, anchor, Some(name))
+                Event::Scalar(name, style, anchor, tag) => {
+                    let plain = style == ScalarStyle::Plain && tag.is_none();
+                    (Kind::Scalar { plain }, anchor, Some(name))
                 }
                 Event::SequenceStart(anchor, _) => (Kind::Items(Vec::new()), anchor, None),
                 Event::MappingStart(anchor, _) => (Kind::Fields(Vec::new()), anchor, None),

@@ -1,14 +1,57 @@
 //! What a Docker engine says, by its own command line: apart from the code under test, which asks the API.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::support::succeed;
+use super::support::{repository, succeed};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(crate) socket: PathBuf,
+}
+
+/// An engine that one test has to itself, so that it can be stopped.
+pub(crate) struct OwnEngine {
+    folder: tempfile::TempDir,
+}
+
+impl OwnEngine {
+    /// Starts it, with the image of the tests in it.
+    pub(crate) fn start() -> (Self, Engine) {
+        // Sockets lie in it, so its path is short.
+        let folder = tempfile::Builder::new().prefix("gitops-own").tempdir_in("/tmp");
+        let own = Self { folder: folder.expect("a temporary folder") };
+        let socket = PathBuf::from(own.start_again());
+        own.setup(&["image".as_ref(), socket.as_os_str()]);
+        (own, Engine { socket })
+    }
+
+    /// Starts it after it was stopped. Returns the path of its socket, which stays the same.
+    pub(crate) fn start_again(&self) -> String {
+        self.setup(&["engine".as_ref(), "own".as_ref(), self.engine().as_os_str()]).trim().to_owned()
+    }
+
+    /// Stops it with all its containers. What it stored stays.
+    pub(crate) fn stop(&self) {
+        self.setup(&["engine-stop".as_ref(), self.engine().as_os_str()]);
+    }
+
+    fn engine(&self) -> PathBuf {
+        self.folder.path().join("engine")
+    }
+
+    fn setup(&self, arguments: &[&OsStr]) -> String {
+        succeed(Command::new(repository().join("tests/setup")).args(arguments))
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        let _ =
+            Command::new(repository().join("tests/setup")).arg("engine-remove").arg(self.engine()).output();
+    }
 }
 
 /// One container of a node.
@@ -43,6 +86,11 @@ impl Engine {
     /// Runs `docker`, and returns what it printed.
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         succeed(self.command().args(arguments))
+    }
+
+    /// False while a test has stopped it.
+    pub(crate) fn answers(&self) -> bool {
+        self.command().arg("version").output().is_ok_and(|output| output.status.success())
     }
 
     fn command(&self) -> Command {

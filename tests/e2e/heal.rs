@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::docker::{Container, ids};
-use super::world::{Side, World, compose};
+use super::docker::{Container, OwnEngine, ids};
+use super::world::{Side, World, compose, engines};
 
 use Side::Left;
 
@@ -57,4 +57,59 @@ fn a_container_comes_back_while_the_daemon_is_away() {
     world.start_daemon();
     world.settle();
     assert_eq!(ids(&world.containers(Left)).len(), 1);
+}
+
+#[test]
+fn an_agent_that_lost_its_state_folder_gives_containers_their_files_back() {
+    let Some(mut world) = World::new("lost") else { return };
+    let mounting = "volumes: [\"./site:/site:ro\"]";
+    world.service("web", &[Left], &compose(&[("front", mounting), ("back", "")]));
+    world.define("services/lost-web/site/page", "one");
+    world.start();
+    world.deploy("one service");
+    let before = world.containers(Left);
+    let state = world.sandbox.path("state").join(world.node(Left));
+
+    world.agent(Left).stop();
+    std::fs::remove_dir_all(&state).expect("the state folder is there");
+    let page = |world: &World, id: &str| world.engine(Left).docker(&["exec", id, "ls", "/site"]);
+    assert_eq!(page(&world, ids(&before)["lost-web/front"]), "", "a container does not notice by itself");
+    // Another agent, for all that the daemon knows: it waits until the lease of the first one is over.
+    world.start_agent(Left);
+    world.wait("the container has its file again", |world| {
+        let after = world.containers(Left);
+        let front = after.get("lost-web/front").and_then(|of_front| of_front.first()).cloned();
+        front.is_some_and(|front| {
+            front.is_running()
+                && front.id != before["lost-web/front"][0].id
+                && page(world, &front.id) == "page\n"
+        })
+    });
+    world.settle();
+    let after = world.containers(Left);
+    assert_eq!(ids(&after)["lost-web/back"], ids(&before)["lost-web/back"]);
+    assert!(world.agent(Left).said().contains("what its containers mount was gone from its folder"));
+}
+
+#[test]
+fn an_engine_that_stops_is_reported_and_all_runs_again_when_it_is_back() {
+    let Some([_, right]) = engines() else { return };
+    let (own, left) = OwnEngine::start();
+    let mut world = World::on("stop", [left, right]);
+    world.service("web", &[Left], &compose(&[("plain", ""), ("always", "restart: always")]));
+    world.start();
+    world.deploy("one service");
+    let before = world.containers(Left);
+
+    own.stop();
+    world.wait("it is reported", |world| world.node_status(Left)["state"] == "failing");
+    let shown = world.gitops(&["status"]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("Docker does not answer at unix:///"), "{shown}");
+
+    own.start_again();
+    world.wait("all is well", |world| world.node_status(Left)["state"] == "ok");
+    let after = world.containers(Left);
+    assert_eq!(ids(&after), ids(&before), "the same containers, each of them once");
+    assert!(after.values().flatten().all(Container::is_running), "{after:?}");
 }

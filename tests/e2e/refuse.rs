@@ -70,6 +70,28 @@ fn a_rewind_waits_until_it_is_accepted() {
 }
 
 #[test]
+fn a_deleted_branch_is_reported_and_the_last_plans_stand_until_it_is_back() {
+    let Some(mut world) = World::new("branch") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let before = (world.containers(Left), world.node_status(Left)["plan"].clone());
+    world.sandbox.git("origin.git", &["update-ref", "-d", "refs/heads/main"]);
+    world.wait("it is noticed", |world| world.status()["source"]["state"] == "stale");
+    let message = world.status()["source"]["message"].to_string();
+    assert!(message.contains("the branch `main` has no commit"), "{message}");
+    let synced = world.gitops(&["sync"]);
+    assert!(!synced.status.success(), "{}", said(&synced));
+    assert_eq!((world.containers(Left), world.node_status(Left)["plan"].clone()), before);
+    assert_eq!(world.node_status(Left)["state"], "ok");
+
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.deploy("two");
+    assert_eq!(world.status()["source"]["state"], "ok");
+    assert!(world.containers(Left)["branch-web/app"][0].environment.contains(&"STEP=two".to_owned()));
+}
+
+#[test]
 fn a_second_agent_for_a_node_is_refused_while_the_first_works_on() {
     let Some(mut world) = World::new("twin") else { return };
     world.service("web", &[Left], &compose(&[("app", "")]));
@@ -84,6 +106,30 @@ fn a_second_agent_for_a_node_is_refused_while_the_first_works_on() {
     assert_eq!(ids(&world.containers(Left)).len(), 1);
     assert!(!world.agent(Left).said().contains("second-agent"), "the first was refused");
     assert!(!world.sandbox.path("state/second/ledger.json").exists(), "the second accepted a plan");
+    let first = std::fs::read_to_string(world.sandbox.path("state/twin-left/agent-id")).expect("it has one");
+    assert!(second.said().contains(&format!("agent `{first}` on")), "{}", second.said());
+}
+
+#[test]
+fn an_agent_with_the_token_of_another_node_is_told_so() {
+    let Some(mut world) = World::new("token") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let own = std::fs::read_to_string(world.sandbox.path("token-left.token")).expect("it has one");
+    let other = std::fs::read_to_string(world.sandbox.path("token-right.token")).expect("it has one");
+    world.agent(Right).stop();
+    world.sandbox.write("token-left.token", &other);
+    world.wait("it is told", |world| world.agent(Left).said().contains("(wrong-node)"));
+    let said = world.agent(Left).said();
+    assert!(said.contains("the token is that of node `token-right`"), "{said}");
+    assert!(!said.contains("second-agent"), "{said}");
+    // It did not take the other node over, and works again with its own token, which it reads by itself.
+    world.start_agent(Right);
+    world.sandbox.write("token-left.token", &own);
+    world.service("web", &[Left, Right], &compose(&[("app", "")]));
+    world.deploy("two");
+    assert!(!world.agent(Right).said().contains("second-agent"));
 }
 
 /// A plan without work: it names one service that is not there and must not be.
@@ -108,26 +154,39 @@ fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
 }
 
 #[test]
-fn an_older_or_a_changed_plan_is_refused_by_name() {
+fn a_plan_that_breaks_a_rule_is_refused_by_name() {
     let Some(mut world) = World::new("ledger") else { return };
     let daemon = FakeDaemon::start();
+    let json = |plan: &NodePlan| serde_json::to_value(plan).expect("a plan is JSON");
+    let offer = |plan: &NodePlan| daemon.offer(json(plan));
     world.sandbox.write("ledger-left.token", "secret");
     let command = world.agent_command(Left, "ledger-left", &format!("http://127.0.0.1:{}", daemon.port));
     let agent = Program::start(command, &world.sandbox.path("ledger-left.log"));
 
     let newest = plan(&world, 7, "one");
-    daemon.offer(&newest);
+    offer(&newest);
     let holds = |status: &gitops::status::NodeStatus| status.accepted == Some(PlanId::of(&newest));
     world.wait("the plan is accepted", |_| daemon.status().is_some_and(|status| holds(&status)));
 
     let mut forged = plan(&world, 9, "two");
     forged.digest = Digest::of("something else");
+    let mut foreign = plan(&world, 10, "two");
+    foreign.node = world.node(Right).parse().expect("a name");
+    foreign.digest = foreign.content_digest();
+    let mut twice = plan(&world, 11, "two");
+    twice.steps.extend(twice.steps.clone());
+    twice.digest = twice.content_digest();
+    let mut misnamed = json(&plan(&world, 12, "two"));
+    misnamed["steps"][0]["remove"]["service"] = "../two".into();
     for (rule, offered) in [
-        ("older-generation", plan(&world, 6, "one")),
-        ("changed-plan", plan(&world, 7, "two")),
-        ("bad-digest", forged),
+        ("older-generation", json(&plan(&world, 6, "one"))),
+        ("changed-plan", json(&plan(&world, 7, "two"))),
+        ("bad-digest", json(&forged)),
+        ("wrong-node", json(&foreign)),
+        ("two-steps", json(&twice)),
+        ("unreadable", misnamed),
     ] {
-        daemon.offer(&offered);
+        daemon.offer(offered);
         world.wait(rule, |_| {
             let status = daemon.status().expect("it was reported before");
             status.refused.as_ref().is_some_and(|refused| &*refused.rule == rule) && holds(&status)
@@ -135,10 +194,36 @@ fn an_older_or_a_changed_plan_is_refused_by_name() {
     }
 
     let next = plan(&world, 8, "two");
-    daemon.offer(&next);
+    offer(&next);
     world.wait("the next plan is accepted", |_| {
         let status = daemon.status().expect("it was reported before");
         status.accepted == Some(PlanId::of(&next)) && status.refused.is_none()
     });
     drop(agent);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_written_is_told_and_tried_again() {
+    let Some(mut world) = World::new("disk") else { return };
+    world.service("web", &[Left], &compose(&[("app", "")]));
+    world.start();
+    world.deploy("one");
+    let before = world.containers(Left);
+
+    // Where new content is written before it takes the place of the old. A full disk fails in the same place.
+    let in_the_way = world.sandbox.path("state").join(world.node(Left)).join(".ledger.json.new");
+    std::fs::create_dir(&in_the_way).expect("the state folder is there");
+    world.service("web", &[Left], &compose(&[("app", "environment: {STEP: two}")]));
+    world.push("two");
+    world.wait("the reason is told", |world| world.node_status(Left)["refused"]["rule"] == "not-stored");
+    assert_eq!(world.node_status(Left)["state"], "failing");
+    let shown = said(&world.gitops(&["status"]));
+    assert!(shown.contains("cannot be kept in the agent's state folder"), "{shown}");
+    assert!(shown.contains(".ledger.json.new: Is a directory"), "{shown}");
+    assert_eq!(world.containers(Left), before);
+
+    std::fs::remove_dir(&in_the_way).expect("it is empty");
+    world.settle();
+    assert_eq!(world.node_status(Left)["refused"], serde_json::Value::Null);
+    assert!(world.containers(Left)["disk-web/app"][0].environment.contains(&"STEP=two".to_owned()));
 }

@@ -59,7 +59,11 @@ impl World {
     /// A repository with two nodes and no services; nothing runs yet. Names of nodes and services start with `name`,
     /// since all tests share the engines. None where there are no engines.
     pub(crate) fn new(name: &'static str) -> Option<Self> {
-        let engines = engines()?;
+        Some(Self::on(name, engines()?))
+    }
+
+    /// The same on these engines.
+    pub(crate) fn on(name: &'static str, engines: [Engine; 2]) -> Self {
         let world = Self {
             name,
             sandbox: Sandbox::new(),
@@ -78,7 +82,7 @@ impl World {
             let node = world.node(side);
             world.define(&format!("nodes/{node}.yaml"), &format!("node: {node}\n"));
         }
-        Some(world)
+        world
     }
 
     pub(crate) fn node(&self, side: Side) -> String {
@@ -238,7 +242,9 @@ impl Drop for World {
         self.agents.clear();
         self.daemon = None;
         for side in [Side::Left, Side::Right] {
-            self.engine(side).clean_up(&self.node(side), &format!("{}-", self.name));
+            if self.engine(side).answers() {
+                self.engine(side).clean_up(&self.node(side), &format!("{}-", self.name));
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::state::{Effect, Event, Failed, State, Tell};
+use self::state::{Cause, Effect, Event, Failed, State, Tell};
 use crate::apply::Fault;
 use crate::attempt::LogDir;
 use crate::blobs::BlobDir;
@@ -128,14 +128,19 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::Fetch { plan } => {
             tasks.spawn(fetch(plan, parts.daemon.clone(), parts.blobs.clone()));
         }
-        Effect::Save { plan } => return Some(Event::Saved(parts.ledger.save(&plan).map_err(failed))),
+        Effect::Save { plan } => {
+            let result = parts.ledger.save(&plan);
+            return Some(Event::Saved(
+                result.map_err(|error| Failed { message: chain(&error), cause: Cause::Disk }),
+            ));
+        }
         Effect::SaveRecord(record) => {
             warn("cannot write down what is in place", parts.ledger.save_record(&record))
         }
         Effect::Prune { plan } => warn("cannot delete old content", parts.blobs.keep_only(&plan).map(drop)),
         Effect::Observe => {
             let host = parts.host.clone();
-            tasks.spawn(async move { Event::Observed(host.observe().await.map_err(failed)) });
+            tasks.spawn(async move { Event::Observed(host.observe().await.map_err(away)) });
         }
         Effect::Info => {
             let host = parts.host.clone();
@@ -209,8 +214,8 @@ async fn send_logs(daemon: Arc<dyn Daemon>, logs: LogDir) -> Event {
     Event::LogsSent(Ok(more))
 }
 
-fn failed(error: impl std::error::Error) -> Failed {
-    Failed { message: chain(&error), second_agent: false }
+fn away(error: HostError) -> Failed {
+    Failed { message: chain(&error), cause: Cause::Away }
 }
 
 fn fault(error: HostError) -> Fault {

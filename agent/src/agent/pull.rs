@@ -11,7 +11,7 @@ use gitops::name::{Digest, NodeName};
 use gitops::plan::NodePlan;
 use gitops::status::{PlanId, Refusal};
 
-use super::state::{Effect, Failed, Offer, Tell};
+use super::state::{Cause, Effect, Failed, Offer, Tell};
 use crate::ledger::{Refused, Verdict, judge};
 use crate::moment::{Moment, Pauses};
 
@@ -87,9 +87,7 @@ impl Pull {
                 self.phase = Phase::Resting { until: since + ASK_EVERY };
                 match offer {
                     Offer::Nothing => self.failures = 0,
-                    Offer::Newer { plan, schema } => {
-                        self.refuse(&Refused::NewerSchema { found: schema }, plan, effects);
-                    }
+                    Offer::Unusable { plan, refused } => self.refuse(&refused, plan, effects),
                     Offer::Plan(plan) => self.consider(plan, moment, effects),
                 }
             }
@@ -103,7 +101,7 @@ impl Pull {
                 let known = self.known;
                 self.refuse(&refused, PlanId::of(&plan), effects);
                 self.known = known;
-                let failed = Failed { message: refused.to_string(), second_agent: false };
+                let failed = Failed { message: refused.to_string(), cause: Cause::Answer };
                 self.pause("cannot use the plan", &failed, moment, effects);
             }
             Err(refused) => self.refuse(&refused, PlanId::of(&plan), effects),
@@ -138,7 +136,8 @@ impl Pull {
         let awaited = matches!(&self.phase, Phase::Fetching(wanted) if wanted.digest == plan.digest);
         match result {
             Err(failed) if awaited => {
-                self.pause("cannot get the content of the plan", &failed, moment, effects)
+                self.cannot_accept(plan, &failed);
+                self.pause("cannot get the content of the plan", &failed, moment, effects);
             }
             Ok(()) if awaited => {
                 effects.push(Effect::Save { plan: plan.clone() });
@@ -161,6 +160,7 @@ impl Pull {
     ) -> bool {
         let Phase::Saving(plan) = self.phase.clone() else { return false };
         if let Err(failed) = result {
+            self.cannot_accept(&plan, &failed);
             self.pause("cannot write the ledger", &failed, moment, effects);
             return false;
         }
@@ -172,6 +172,18 @@ impl Pull {
         self.held = Some(plan);
         self.phase = Phase::Resting { until: moment.elapsed };
         true
+    }
+
+    /// The status says why the plan is not taken, since a log on a node is far away. The plan does not count as known,
+    /// so that it is offered again. A daemon that is away needs no telling.
+    fn cannot_accept(&mut self, plan: &NodePlan, failed: &Failed) {
+        let problem = failed.message.clone();
+        let refused = match failed.cause {
+            Cause::Disk => Refused::NotStored { problem },
+            Cause::Answer => Refused::NoContent { problem },
+            Cause::Away | Cause::SecondAgent => return,
+        };
+        self.refused = Some(refused.report(PlanId::of(plan)));
     }
 
     fn pause(&mut self, what: &str, failed: &Failed, moment: Moment, effects: &mut Vec<Effect>) {

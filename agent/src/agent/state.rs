@@ -20,7 +20,7 @@ use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
 use crate::host::Observation;
-use crate::ledger::Record;
+use crate::ledger::{Record, Refused};
 use crate::moment::Moment;
 
 /// What happened.
@@ -144,12 +144,12 @@ pub enum Tell {
 pub enum Offer {
     /// A plan.
     Plan(Arc<NodePlan>),
-    /// A plan in a form that only a newer agent can read.
-    Newer {
+    /// A plan that this agent cannot even read.
+    Unusable {
         /// Its name.
         plan: PlanId,
-        /// Its schema.
-        schema: u32,
+        /// Why.
+        refused: Refused,
     },
     /// Nothing else than what is known.
     Nothing,
@@ -181,8 +181,21 @@ pub struct Answer {
 pub struct Failed {
     /// In one line.
     pub message: String,
+    /// What lies behind it.
+    pub cause: Cause,
+}
+
+/// What keeps something outside from working, as far as the agent does anything about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The other side does not answer, or not now.
+    Away,
+    /// The daemon answered what cannot be used.
+    Answer,
+    /// The state folder cannot be written.
+    Disk,
     /// Another agent is active under our identity.
-    pub second_agent: bool,
+    SecondAgent,
 }
 
 /// What the agent is told at start and keeps to.
@@ -354,11 +367,14 @@ impl State {
     /// Two agents with one identity would undo each other's work: the one that the daemon refuses stands still.
     fn heed(&mut self, failed: Option<&Failed>, effects: &mut Vec<Effect>) {
         match failed {
-            Some(failed) if failed.second_agent => {
-                let text = "another agent is active with the identity of this one: nothing is applied here until \
-                            it stops, or this one gets its own token";
+            Some(failed) if failed.cause == Cause::SecondAgent => {
                 if !self.rival {
-                    effects.push(Effect::Tell(Tell::Alarm, text.to_owned()));
+                    let text = format!(
+                        "another agent is active with the identity of this one: nothing is applied here until it \
+                         stops, or this one gets its own token: {}",
+                        failed.message
+                    );
+                    effects.push(Effect::Tell(Tell::Alarm, text));
                 }
                 self.rival = true;
             }

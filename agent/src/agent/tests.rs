@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gitops::plan::{NodePlan, RunState, Step};
 use gitops::status::{ContainerState, PlanId, StepOutcome};
+use jiff::SignedDuration;
 
 use self::world::{Behaviour, World};
 use super::state::Message;
@@ -52,6 +53,32 @@ fn nothing_is_called_when_nothing_changed_and_the_daemon_hears_heartbeats() {
     assert_eq!(world.called(), [""; 0]);
     assert!((230..=245).contains(&world.reported.len()), "{}", world.reported.len());
     assert!(world.reported.iter().all(|message| matches!(message, Message::Heartbeat { .. })));
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+    let timeline = |jumps: [SignedDuration; 3]| {
+        let mut world = World::new();
+        world.behaviour.insert("job", Behaviour::Ends(3));
+        world.publish(plan(1, vec![web("1"), ensure("job", "1").step()]));
+        let mut seen = Vec::new();
+        // In the midst of the first steps, between two tries of what fails, and when all is at rest.
+        for (jump, seconds) in jumps.into_iter().zip([3, 60, 600]) {
+            world.run_for(seconds);
+            seen.push((world.outcome("web"), world.outcome("job")));
+            world.clock_off += jump;
+        }
+        world.kill("web");
+        world.run_for(600);
+        seen.push((world.outcome("web"), world.outcome("job")));
+        (world.calls, world.reported.len(), world.polls, seen)
+    };
+    let calm = timeline([SignedDuration::ZERO; 3]);
+    assert!(calm.0.len() > 5, "{:?}", calm.0);
+    for jumps in [[DAY, -DAY, DAY], [-DAY, DAY, -DAY], [-DAY, -DAY, -DAY], [DAY, DAY, DAY]] {
+        assert_eq!(timeline(jumps), calm, "{jumps:?}");
+    }
 }
 
 #[test]
@@ -169,6 +196,23 @@ fn what_keeps_ending_after_it_was_well_is_healed_ever_more_slowly() {
 }
 
 #[test]
+fn an_instance_whose_folder_was_deleted_is_put_in_place_again() {
+    let mut world = settled(plan(1, vec![web("1"), ensure("db", "1").step()]));
+    world.lost.insert("web".parse().unwrap());
+    world.run_for(60);
+    let says = |status: &gitops::status::NodeStatus| {
+        let result = status.steps.get("web").and_then(|result| result.message.clone());
+        result.as_deref() == Some("its folder was deleted from the agent's state folder")
+    };
+    assert!(
+        world.reported.iter().any(|message| matches!(message, Message::Full(status) if says(status))),
+        "{:?}",
+        world.reported
+    );
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+}
+
+#[test]
 fn with_the_daemon_away_the_ledger_is_enough_also_after_a_restart() {
     let mut world = settled(plan(1, vec![web("1")]));
     world.daemon_answers = false;
@@ -247,6 +291,27 @@ fn a_plan_is_not_accepted_before_all_its_content_is_here() {
     world.blobs_answer = true;
     world.run_for(120);
     assert_eq!((world.ledger.as_ref().unwrap().generation.0, world.called()), (2, vec!["up web"]));
+}
+
+#[test]
+fn a_full_disk_is_reported_by_name_and_what_was_held_stands_until_there_is_room() {
+    let held = plan(1, vec![web("1")]);
+    let mut world = settled(held.clone());
+    world.disk_full = true;
+    let next = plan(2, vec![web("2")]);
+    world.publish(next.clone());
+    world.run_for(5);
+    let refused = world.last_status().refused.clone().expect("it is reported");
+    assert_eq!((&*refused.rule, refused.plan), ("not-stored", PlanId::of(&next)));
+    assert!(refused.message.contains("No space left on device"), "{refused:?}");
+    world.kill("web");
+    world.run_for(300);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+    assert_eq!(world.ledger.as_deref(), Some(&held));
+    assert!(world.polls.len() < 30, "not in a circle: {:?}", world.polls);
+    world.disk_full = false;
+    world.run_for(70);
+    assert!(world.last_status().acks(&next) && world.last_status().refused.is_none());
 }
 
 #[test]

@@ -8,8 +8,8 @@ fn project(files: bool) -> Project<'static> {
 
 #[test]
 fn each_call_is_these_arguments() {
-    const FILES: &str = "compose --project-name web --project-directory /i/web --file /i/.gitops/web/compose.yaml \
-                         --env-file /dev/null";
+    const FILES: &str = "compose --project-name web --env-file /dev/null --project-directory /i/web \
+                         --file /i/.gitops/web/compose.yaml";
     const UP: &str = "up --detach --remove-orphans --no-build --quiet-pull";
     let check = |verb: Verb, expected: String| {
         let arguments = arguments(&project(true), &verb);
@@ -19,6 +19,7 @@ fn each_call_is_these_arguments() {
     let services = || vec![Arc::from("app"), Arc::from("--volumes")];
     check(Verb::Up, format!("{FILES} {UP}"));
     check(Verb::UpOnly(services()), format!("{FILES} {UP} -- app --volumes"));
+    check(Verb::Recreate(services()), format!("{FILES} {UP} --force-recreate -- app --volumes"));
     check(Verb::Create, format!("{FILES} {UP} --no-start"));
     check(Verb::Stop, format!("{FILES} stop"));
     check(Verb::Restart(services()), format!("{FILES} restart --no-deps -- app --volumes"));
@@ -28,7 +29,8 @@ fn each_call_is_these_arguments() {
 #[test]
 fn a_project_without_its_files_is_known_by_name() {
     let arguments = arguments(&project(false), &Verb::Down);
-    assert_eq!(arguments, ["compose", "--project-name", "web", "down", "--remove-orphans"]);
+    let expected = "compose --project-name web --env-file /dev/null down --remove-orphans";
+    assert_eq!(arguments, expected.split(' ').collect::<Vec<_>>());
 }
 
 /// A stand-in for `docker`: whatever its arguments, it does what the script says.

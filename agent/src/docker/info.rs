@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bollard::models::SystemInfo;
-use gitops::status::HostInfo;
+use gitops::status::{EngineCounts, HostInfo};
 
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
@@ -11,7 +11,6 @@ const GIB: u64 = 1 << 30;
 /// What the engine says of the machine, and of the file system with its data where this process can see that.
 pub(super) fn machine(info: &SystemInfo) -> HostInfo {
     let text = |field: &Option<String>| Arc::from(field.as_deref().unwrap_or_default());
-    let number = |field: Option<i64>| field.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
     let (disk_bytes, disk_free_gib) = info.docker_root_dir.as_deref().and_then(disk).unwrap_or((0, 0));
     HostInfo {
         name: text(&info.name),
@@ -21,8 +20,24 @@ pub(super) fn machine(info: &SystemInfo) -> HostInfo {
         memory_bytes: number(info.mem_total),
         disk_bytes,
         disk_free_gib,
+        holds: counts(info),
         ..HostInfo::default()
     }
+}
+
+fn number(field: Option<i64>) -> u64 {
+    field.and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+}
+
+/// None in an answer that counts nothing.
+fn counts(info: &SystemInfo) -> Option<EngineCounts> {
+    info.containers.map(|_| EngineCounts {
+        containers: number(info.containers),
+        running: number(info.containers_running),
+        paused: number(info.containers_paused),
+        stopped: number(info.containers_stopped),
+        images: number(info.images),
+    })
 }
 
 /// `Debian GNU/Linux 12 (bookworm), x86_64`.
@@ -55,9 +70,16 @@ mod tests {
             architecture: Some("x86_64".to_owned()),
             ncpu: Some(4),
             mem_total: Some(-1),
+            containers: Some(6),
+            containers_running: Some(3),
+            containers_paused: Some(1),
+            containers_stopped: Some(2),
+            images: Some(9),
             ..SystemInfo::default()
         };
         let host = machine(&info);
+        let counts = EngineCounts { containers: 6, running: 3, paused: 1, stopped: 2, images: 9 };
+        assert_eq!(host.holds, Some(counts));
         assert_eq!((&*host.os, host.cpus, host.memory_bytes), ("Debian, x86_64", 4, 0));
         assert!(host.disk_bytes / GIB >= host.disk_free_gib && host.disk_bytes > 0);
         assert_eq!(disk("/no/such/folder"), None);

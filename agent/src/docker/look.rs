@@ -12,7 +12,7 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gitops::status::{Container, ContainerState, Health};
+use gitops::status::Container;
 
 use super::rows::{self, Details, Row};
 
@@ -29,10 +29,8 @@ struct Remembered {
     watched: bool,
     /// Rises whenever something is forgotten, so that an inspection that was on its way meanwhile is not kept.
     forgotten: u64,
-    by_id: BTreeMap<Arc<str>, (Class, Details)>,
+    by_id: BTreeMap<Arc<str>, (Row, Details)>,
 }
-
-type Class = (ContainerState, Health, String);
 
 impl Memory {
     /// An event named this container.
@@ -64,20 +62,15 @@ impl Memory {
     /// What is still known of a row.
     fn recall(&self, row: &Row) -> Option<Details> {
         let remembered = self.lock();
-        let (class, details) = remembered.by_id.get(&row.container.id)?;
-        let (state, health, ended) = row.class();
-        let same = (class.0, class.1, class.2.as_str()) == (state, health, ended);
-        (same && (remembered.watched || !row.is_young())).then(|| details.clone())
+        let (before, details) = remembered.by_id.get(&row.container.id)?;
+        (before.class() == row.class() && (remembered.watched || !row.is_young())).then(|| details.clone())
     }
 
     /// Keeps what was learnt since `then` and forgets containers that are gone.
     fn keep(&self, then: u64, rows: &[(Row, Details)]) {
         let mut remembered = self.lock();
         if remembered.forgotten == then {
-            let entry = |(row, details): &(Row, Details)| {
-                let (state, health, ended) = row.class();
-                (row.container.id.clone(), ((state, health, ended.to_owned()), details.clone()))
-            };
+            let entry = |known: &(Row, Details)| (known.0.container.id.clone(), known.clone());
             remembered.by_id = rows.iter().map(entry).collect();
         }
     }
@@ -121,7 +114,7 @@ pub(super) async fn look(
         .map(|row| async {
             let details = match memory.recall(&row) {
                 Some(details) => Some(details),
-                None => inspect(engine, &row.container.id).await?,
+                None => inspect_with_image(engine, &row).await?,
             };
             Ok::<_, Error>(details.map(|details| (row, details)))
         })
@@ -131,6 +124,21 @@ pub(super) async fn look(
         .await?;
     memory.keep(then, &rows);
     Ok(rows.into_iter().map(|(row, details)| (row.clone(), row.with(&details))).collect())
+}
+
+/// The details of the container in a row, and what its image reference names by now; none where it is gone.
+async fn inspect_with_image(engine: &Docker, row: &Row) -> Result<Option<Details>, Error> {
+    let Some(mut details) = inspect(engine, &row.container.id).await? else { return Ok(None) };
+    if let Some(reference) = details.image.as_deref().filter(|image| **image != *row.container.image) {
+        let now = match engine.inspect_image(reference).await {
+            Ok(image) => image.id.map(Arc::from),
+            // The reference was taken away, and names nothing.
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+            Err(error) => return Err(error),
+        };
+        details.image_now = now.filter(|now| *now != row.container.image_id);
+    }
+    Ok(Some(details))
 }
 
 /// The details of one container; none where it is gone.

@@ -35,11 +35,25 @@ pub(super) struct Row {
     pub status: String,
 }
 
+/// All of a row that is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Class<'r> {
+    state: ContainerState,
+    health: Health,
+    ended: &'r str,
+    image: &'r str,
+}
+
 /// What a list does not tell, not in every version, or too late: for a moment after the event that a container died,
 /// a list still says that it runs, because it is answered from a copy that the engine brings up to date after it
 /// sends the event. An inspection asks the container itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
+    /// The reference that it was made from. A list shows an id in its place as soon as the reference names another
+    /// image.
+    pub image: Option<Arc<str>>,
+    /// See [`Container::image_now`].
+    pub image_now: Option<Arc<str>>,
     /// The state; none in an answer without one.
     pub state: Option<ContainerState>,
     /// The health; none where there is no check, which then stands in the list as well.
@@ -68,6 +82,7 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
             .into(),
         image: summary.image.unwrap_or_default().into(),
         image_id: summary.image_id.unwrap_or_default().into(),
+        image_now: None,
         config: label(CONFIG).and_then(|text| ContainerDigest::try_from(text.to_owned()).ok()),
         files: label(FILES).and_then(|text| text.parse::<Digest>().ok()),
         state: state(summary.state),
@@ -87,11 +102,16 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
 
 impl Row {
     /// What must be inspected again when it changes: everything in the row but how long it has been so.
-    pub(super) fn class(&self) -> (ContainerState, Health, &str) {
+    pub(super) fn class(&self) -> Class<'_> {
         let ended = self.status.split_once(')').map_or("", |(words, _)| words);
         // Of `Up 2 hours (healthy)` the health says it all; of `Exited (1) 2 hours ago` the code is needed.
         let ended = if self.status.starts_with("Up") { "" } else { ended };
-        (self.container.state, self.container.health, ended)
+        Class {
+            state: self.container.state,
+            health: self.container.health,
+            ended,
+            image: &self.container.image,
+        }
     }
 
     /// Whether it was started or has ended less than a minute ago, in Docker's words: `Up 5 seconds`, `Exited (1)
@@ -104,6 +124,8 @@ impl Row {
     pub(super) fn with(mut self, details: &Details) -> Container {
         self.container.state = details.state.unwrap_or(self.container.state);
         self.container.health = details.health.unwrap_or(self.container.health);
+        self.container.image = details.image.clone().unwrap_or(self.container.image);
+        self.container.image_now.clone_from(&details.image_now);
         let runs = matches!(self.container.state, ContainerState::Running | ContainerState::Paused);
         self.container.restarts = details.restarts;
         self.container.started_at = details.started_at;
@@ -117,6 +139,8 @@ impl Row {
 pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
     let state = inspected.state.unwrap_or_default();
     Details {
+        image: inspected.config.and_then(|config| config.image).map(Into::into),
+        image_now: None,
         state: state.status.and_then(inspected_state),
         health: state.health.and_then(|health| health.status).and_then(inspected_health),
         restarts: inspected.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),

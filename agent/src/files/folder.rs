@@ -67,6 +67,22 @@ impl Folder {
         &self.path
     }
 
+    /// Whether anything is at `path`, be it a link.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn has(&self, path: &str) -> io::Result<bool> {
+        let found = self
+            .parent(path, Missing::Fail)
+            .and_then(|(folder, name)| Ok(rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        match found {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The bytes of a file, or none where there is no such file. Longer than `limit` is an error.
     ///
     /// # Errors

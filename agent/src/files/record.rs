@@ -18,6 +18,9 @@ const NAME: &str = "record.json";
 /// Names of files and digests: a thousand files with long paths stay far below it.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// The path of the instance's folder from itself.
+pub const WHOLE: &str = "";
+
 /// The memory of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -27,10 +30,16 @@ pub struct Record {
     /// Folders that it made for them. Kept while the instance lives, even empty: a container may have one mounted,
     /// and would go on seeing the deleted one after another was made under its name.
     pub folders: BTreeSet<Arc<str>>,
-    /// When a file was last replaced or deleted.
-    pub changed_at: Option<Timestamp>,
+    /// What was gone from the instance's folder and had to be made anew, by path; [`WHOLE`] for the folder itself. A
+    /// container that runs since before mounts what is gone, whatever lies in its place by now. Until the instance
+    /// was applied with success.
+    pub renewed: BTreeSet<Arc<str>>,
     /// Some file was changed, and nothing was applied with success since.
     pub pending: bool,
+    /// What ran once the changed files were all in place, and has read the old ones: containers by id, with when each
+    /// was started. Start times are compared with each other and with no clock, as clocks jump. None until it was
+    /// looked at.
+    pub ran: Option<BTreeMap<Arc<str>, Timestamp>>,
     /// What was last applied with success: a digest of all that Compose itself reads.
     pub applied: Option<Digest>,
     /// The same, by Compose service.

@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn put_refs(&self, wanted: &BTreeMap<Arc<str>, FileRef>) -> Result<bool, HostError> {
-        self.open().put(wanted, &Store(self.0.path().join("blobs")), || Timestamp::UNIX_EPOCH)
+        self.open().put(wanted, &Store(self.0.path().join("blobs")))
     }
 
     /// Every file below the instance's folder, with its content; folders end in `/`, links in `@`.
@@ -281,6 +281,61 @@ fn a_crash_between_record_and_files_leaves_nothing_behind() {
     bench.put(&[("c", "1")]).unwrap();
     bench.open().delete().unwrap();
     assert!(!bench.path("").exists());
+}
+
+#[test]
+fn what_was_gone_is_noted_before_it_is_made_anew_and_until_it_was_applied() {
+    let bench = Bench::new();
+    let files = [("a", "1"), ("d/b", "1"), ("d/e/c", "1")];
+    let put = |expected: &[&str]| {
+        bench.put(&files).unwrap();
+        let mut instance = bench.open();
+        let renewed: Vec<_> = instance.record.renewed.iter().map(|path| &**path).collect();
+        assert_eq!(renewed, expected);
+        (instance.record.pending, instance.record.renewed) = (false, BTreeSet::new());
+        instance.save().unwrap();
+    };
+    put(&[WHOLE]);
+    put(&[]);
+    std::fs::remove_file(bench.path("a")).unwrap();
+    put(&["a"]);
+    std::fs::remove_dir_all(bench.path("d/e")).unwrap();
+    put(&["d/e", "d/e/c"]);
+    std::fs::write(bench.path("a"), "changed by hand").unwrap();
+    put(&[]);
+    std::fs::remove_dir_all(bench.path("")).unwrap();
+    assert!(bench.open().record.renewed.contains(WHOLE), "noted before anything is put in place");
+    put(&[WHOLE, "a", "d", "d/b", "d/e", "d/e/c"]);
+    std::fs::remove_dir_all(bench.0.path().join("instances")).unwrap();
+    put(&[WHOLE]);
+}
+
+#[test]
+fn a_file_that_a_killed_agent_was_about_to_write_was_not_lost() {
+    let bench = Bench::new();
+    bench.put(&[("a", "1")]).unwrap();
+    let mut files = bench.open();
+    (files.record.pending, files.record.renewed) = (true, BTreeSet::new());
+    files.announce(&bench.wanted(&[("a", "1"), ("b", "1")]), true).unwrap();
+    bench.put(&[("a", "1"), ("b", "1")]).unwrap();
+    assert_eq!(bench.open().record.renewed, BTreeSet::new());
+}
+
+#[test]
+fn an_instance_is_lost_without_its_folder_or_its_record() {
+    let bench = Bench::new();
+    let instances = bench.0.path().join("instances");
+    let web: ServiceName = "web".parse().unwrap();
+    let is_lost = || !lost(&instances, [&web]).is_empty();
+    assert!(is_lost());
+    bench.put(&[("a", "1")]).unwrap();
+    assert!(!is_lost());
+    std::fs::remove_dir_all(instances.join(".gitops/web")).unwrap();
+    assert!(is_lost());
+    bench.open();
+    assert!(!is_lost());
+    std::fs::remove_dir_all(instances.join("web")).unwrap();
+    assert!(is_lost());
 }
 
 #[test]

@@ -136,6 +136,10 @@ async fn a_report_is_believed_only_of_the_caller() {
     check(put(&api.edge_1, &newer), 400, Some("wrong-status")).await;
     let malformed = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).body("{\"heartbeat\": 1}");
     check(malformed, 400, Some("malformed")).await;
+    let mut beyond = serde_json::to_value(&mine).expect("JSON");
+    beyond["status"]["accepted"] = serde_json::json!({"generation": u64::MAX, "digest": Digest::of("")});
+    let beyond = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).json(&beyond);
+    check(beyond, 400, Some("malformed")).await;
 }
 
 #[tokio::test]
@@ -147,6 +151,22 @@ async fn an_agent_of_another_protocol_is_told_to_upgrade() {
     check(plain().header("gitops-protocol", "7-9"), 426, Some("no-common-protocol")).await;
     check(api.get("/v1/agent/plan?wait=soon", &api.edge_1), 400, Some("malformed")).await;
     check(api.get("/v1/agent/plan", &api.edge_1).header("if-none-match", "*"), 400, Some("malformed")).await;
+}
+
+#[tokio::test]
+async fn an_agent_with_the_token_of_another_node_is_told_so_and_takes_nothing_over() {
+    let api = Api::start().await;
+    let as_edge_2 = |path: &str| api.get(path, &api.edge_1).header("gitops-agent-node", "edge-2");
+    for path in ["/v1/agent/plan", &format!("/v1/agent/blobs/{}", Digest::of(""))] {
+        let problem = check(as_edge_2(path), 403, Some("wrong-node")).await;
+        let detail = problem["detail"].as_str().expect("text");
+        assert!(detail.contains("the token is that of node `edge-1`"), "{detail}");
+    }
+    let heartbeat = serde_json::json!({"heartbeat": {"digest": Digest::of("")}});
+    let report = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).json(&heartbeat);
+    check(report.header("gitops-agent-node", "edge-2"), 403, Some("wrong-node")).await;
+    check(api.get("/v1/agent/plan", &api.edge_1).header("gitops-agent-node", "edge-1"), 204, None).await;
+    assert!(matches!(api.asked().await, Some(Request::Pull { .. })), "the daemon heard of the last one only");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(super) struct Stand {
 
 impl Stand {
     pub(super) fn of(fleet: &FleetStatus, revision: &Revision, now: Timestamp) -> Self {
-        let instances = || fleet.nodes.iter().flat_map(|node| &node.instances);
+        let instances = || fleet.nodes.iter().flat_map(|node| node.instances.iter());
         let mut waits = Vec::new();
         if !is_planned(&fleet.source, revision) {
             waits.push(format!("the daemon has not made plans of {} yet", revision.short()));
@@ -140,7 +140,7 @@ mod tests {
             refused: None,
             host: None,
             agent: None,
-            instances,
+            instances: instances.into(),
         }
     }
 
@@ -152,6 +152,7 @@ mod tests {
             message: message.map(str::to_owned),
             running: 0,
             wanted: 1,
+            outdated: Vec::new(),
         }
     }
 

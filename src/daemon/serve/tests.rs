@@ -58,11 +58,15 @@ impl Served {
 
     /// Waits until the status shows what is wanted.
     async fn until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_at("/v1/status", wanted).await
+    }
+
+    async fn until_at(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let look = async {
             loop {
-                let status = self.ask(Method::GET, "/v1/status").await;
-                if wanted(&status) {
-                    return status;
+                let answer = self.ask(Method::GET, path).await;
+                if wanted(&answer) {
+                    return answer;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -99,7 +103,11 @@ async fn a_push_is_noticed_deployed_and_outlives_a_restart() {
     assert!(!status["diagnostics"].as_array().expect("a list").is_empty(), "{status}");
     let third = origin.push_file("gitops.toml", "format = 1\nname = \"mended\"\n");
     served.until(|status| status["source"]["deployed"] == json!(third)).await;
-    let (events, token) = (served.ask(Method::GET, "/v1/events").await, served.operator.clone());
+    // That it was mended is recorded on its own, after or before it is deployed.
+    let is_recovery = |event: &Value| event["kind"] == "source.recovered";
+    let has_recovered = |all: &Value| all["events"].as_array().expect("a list").iter().any(is_recovery);
+    let events = served.until_at("/v1/events", has_recovered).await;
+    let token = served.operator.clone();
     served.stop().await;
 
     let served = Served::start(&config).await;

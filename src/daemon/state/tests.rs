@@ -66,7 +66,7 @@ fn status(name: &str, agent: &str, accepted: Option<&NodePlan>) -> Arc<NodeStatu
 
 fn hello(agent: &str) -> Hello {
     let host = format!("host-of-{agent}").into();
-    Hello { protocols: SPOKEN, agent: agent.into(), version: "0.1.0".into(), host }
+    Hello { protocols: SPOKEN, agent: agent.into(), version: "0.1.0".into(), host, node: None }
 }
 
 /// A state under test, its clock, and the events that it wanted recorded.
@@ -185,7 +185,11 @@ fn word(effect: &Effect) -> String {
                 format!("{ticket}: {revision} is {:?}", synced.source.state)
             }
             Answer::Fleet(_) => format!("{ticket}: fleet"),
-            Answer::SecondAgent { host, .. } => format!("{ticket}: {host} came first"),
+            Answer::SecondAgent { host, since, .. } => {
+                let since =
+                    since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
+                format!("{ticket}: {host} since {since}")
+            }
             Answer::NotStored => format!("{ticket}: not stored"),
             Answer::Stopping => format!("{ticket}: stopping"),
         },

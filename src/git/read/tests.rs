@@ -17,11 +17,11 @@ fn with_limits(change: impl FnOnce(&mut Limits)) -> Scope {
 }
 
 fn paths(tree: &Tree) -> Vec<&str> {
-    tree.entries.keys().map(|path| &**path).collect()
+    tree.entries().map(|(path, _)| &**path).collect()
 }
 
 fn read_paths(tree: &Tree) -> Vec<&str> {
-    tree.entries.iter().filter(|(_, entry)| entry.content.is_some()).map(|(path, _)| &**path).collect()
+    tree.entries().filter(|(_, entry)| entry.content.is_some()).map(|(path, _)| &**path).collect()
 }
 
 fn estate(origin: &Origin) {
@@ -106,7 +106,7 @@ fn what_is_over_a_limit_is_listed_with_its_size_and_without_content() {
     );
     let big = tree.get("services/big/data").unwrap();
     assert_eq!((big.size, big.content.is_none()), (5000, true));
-    assert_eq!(read_paths(&tree).len(), tree.entries.len() - 1, "the others are read");
+    assert_eq!(read_paths(&tree).len(), tree.entries().count() - 1, "the others are read");
 
     let tree = tree_of(
         &origin,
@@ -115,11 +115,11 @@ fn what_is_over_a_limit_is_listed_with_its_size_and_without_content() {
         &mut TreeCache::default(),
     );
     assert_eq!(read_paths(&tree), ["gitops.toml", "nodes/edge-1.yaml", "services/api/compose.yaml"]);
-    assert_eq!(tree.entries.len(), 7, "all are listed");
+    assert_eq!(tree.entries().count(), 7, "all are listed");
 
     let tree =
         tree_of(&origin, &revision, &with_limits(|limits| limits.files = 2), &mut TreeCache::default());
-    assert_eq!(tree.entries.len(), 3, "one more than the limit shows that it is passed");
+    assert_eq!(tree.entries().count(), 3, "one more than the limit shows that it is passed");
     assert_eq!(read_paths(&tree).len(), 2);
 }
 
@@ -179,8 +179,8 @@ fn a_cache_never_changes_what_is_read() {
                 let cached = tree_of(&origin, revision, &scope, &mut cache);
                 let fresh = tree_of(&origin, revision, &scope, &mut TreeCache::default());
                 assert_eq!(
-                    format!("{:?}", cached.entries),
-                    format!("{:?}", fresh.entries),
+                    format!("{:?}", cached.parts()),
+                    format!("{:?}", fresh.parts()),
                     "{scope:?} {revision}"
                 );
             }
@@ -269,7 +269,7 @@ fn folders_that_multiply_by_nesting_are_bounded() {
         let repository = Repository::discover(&origin.work()).unwrap();
         let scope = with_limits(|limits| limits.files = 500);
         match repository.tree(&revision, &scope, &mut TreeCache::default()) {
-            Ok(tree) => assert_eq!(tree.entries.len(), 501),
+            Ok(tree) => assert_eq!(tree.entries().count(), 501),
             Err(error) => assert!(error.to_string().contains("over 2100 folders"), "{error}"),
         }
     }
@@ -295,5 +295,5 @@ fn packed_and_loose_objects_read_the_same() {
     let revision = origin.commit("estate");
     let loose = read(&origin, &revision);
     git(&origin.work(), &["gc", "--quiet"]);
-    assert_eq!(format!("{:?}", loose.entries), format!("{:?}", read(&origin, &revision).entries));
+    assert_eq!(format!("{:?}", loose.parts()), format!("{:?}", read(&origin, &revision).parts()));
 }

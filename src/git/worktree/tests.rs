@@ -12,11 +12,11 @@ fn committed(origin: &Origin) -> Tree {
 }
 
 fn paths(tree: &Tree) -> Vec<&str> {
-    tree.entries.keys().map(|path| &**path).collect()
+    tree.entries().map(|(path, _)| &**path).collect()
 }
 
 fn assert_same(one: &Tree, two: &Tree) {
-    assert_eq!(format!("{:#?}", one.entries), format!("{:#?}", two.entries));
+    assert_eq!(format!("{:#?}", one.parts()), format!("{:#?}", two.parts()));
 }
 
 fn estate(origin: &Origin) {
@@ -150,7 +150,7 @@ fn pipes_are_passed_over_and_limits_hold() {
     assert_eq!((file.size, file.content.is_none()), (13, true));
     let limits = Limits { files: 3, ..Limits::default() };
     assert_eq!(
-        tree(&origin.work(), limits).unwrap().entries.len(),
+        tree(&origin.work(), limits).unwrap().entries().count(),
         4,
         "one more shows that the limit is passed"
     );

@@ -3,7 +3,7 @@
 //! Every effect is one possible place of a crash: [`World::crash_at`] stops the process just before it. What Docker
 //! and the disk hold then stays, and the next process starts from there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use gitops::status::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::agent::state::{Answer, Effect, Event, Failed, Message, Offer, Settings, State};
+use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
 use crate::host::Observation;
 use crate::ledger::Record;
@@ -48,12 +48,18 @@ enum Happening {
 pub(super) struct World {
     pub(super) state: State,
     pub(super) now: Duration,
+    /// How far the clock on the wall was set wrong.
+    pub(super) clock_off: SignedDuration,
     started: Duration,
     order: u64,
     queue: BTreeMap<(Duration, u64), Happening>,
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    /// Whether there is room on it.
+    pub(super) disk_full: bool,
+    /// Instances whose folder was deleted.
+    pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
@@ -97,11 +103,14 @@ impl World {
         Self {
             state: state(None, Record::new()),
             now: Duration::ZERO,
+            clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
             order: 0,
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            disk_full: false,
+            lost: BTreeSet::new(),
             docker: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
@@ -219,10 +228,9 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let wall = SignedDuration::try_from(self.now).unwrap();
         let moment = Moment {
             elapsed: self.now - self.started,
-            wall: Timestamp::from_second(1_000_000).unwrap() + wall,
+            wall: self.wall(),
             dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         };
         for effect in self.state.step(event, moment) {
@@ -233,6 +241,11 @@ impl World {
             }
             self.perform(effect);
         }
+    }
+
+    fn wall(&self) -> Timestamp {
+        let since = SignedDuration::try_from(self.now).unwrap() + self.clock_off;
+        Timestamp::from_second(1_000_000).unwrap() + since
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -252,13 +265,15 @@ impl World {
                 self.after(soon, Happening::Event(Event::Fetched { plan, result }));
             }
             Effect::Save { plan } => {
-                self.ledger = Some(plan);
-                self.after(Duration::ZERO, Happening::Event(Event::Saved(Ok(()))));
+                let result = if self.disk_full { Err(no_space()) } else { Ok(plan) };
+                let result = result.map(|plan| self.ledger = Some(plan));
+                self.after(Duration::ZERO, Happening::Event(Event::Saved(result)));
             }
+            Effect::SaveRecord(_) if self.disk_full => {}
             Effect::SaveRecord(record) => self.record = record,
             Effect::Observe => {
                 self.looks.0 += 1;
-                let observation = Observation { instances: self.docker.clone() };
+                let observation = Observation { instances: self.docker.clone(), lost: self.lost.clone() };
                 let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::Observed(answer)));
             }
@@ -285,7 +300,7 @@ impl World {
 
     fn plan_for(&self, known: Option<Digest>) -> Result<Offer, Failed> {
         if self.rival {
-            return Err(Failed { message: "second agent".to_owned(), second_agent: true });
+            return Err(Failed { message: "second agent".to_owned(), cause: Cause::SecondAgent });
         }
         if !self.daemon_answers {
             return Err(unreachable());
@@ -306,7 +321,7 @@ impl World {
             self.reported.push(message);
             Ok(Answer { heartbeat_seconds: 15, want_full })
         } else {
-            Err(Failed { second_agent: self.rival, ..unreachable() })
+            Err(Failed { cause: if self.rival { Cause::SecondAgent } else { Cause::Away }, ..unreachable() })
         };
         self.after(Duration::from_millis(5), Happening::Event(Event::Reported(answer)));
     }
@@ -335,6 +350,7 @@ impl World {
     }
 
     fn change(&mut self, step: &Step) {
+        self.lost.remove(step.service());
         match step {
             Step::Remove(remove) => {
                 self.docker.remove(&remove.service);
@@ -359,6 +375,9 @@ impl World {
                 Container { config, id, ..container(ensure.service.as_str(), "") }
             }
         };
+        if made.state != ContainerState::Running || made.started_at.is_none() {
+            made.started_at = Some(self.wall());
+        }
         (made.state, made.exit_code) = (ContainerState::Running, None);
         match self.behaves(&ensure.service) {
             _ if ensure.state == RunState::Stopped => made.state = ContainerState::Created,
@@ -383,5 +402,9 @@ impl World {
 }
 
 fn unreachable() -> Failed {
-    Failed { message: "cannot reach the daemon".to_owned(), second_agent: false }
+    Failed { message: "cannot reach the daemon".to_owned(), cause: Cause::Away }
+}
+
+fn no_space() -> Failed {
+    Failed { message: "No space left on device".to_owned(), cause: Cause::Disk }
 }

@@ -7,12 +7,12 @@ fn a_second_agent_is_refused_until_the_first_has_been_silent_for_three_heartbeat
     let mut case = Case::deployed();
     let (first, second) = (status("n", "x", None), status("n", "y", None));
     case.report(1, "x", &first, "record 1, 1: received, pass over a");
-    case.at(29).ask(2, Request::Pull { node: node("n"), hello: hello("y") }, "2: host-of-x came first");
-    case.report(3, "y", &second, "3: host-of-x came first");
+    case.at(29).ask(2, Request::Pull { node: node("n"), hello: hello("y") }, "2: host-of-x since 0");
+    case.report(3, "y", &second, "3: host-of-x since 0");
     case.ask(4, Request::Pull { node: node("n"), hello: hello("x") }, "4: done");
-    case.at(58).report(5, "y", &second, "5: host-of-x came first");
+    case.at(58).report(5, "y", &second, "5: host-of-x since 0");
     case.at(59).report(6, "y", &second, "record 1, 6: received");
-    case.ask(7, Request::Pull { node: node("n"), hello: hello("x") }, "7: host-of-y came first");
+    case.ask(7, Request::Pull { node: node("n"), hello: hello("x") }, "7: host-of-y since 59");
     case.ask(8, Request::Pull { node: node("o"), hello: hello("y") }, "8: done");
 }
 
@@ -22,7 +22,7 @@ fn the_lease_outlives_a_restart() {
     let nodes = BTreeMap::from([(node("n"), ReportedNode { status, heard_at })]);
     let snapshot = Snapshot { reported: Reported { nodes }, ..Snapshot::default() };
     let mut case = Case::over(snapshot, "fetch");
-    case.ask(1, Request::Pull { node: node("n"), hello: hello("y") }, "1: host-of-x came first");
+    case.ask(1, Request::Pull { node: node("n"), hello: hello("y") }, "1: host-of-x since ever");
     case.at(25).ask(2, Request::Pull { node: node("n"), hello: hello("y") }, "2: done");
 }
 
