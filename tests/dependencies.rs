@@ -389,3 +389,40 @@ fn what_cargo_tells_of_the_tree_is_read() {
     let tree = "us v1.0.0 (/src/us)\na v1.2.3\nb v0.1.0-rc.1 (proc-macro)\n\nus v1.0.0 (/src/us) (*)\na v1.2.3 (*)\n";
     assert_eq!(built(tree), ["a@1.2.3", "b@0.1.0-rc.1", "us@1.0.0"].map(str::to_owned).into());
 }
+
+// ---- what is asked for --------------------------------------------------------------------------------------------
+
+/// A dependency that no line of code names is built, shipped and licensed for nothing.
+#[test]
+fn every_dependency_is_named_by_some_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (manifest, folders) in
+        [("Cargo.toml", &["src", "benches", "tests"][..]), ("agent/Cargo.toml", &["agent"][..])]
+    {
+        let text = std::fs::read_to_string(root.join(manifest)).expect("a manifest");
+        let manifest_toml: toml::Table = text.parse().expect("TOML");
+        let mut code = String::new();
+        folders.iter().for_each(|folder| read_code(&root.join(folder), &mut code));
+        let named = |name: &String| {
+            let name = name.replace('-', "_");
+            [format!("{name}::"), format!("use {name};"), format!("{name} as ")]
+                .iter()
+                .any(|use_| code.contains(use_))
+        };
+        let asked =
+            ["dependencies", "dev-dependencies"].iter().filter_map(|table| manifest_toml[*table].as_table());
+        let unused: Vec<&String> = asked.flat_map(toml::Table::keys).filter(|name| !named(name)).collect();
+        assert!(unused.is_empty(), "{manifest}: {unused:?}");
+    }
+}
+
+fn read_code(folder: &Path, code: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        if path.is_dir() {
+            read_code(&path, code);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            code.push_str(&std::fs::read_to_string(&path).expect("code is UTF-8"));
+        }
+    }
+}

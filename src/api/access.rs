@@ -3,7 +3,8 @@
 //! **Invariant:** there is no way to switch this off. A route without it is listed as [`Access::Anyone`] in the route
 //! table, tells nothing about the fleet, and changes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::AUTHORIZATION;
@@ -15,10 +16,56 @@ use super::control::Control;
 use super::problem::ApiError;
 use crate::name::NodeName;
 use crate::store::token::{self, Secret};
-use crate::store::{Identity, StoredToken};
+use crate::store::{Identity, Store, StoreError, StoredToken};
 
-/// All tokens, as stored.
-pub type Tokens = Arc<[StoredToken]>;
+/// How often tokens are read again: so long may pass until a token that another daemon over this store gave or revoked
+/// is known or refused here. What this daemon itself does counts at once.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// All tokens, as stored, at hand for each request.
+#[derive(Debug)]
+pub struct TokenBook {
+    tokens: RwLock<Arc<[StoredToken]>>,
+    /// Held from reading to replacing, so that what was read earlier is never put in the place of what was read later.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl TokenBook {
+    /// With what the store holds.
+    pub fn new(tokens: Vec<StoredToken>) -> Self {
+        Self { tokens: RwLock::new(tokens.into()), reading: tokio::sync::Mutex::default() }
+    }
+
+    fn current(&self) -> Arc<[StoredToken]> {
+        // A panic cannot come between two halves of a replacement.
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them again.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store; what was known stays.
+    pub async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _reading = self.reading.lock().await;
+        let tokens = store.tokens().await?;
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
+        Ok(())
+    }
+}
+
+/// Reads the tokens again and again until the daemon stops.
+pub async fn follow_tokens(control: Control) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = control.stopping.cancelled() => return,
+        }
+        if let Err(error) = control.tokens.reload(&*control.store).await {
+            tracing::debug!(%error, "the tokens cannot be read again");
+        }
+    }
+}
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +103,7 @@ pub struct Caller {
 impl Caller {
     /// Whether its token is still good: asked again after a long wait.
     pub fn is_still_known(&self, control: &Control) -> bool {
-        token::identify(&self.secret, &control.tokens.borrow()) == Some(&self.identity)
+        token::identify(&self.secret, &control.tokens.current()) == Some(&self.identity)
     }
 }
 
@@ -87,7 +134,7 @@ pub(super) fn bearer(headers: &axum::http::HeaderMap) -> Option<&str> {
 /// Finds out who calls.
 pub(super) fn authenticate(control: &Control, headers: &axum::http::HeaderMap) -> Result<Caller, ApiError> {
     let secret = Secret::presented(bearer(headers).ok_or(ApiError::NoToken)?);
-    let identity = token::identify(&secret, &control.tokens.borrow()).cloned();
+    let identity = token::identify(&secret, &control.tokens.current()).cloned();
     Ok(Caller { identity: identity.ok_or(ApiError::UnknownToken)?, secret })
 }
 

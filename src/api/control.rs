@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::access::Tokens;
+use super::access::TokenBook;
 use super::hook::Rate;
 use super::metrics::Metrics;
 use super::problem::ApiError;
@@ -99,8 +99,8 @@ pub struct Control {
     pub plans: watch::Receiver<Plans>,
     /// Number of the newest event. Changes when events were stored.
     pub last_event: watch::Receiver<u64>,
-    /// Who may call. Written by the routes that make and revoke tokens.
-    pub tokens: Arc<watch::Sender<Tokens>>,
+    /// Who may call.
+    pub tokens: Arc<TokenBook>,
     /// To the daemon's loop.
     pub requests: mpsc::Sender<Asked>,
     /// What is counted.

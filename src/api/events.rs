@@ -14,7 +14,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::access::Caller;
+use super::access::{Caller, LOOK};
 use super::control::Control;
 use super::problem::ApiError;
 use super::wire::EventPage;
@@ -92,6 +92,8 @@ async fn next_page(control: &Control, caller: &Caller, after: u64) -> Option<Vec
         }
         tokio::select! {
             changed = newest.changed() => changed.ok()?,
+            // Another daemon over this store may have written some.
+            () = tokio::time::sleep(LOOK) => {}
             () = control.stopping.cancelled() => return None,
         }
     }

@@ -87,9 +87,7 @@ pub(super) async fn revoke_token(
 }
 
 async fn reload_tokens(control: &Control) -> Result<(), ApiError> {
-    let tokens = control.store.tokens().await?;
-    control.tokens.send_replace(tokens.into());
-    Ok(())
+    Ok(control.tokens.reload(&*control.store).await?)
 }
 
 async fn note(control: &Control, kind: &str, node: &NodeName, message: &str) -> Result<(), ApiError> {

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{TokenBook, follow_tokens};
 use super::control::{Answer, Asked, Control, Plans, Request};
 use super::listen::Door;
 use super::router;
@@ -79,7 +80,7 @@ impl Api {
             store: store.clone(),
             plans: plans_seen,
             last_event: last_event_seen,
-            tokens: Arc::new(watch::Sender::new(tokens.into())),
+            tokens: Arc::new(TokenBook::new(tokens)),
             requests,
             metrics: Arc::default(),
             hook_secret: Some("hush".into()),
@@ -87,6 +88,7 @@ impl Api {
             started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
             stopping: stop.clone(),
         };
+        tokio::spawn(follow_tokens(control.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let metrics = control.metrics.clone();

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::carry::Tools;
 use self::state::{Effect, Event, Policy, State, Ticket, step};
+use crate::api::access::{TokenBook, follow_tokens};
 use crate::api::control::{Answer, Asked, Plans};
 use crate::api::listen::Door;
 use crate::api::metrics::Metrics;
@@ -109,7 +110,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Daemon
         store: store.clone(),
         plans: plans_seen,
         last_event: last_event_seen,
-        tokens: Arc::new(watch::Sender::new(tokens.into())),
+        tokens: Arc::new(TokenBook::new(tokens)),
         requests,
         metrics: metrics.clone(),
         hook_secret,
@@ -117,6 +118,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Daemon
         started_at: clock::now(),
         stopping: shutdown.clone(),
     };
+    tokio::spawn(follow_tokens(control.clone()));
     let served = tokio::spawn(door.serve(router(control), metrics.clone(), shutdown.clone()));
     let tools = Tools { store, repository, retention, metrics };
     let daemon = Daemon { state, tools, tasks: JoinSet::new(), callers: BTreeMap::new(), plans, last_event };

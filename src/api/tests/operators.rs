@@ -209,3 +209,26 @@ async fn the_status_names_the_daemon_that_answers() {
     assert_eq!(status["daemon"], daemon);
     assert_eq!(status["source"]["state"], "ok");
 }
+
+/// Another daemon over the same store writes to it, and tells this one nothing.
+#[tokio::test]
+async fn what_another_daemon_writes_is_seen_soon() {
+    let api = Api::start().await;
+    let stream = api.get("/v1/events/stream", &api.operator).send().await.expect("a stream");
+    let (revision, service) = (None, None);
+    let (kind, message) = ("test.happened".into(), "elsewhere".to_owned());
+    let event = NewEvent { at: clock::now(), kind, revision, node: None, service, message };
+    let id = api.store.append_events(vec![event]).await.expect("memory")[0].id;
+    assert_eq!(ids(stream, 1).await, [id]);
+
+    let edge_7 = Identity::Node(node("edge-7"));
+    let theirs = token(&api.store, edge_7.clone()).await;
+    let until = async |expected: u16| {
+        while api.get("/v1/version", &theirs).send().await.expect("an answer").status() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, until(200)).await.expect("a new token is known");
+    api.store.revoke_tokens(&edge_7).await.expect("memory");
+    tokio::time::timeout(PATIENCE, until(401)).await.expect("a revoked token is refused");
+}
