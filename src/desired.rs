@@ -102,7 +102,7 @@ impl Desired {
         self.nodes.iter().flat_map(of_node)
     }
 
-    /// What the Compose files hold that is allowed and probably not meant. One that several nodes have may come twice.
+    /// What the Compose files hold that is allowed and probably not meant.
     pub fn warnings(&self) -> impl Iterator<Item = &Diagnostic> {
         self.services.values().flat_map(|service| &service.warnings)
     }
