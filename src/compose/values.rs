@@ -42,7 +42,10 @@ const CONTAINER: Rule = Rule {
     words: &[],
 };
 const RESTART: Rule = Rule {
-    accepts: |text| text.strip_prefix("on-failure:").is_some_and(|most| most.parse::<u32>().is_ok()),
+    accepts: |text| {
+        let most = text.strip_prefix("on-failure:");
+        text.is_empty() || most.is_some_and(|most| most.parse::<u32>().is_ok())
+    },
     form: "`on-failure:3` with a number",
     words: &["no", "always", "unless-stopped", "on-failure"],
 };
@@ -50,6 +53,13 @@ const PULL: Rule = Rule {
     accepts: |text| text.strip_prefix("every_").is_some_and(is_span),
     form: "`every_12h`",
     words: &["always", "never", "missing", "if_not_present", "build", "refresh", "daily", "weekly"],
+};
+
+/// When a container that ended is started again.
+const CONDITIONS: Rule = Rule {
+    accepts: str::is_empty,
+    form: "",
+    words: &["none", "on-failure", "any", "always", "no", "unless-stopped"],
 };
 
 /// Fields of a service, sorted.
@@ -89,10 +99,7 @@ const DEEPER: &[(&[&str], Rule)] = &[
     (&["deploy", "restart_policy", "delay"], SPAN),
     (&["deploy", "restart_policy", "window"], SPAN),
     (&["deploy", "restart_policy", "max_attempts"], NUMBER),
-    (
-        &["deploy", "restart_policy", "condition"],
-        one_of(&["none", "on-failure", "any", "always", "no", "unless-stopped"]),
-    ),
+    (&["deploy", "restart_policy", "condition"], CONDITIONS),
     (&["deploy", "resources", "limits", "cpus"], NUMBER),
     (&["deploy", "resources", "limits", "memory"], SIZE),
     (&["deploy", "resources", "limits", "pids"], NUMBER),
@@ -111,8 +118,6 @@ impl Rule {
     fn is_met(&self, value: &Value) -> bool {
         let text = text_of(value);
         match value {
-            // Text with a variable in it that came out empty is as good as no value.
-            Value::String(text) if text.is_empty() => true,
             Value::String(_) | Value::Number(_) => self.words.contains(&&*text) || (self.accepts)(&text),
             Value::Null => true,
             _ => false,
@@ -175,7 +180,8 @@ impl Pass<'_, '_, '_> {
         if !self.is_unreplaced(value) && !rule.is_met(value) && !self.found.skips() {
             let shown = shown(value);
             let help = rule.help(&shown);
-            self.say(path, "invalid-value", format!("`{}` cannot be `{shown}`", path.join(".")), help);
+            let is = if shown.is_empty() { "empty".to_owned() } else { format!("`{shown}`") };
+            self.say(path, "invalid-value", format!("`{}` cannot be {is}", path.join(".")), help);
         }
     }
 
@@ -367,13 +373,15 @@ fn is_span(text: &str) -> bool {
 
 /// Docker's rule: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
 fn is_container_name(text: &str) -> bool {
-    text.len() > 1
-        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    // An empty one is none.
+    text.is_empty()
+        || text.len() > 1
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 fn is_ports(text: &str) -> bool {
-    range(text).is_some() || text == "0"
+    range(text).is_some() || matches!(text, "" | "0")
 }
 
 #[cfg(test)]
@@ -402,6 +410,6 @@ mod tests {
             &["", "10", "10 minutes", "1h 30m", "s", "1x", "1.2.3s", "é"],
         );
         check(is_container_name, &["ab", "a-b.c_d", "0a"], &["a", "-ab", "a b", "é1", "a/b"]);
-        check(is_ports, &["80", "8000-8010", "0"], &["abc", "65536", "81-80", "-1", ""]);
+        check(is_ports, &["80", "8000-8010", "0", ""], &["abc", "65536", "81-80", "-1"]);
     }
 }

@@ -197,6 +197,8 @@ fn values_that_would_be_refused_on_the_node_are_said() {
     check("deploy: {resources: {limits: {memory: 5 apples}}}", "5:43+8 invalid-value");
     check("deploy: {restart_policy: {condition: sometimes}}", "cannot be `sometimes`");
     check("command: [\"a\\0b\"]", "invalid-value: `services.a.command` has the character NUL in it");
+    check("restart: ''\ncontainer_name: ''", "");
+    check("mem_limit: ''", "invalid-value: `services.a.mem_limit` cannot be empty |  |  | write a size");
     check("container_name: a b", "5:21+3 invalid-value: `services.a.container_name` cannot be `a b`");
     check("volumes: [{type: bnid, source: /x, target: /x}]", "cannot be `bnid` |  |  | did you mean `bind`?");
     check("volumes: [{type: tmpfs, target: /x, tmpfs: {size: lots}}]", "cannot be `lots`");
