@@ -88,7 +88,11 @@ fn an_agent_that_lost_its_state_folder_gives_containers_their_files_back() {
     world.settle();
     let after = world.containers(Left);
     assert_eq!(ids(&after)["lost-web/back"], ids(&before)["lost-web/back"]);
-    assert!(world.agent(Left).said().contains("what its containers mount was gone from its folder"));
+    world.wait("the log says why", |world| {
+        let logs = world.gitops(&["logs", "lost-web"]);
+        String::from_utf8_lossy(&logs.stdout)
+            .contains("what these containers mount was gone from their folder")
+    });
 }
 
 #[test]
