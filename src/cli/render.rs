@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
             anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics, form(&stderr())));
             CliError::new("the definitions have mistakes, so nothing is rendered")
         })?;
-    let node = node(args, &definitions)?;
+    let node = node(args, definitions)?;
     let instance = definitions.desired.instance(&node, &args.service);
     let instance =
         instance.ok_or_else(|| CliError::new(format!("`{}` does not run on `{node}`", args.service)))?;
