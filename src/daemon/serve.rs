@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::net::TcpListener;
@@ -100,8 +101,22 @@ pub fn stop_on_signals() -> io::Result<CancellationToken> {
 /// If it is taken or not ours.
 pub async fn listen(config: &Config) -> Result<TcpListener, ServeError> {
     let address = config.listen;
-    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+    let give_up = tokio::time::Instant::now() + BUSY;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && tokio::time::Instant::now() < give_up =>
+            {
+                tokio::time::sleep(BUSY / 20).await;
+            }
+            bound => return bound.map_err(|source| ServeError::Bind { address, source }),
+        }
+    }
 }
+
+/// How long an address may stay in use: when a daemon is killed in the moment in which it starts `git`, that child has its
+/// sockets until it has become `git`.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// Runs the daemon over a listener until `shutdown`.
 ///

@@ -265,7 +265,7 @@ fn log() -> String {
 /// free while its daemon is down.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + u16::try_from(std::process::id() % 400).unwrap_or_default() * 20;
+    let first = 20_000 + u16::try_from(std::process::id() % 200).unwrap_or_default() * 50;
     loop {
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

@@ -119,6 +119,19 @@ async fn a_push_is_noticed_deployed_and_outlives_a_restart() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_given_up_in_time_is_taken() {
+    let (origin, state) = (Origin::new(), tempfile::tempdir().expect("a folder"));
+    let mut config = config(&origin, state.path());
+    let last_owner = listen(&config).await.expect("a port");
+    config.listen = last_owner.local_addr().expect("bound");
+    let (taken, ()) = tokio::join!(listen(&config), async {
+        tokio::task::yield_now().await;
+        drop(last_owner);
+    });
+    assert_eq!(taken.expect("it was given up").local_addr().expect("bound"), config.listen);
+}
+
+#[tokio::test]
 async fn what_keeps_it_from_starting_is_named() {
     let (origin, state) = (Origin::new(), tempfile::tempdir().expect("a folder"));
     let good = config(&origin, state.path());
