@@ -16,17 +16,10 @@ use gix::objs::tree::{EntryKind as Mode, name_order};
 
 use super::{GitError, objects};
 use crate::name::Revision;
-use crate::spread::spread;
 use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
 
 /// Deepest folder that is entered. Definitions are 3 deep; what they mount seldom more than 10.
 const MAX_DEPTH: usize = 100;
-
-/// From so many folders in one on they are read ahead; also how many one thread takes at a time.
-const AHEAD_FROM: usize = 64;
-/// A folder that would take more than this part of the limits is not read ahead: so that all threads together stay
-/// within them.
-const AHEAD_SHARE: u64 = 64;
 
 /// Which part of a repository holds the definitions, and how much of it is read.
 #[derive(Clone, Debug, Default)]
@@ -231,8 +224,7 @@ impl Reader<'_> {
         let data = self.repo.find_tree(id)?.detach().data;
         let mut folder =
             Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true, part: None };
-        let ahead = if base.is_none() { self.read_ahead(&data, id.kind(), path, depth) } else { Vec::new() };
-        let mut known = Known(base.map_or(&ahead, |base| &base.children).iter().peekable());
+        let mut known = Known(base.map(|base| base.children.iter().peekable()));
         for entry in gix::objs::TreeRefIter::from_bytes(&data, id.kind()) {
             let entry = entry?;
             if self.budget.is_over() {
@@ -248,44 +240,6 @@ impl Reader<'_> {
         }
         folder.become_part(path);
         Ok(Arc::new(folder))
-    }
-
-    /// Reads the folders in one that was never read before, if they are many, on several threads: each as if it stood
-    /// alone. Whether there is room for it among the others is decided afterwards, in order, as for a folder that was
-    /// read before. What is large or cannot be read is left for then.
-    fn read_ahead(
-        &self,
-        data: &[u8],
-        hash: gix::hash::Kind,
-        path: &str,
-        depth: usize,
-    ) -> Vec<(BString, Node)> {
-        let entries = gix::objs::TreeRefIter::from_bytes(data, hash).map_while(Result::ok);
-        let folders: Vec<_> = entries
-            .filter(|entry| entry.mode.is_tree() && check_name(entry.filename, path).is_ok())
-            .take(self.budget.limits.files)
-            .map(|entry| (entry.filename.to_owned(), entry.oid.to_owned()))
-            .collect();
-        if folders.len() < AHEAD_FROM {
-            return Vec::new();
-        }
-        let limits = Limits {
-            total_bytes: self.budget.limits.total_bytes / AHEAD_SHARE,
-            files: self.budget.limits.files / AHEAD_SHARE as usize,
-            ..self.budget.limits
-        };
-        let repo = self.repo.clone().into_sync();
-        let pieces: Vec<_> = folders.chunks(AHEAD_FROM).collect();
-        let read = |piece: &&[(BString, gix::ObjectId)]| {
-            let repo = repo.to_thread_local();
-            let read = |(name, id): &(BString, gix::ObjectId)| {
-                let mut reader = Reader { repo: &repo, budget: Budget::new(limits), folders: 0 };
-                let folder = reader.folder(*id, &format!("{path}/{}", name.to_str_lossy()), depth + 1, None);
-                Some((name.clone(), Node::Folder(folder.ok()?)))
-            };
-            piece.iter().filter_map(read).collect::<Vec<_>>()
-        };
-        spread(&pieces, read).into_iter().flatten().collect()
     }
 
     /// `folder` as it was read before, if it is the same one and all of it would be read again just so.
@@ -399,17 +353,18 @@ impl Folder {
 }
 
 /// The children of a folder that was read before, walked along in Git's order.
-struct Known<'a>(Peekable<Iter<'a, (BString, Node)>>);
+struct Known<'a>(Option<Peekable<Iter<'a, (BString, Node)>>>);
 
 impl<'a> Known<'a> {
     /// The child of this name, if there was one. Names are asked for in Git's order; a tree that breaks the order
     /// only finds less.
     fn find(&mut self, name: &BStr, is_tree: bool) -> Option<&'a Node> {
+        let children = self.0.as_mut()?;
         let before = |(old, node): &&(BString, Node)| {
             name_order(old, matches!(node, Node::Folder(_)), name, is_tree).is_lt()
         };
-        while self.0.next_if(before).is_some() {}
-        self.0.next_if(|(old, _)| old == name).map(|(_, node)| node)
+        while children.next_if(before).is_some() {}
+        children.next_if(|(old, _)| old == name).map(|(_, node)| node)
     }
 }
 

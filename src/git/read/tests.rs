@@ -188,36 +188,6 @@ fn a_cache_never_changes_what_is_read() {
     }
 }
 
-/// Folders that are read ahead on several threads come out as if they were read in order, limits included.
-#[test]
-fn many_folders_are_read_ahead_and_come_out_the_same() {
-    let origin = Origin::new();
-    let mut files = Vec::new();
-    for number in 0..3 * AHEAD_FROM {
-        files.push((format!("services/s{number:03}/a"), "x".repeat(number)));
-        files.push((format!("services/s{number:03}/conf/b"), number.to_string()));
-    }
-    files.iter().for_each(|(path, content)| origin.write(path, content));
-    let revision = origin.commit("many");
-    let all = Limits::default();
-    for limits in [
-        all,
-        Limits { files: 100, ..all },
-        Limits { files: 100_000, ..all },
-        Limits { total_bytes: 5_000, ..all },
-        Limits { file_bytes: 99, ..all },
-    ] {
-        let mut budget = Budget::new(limits);
-        let admitted =
-            |(path, content): &(String, String)| budget.admit(content.len() as u64).then(|| path.clone());
-        let expected: Vec<String> = files.iter().filter_map(admitted).collect();
-        let scope = Scope { limits, ..Scope::default() };
-        let tree = tree_of(&origin, &revision, &scope, &mut TreeCache::default());
-        assert_eq!(read_paths(&tree), expected, "{limits:?}");
-        assert_eq!(tree.entries().count(), files.len().min(limits.files + 1), "{limits:?}");
-    }
-}
-
 #[test]
 fn one_cache_serves_other_limits_without_mixing_them() {
     let origin = Origin::new();
