@@ -8,13 +8,14 @@
 //! as they stand, values in double quotes with escapes, both over several lines. What travels to the node is the file
 //! as it was written.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde_yaml::Value;
 
 use super::Variables;
-use super::interpolate::{Fault, Scope};
+use super::interpolate::{Fault, MAX_BYTES, Scope};
 use super::resolve::Pass;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::yaml::Text;
@@ -145,7 +146,7 @@ impl Pass<'_, '_, '_> {
     pub(super) fn environment_files(&mut self, service: &str, fields: &Value) {
         let given = fields.get("environment");
         for field in ["env_file", "label_file"] {
-            let mut before = Variables::new();
+            let (mut before, mut room) = (Variables::new(), MAX_BYTES);
             if let Some(project) = &self.scope.project {
                 before.insert("COMPOSE_PROJECT_NAME".into(), project.clone());
             }
@@ -153,38 +154,66 @@ impl Pass<'_, '_, '_> {
                 let path = item.get("path").unwrap_or(item).as_str().and_then(|path| path.strip_prefix("./"));
                 let raw = item.get("format").and_then(Value::as_str) == Some("raw");
                 if let (Some(path), false) = (path, raw) {
-                    self.environment_file(service, path, given.filter(|_| field == "env_file"), &mut before);
+                    let given = given.filter(|_| field == "env_file");
+                    self.environment_file(service, path, given, (&mut before, &mut room));
                 }
             }
         }
     }
 
-    /// `given` is what `environment:` of the service says; `before`, what the files before this one say.
-    fn environment_file(&mut self, service: &str, path: &str, given: Option<&Value>, before: &mut Variables) {
+    /// `given` is what `environment:` of the service says; `before`, what the files before this one say, and how many
+    /// bytes all values may still add up to.
+    fn environment_file(
+        &mut self,
+        service: &str,
+        path: &str,
+        given: Option<&Value>,
+        (before, room): (&mut Variables, &mut usize),
+    ) {
         let path: Arc<str> = self.source.full(path).into();
         let Some(bytes) = self.tree.get(&path).and_then(|entry| entry.content.as_deref()) else { return };
-        let text = match Text::new(&path, bytes) {
+        // Only a value that is no text is a mistake: Compose does not mind comments in any encoding.
+        let lossy = String::from_utf8_lossy(bytes);
+        let is_text = matches!(lossy, Cow::Borrowed(_));
+        let text = match Text::new(&path, lossy.as_bytes()) {
             Ok(text) => text,
             Err(found) => return found.into_iter().for_each(|diagnostic| self.found.add(|| diagnostic)),
         };
         for entry in entries(text.as_str()) {
             let is_given = given.is_some_and(|given| given.get(entry.name).is_some());
+            let written = text.as_str().get(entry.at.clone()).unwrap_or_default();
             let (lost, value) = match entry.meaning {
+                _ if !is_text && (entry.name.contains(NO_TEXT) || written.contains(NO_TEXT)) => {
+                    (Some(Lost::Refused("the value is not text in UTF-8")), String::new())
+                }
                 Meaning::Literal(value) => (None, value),
-                Meaning::Template(template) => match Scope::new(before).expand(&template) {
+                Meaning::Template(template) => match Scope::expand_within(before, &template, room) {
                     Ok(value) => (None, value),
                     Err(fault) => (Some(Lost::Fault(fault)), String::new()),
                 },
                 Meaning::Bare => (Some(Lost::Bare), String::new()),
                 Meaning::Refused(words) => (Some(Lost::Refused(words)), String::new()),
             };
+            let is_too_large = matches!(lost, Some(Lost::Fault(Fault::TooLarge)));
             if let Some(lost) = lost.filter(|lost| !is_given || lost.breaks_the_file()) {
                 self.found.add(|| lost.diagnostic(place(&text, &entry.at, &lost), entry.name, service));
+            }
+            if is_too_large {
+                return;
             }
             before.insert(entry.name.into(), value.into());
         }
     }
 }
+
+/// The name of an entry, where it can be nothing else: a line of a key or a certificate is a name without a value, too.
+fn shown(name: &str) -> &str {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.len() <= 40 && name.bytes().all(is_plain) { name } else { "NAME" }
+}
+
+/// What stands in a text for bytes that are none.
+const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
 
 /// Why an entry does not come out as it is written.
 enum Lost {
@@ -200,7 +229,7 @@ impl Lost {
     }
 
     fn diagnostic(&self, place: Place, name: &str, service: &str) -> Diagnostic {
-        let name: String = name.chars().take(80).collect();
+        let name = shown(name);
         let instead =
             format!("under `environment:` of `{service}` in the Compose file, where variables are seen");
         let fault = match self {

@@ -16,7 +16,7 @@ use crate::yaml::Trail;
 const MAX_DEPTH: usize = 20;
 /// Bytes that all variables of one model may add up to where they are used: so that a long variable in many places
 /// cannot fill the memory.
-const MAX_BYTES: usize = 4 << 20;
+pub(super) const MAX_BYTES: usize = 4 << 20;
 
 /// What interpolation sees, and what it has looked at.
 pub(super) struct Scope<'v> {
@@ -57,6 +57,18 @@ impl Fault {
 impl<'v> Scope<'v> {
     pub(super) fn new(variables: &'v Variables) -> Self {
         Self { variables, project: None, used: BTreeSet::new(), room: MAX_BYTES }
+    }
+
+    /// One text over these variables, whose value takes from `room`.
+    pub(super) fn expand_within(
+        variables: &'v Variables,
+        text: &str,
+        room: &mut usize,
+    ) -> Result<String, Fault> {
+        let mut scope = Self { room: *room, ..Scope::new(variables) };
+        let expanded = scope.expand(text);
+        *room = scope.room;
+        expanded
     }
 
     /// The value of a variable, noted as used.

@@ -24,6 +24,8 @@ pub(super) fn ports(text: &str) -> Option<Vec<Mapping>> {
     }
     let from = match published {
         "" => None,
+        // Any free one.
+        "0" => Some((0, 0)),
         _ => Some(range(published)?),
     };
     (0..count)
@@ -200,6 +202,7 @@ mod tests {
             "[::1]:8080:80",
             r#"{"host_ip":"::1","mode":"ingress","protocol":"tcp","published":"8080","target":80}"#,
         );
+        check("0:80", r#"{"mode":"ingress","protocol":"tcp","published":"0","target":80}"#);
         check("8000-8001:80", r#"{"mode":"ingress","protocol":"tcp","published":"8000-8001","target":80}"#);
         check(
             "8000-8001:80-81",

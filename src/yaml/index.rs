@@ -64,13 +64,32 @@ struct Node {
 enum Kind {
     Scalar { plain: bool },
     Items(Vec<usize>),
-    Fields(Vec<Field>),
+    Fields(Fields),
     Alias(Option<usize>),
+}
+
+/// A mapping, with where the first field of each key is: some files have tens of thousands of them.
+#[derive(Debug, Default)]
+struct Fields {
+    all: Vec<Field>,
+    by_key: BTreeMap<Arc<str>, usize>,
+}
+
+impl Fields {
+    fn push(&mut self, key: String, spot: Spot, value: usize) {
+        let key: Arc<str> = key.into();
+        self.by_key.entry(key.clone()).or_insert(self.all.len());
+        self.all.push(Field { key, spot, value });
+    }
+
+    fn get(&self, key: &str) -> Option<&Field> {
+        self.all.get(*self.by_key.get(key)?)
+    }
 }
 
 #[derive(Debug)]
 struct Field {
-    key: String,
+    key: Arc<str>,
     spot: Spot,
     value: usize,
 }
@@ -105,7 +124,7 @@ impl Index {
                     (Kind::Scalar { plain }, anchor, Some(name))
                 }
                 Event::SequenceStart(anchor, _) => (Kind::Items(Vec::new()), anchor, None),
-                Event::MappingStart(anchor, _) => (Kind::Fields(Vec::new()), anchor, None),
+                Event::MappingStart(anchor, _) => (Kind::Fields(Fields::default()), anchor, None),
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(closed) = open.pop() {
                         index.close(&closed, span);
@@ -139,7 +158,7 @@ impl Index {
             Kind::Items(items) => items.push(node),
             Kind::Fields(fields) => match parent.key.take() {
                 None => parent.key = Some((name.unwrap_or_default().to_owned(), spot)),
-                Some((key, spot)) => fields.push(Field { key, spot, value: node }),
+                Some((key, spot)) => fields.push(key, spot, node),
             },
             Kind::Scalar { .. } | Kind::Alias(_) => {}
         }
@@ -190,8 +209,7 @@ impl Index {
     fn child(&self, node: usize, step: Step<'_>) -> Option<(usize, Option<Spot>)> {
         match (&self.nodes[self.follow(node)].kind, step) {
             (Kind::Fields(fields), Step::Key(key)) => fields
-                .iter()
-                .find(|field| field.key == key)
+                .get(key)
                 .map(|field| (field.value, Some(field.spot)))
                 .or_else(|| self.merged_child(fields, step)),
             (Kind::Items(items), Step::Item(item)) => items.get(item).map(|&item| (item, None)),
@@ -200,8 +218,8 @@ impl Index {
     }
 
     /// A key that came in by `<<`.
-    fn merged_child(&self, fields: &[Field], step: Step<'_>) -> Option<(usize, Option<Spot>)> {
-        let merged = fields.iter().find(|field| field.key == "<<")?.value;
+    fn merged_child(&self, fields: &Fields, step: Step<'_>) -> Option<(usize, Option<Spot>)> {
+        let merged = fields.get("<<")?.value;
         match &self.nodes[self.follow(merged)].kind {
             Kind::Items(items) => items.iter().find_map(|&item| self.child(item, step)),
             Kind::Fields(_) => self.child(merged, step),
@@ -223,11 +241,11 @@ impl Index {
         for node in &self.nodes {
             let Kind::Fields(fields) = &node.kind else { continue };
             let mut seen = BTreeMap::new();
-            for field in fields {
-                match seen.get(field.key.as_str()) {
-                    Some(&first) => found.push((field.key.clone(), first, field.spot)),
+            for field in &fields.all {
+                match seen.get(&*field.key) {
+                    Some(&first) => found.push((field.key.to_string(), first, field.spot)),
                     None => {
-                        seen.insert(field.key.as_str(), field.spot);
+                        seen.insert(&*field.key, field.spot);
                     }
                 }
             }

@@ -241,8 +241,32 @@ fn what_would_get_lost_in_an_environment_file_is_said() {
             "b.env:2:7+2 variable-syntax",
         ],
     );
+    let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7Us8cKj";
+    check(&both(key, ""), &["a.env:1:1+58 env-file-variable: `NAME` has no value"]);
+    let long = format!(
+        "A={}\n{}",
+        "x".repeat(200_000),
+        (0..1_000).map(|n| format!("B{n}=$A\n")).collect::<String>()
+    );
+    check(&both(&long, ""), &["env-file-syntax: the values are too long or nest too deep"]);
     let raw = "services: {a: {image: i, env_file: [{path: e, format: raw}]}}";
     assert!(render(&format!("== compose.yaml\n{raw}\n== e\nA=$NO\nB\n")).is_ok());
+}
+
+#[test]
+fn an_environment_file_is_text_where_it_holds_values_and_its_lines_are_not_shown() {
+    let render = |bytes: &[u8]| {
+        let mut tree = fixture("== compose.yaml\nservices: {a: {image: i, env_file: e}}\n");
+        let content: Arc<[u8]> = bytes.into();
+        let entry = Entry { size: content.len() as u64, content: Some(content), ..Entry::default() };
+        tree.insert(format!("{FOLDER}/e").into(), entry);
+        let source = Source::read(&tree, FOLDER, &ReadSpec::default()).unwrap();
+        source.render(&tree, &Variables::new())
+    };
+    assert!(render(b"# Gr\xfc\xdfe\nA=1\n").is_ok());
+    let found = render(b"A=1\nPASSWORD=hunter2-\xe4\n").unwrap_err();
+    assert_eq!((found.len(), &*found[0].code), (1, "env-file-syntax"));
+    assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
 }
 
 #[test]
