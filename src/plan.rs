@@ -150,6 +150,26 @@ pub struct Ensure {
 }
 
 impl Ensure {
+    /// The files that Compose itself reads for its services, `env_file` and `label_file`, by Compose service, with their
+    /// content. What they say becomes environment and labels: a change of one makes a new container, whatever is said of
+    /// files that are mounted.
+    pub fn environment_files(&self) -> BTreeMap<String, BTreeMap<String, Option<Digest>>> {
+        let model = self.model.value();
+        let services = model.get("services").and_then(|services| services.as_object()).into_iter().flatten();
+        services.map(|(name, service)| (name.clone(), self.read_by_compose(service))).collect()
+    }
+
+    /// `env_file: a`, `env_file: [a, {path: b}]`, and `label_file` in the same forms.
+    fn read_by_compose(&self, service: &serde_json::Value) -> BTreeMap<String, Option<Digest>> {
+        let entries = ["env_file", "label_file"].into_iter().filter_map(|field| service.get(field));
+        let entries =
+            entries.flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice));
+        let paths = entries.filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()));
+        let path = |path: &str| path.strip_prefix("./").unwrap_or(path).to_owned();
+        let digest = |path: String| (self.files.get(&*path).map(|file| file.digest), path);
+        paths.map(path).map(digest).map(|(digest, path)| (path, digest)).collect()
+    }
+
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
     pub fn same_effect(&self, other: &Self) -> bool {
         let Self { service, project, digest, after, health_within, because: _, .. } = self;

@@ -136,20 +136,32 @@ pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>,
         (Some(_), None, _) | (_, _, None) => Some(Effect::Remove),
         (Some(_), Some(_), _) if moved => Some(Effect::Recreate),
         (Some(before), Some(after), Some(new)) => {
-            container_effect(before, after, new).or(switched.then_some(Effect::Switch))
+            let environment = before.files != after.files && environment_changed(name, old, new);
+            container_effect(before, after, new, environment).or(switched.then_some(Effect::Switch))
         }
         (None, None, _) => None,
     };
     names.into_iter().filter_map(|name| Some((name.clone(), effect(name)?))).collect()
 }
 
-fn container_effect(before: &ContainerSpec, after: &ContainerSpec, new: &Ensure) -> Option<Effect> {
+fn environment_changed(name: &str, old: Option<&Ensure>, new: &Ensure) -> bool {
+    let files = |ensure: &Ensure| ensure.environment_files().remove(name);
+    old.and_then(files) != files(new)
+}
+
+/// `environment` says that a file changed which Compose itself reads.
+fn container_effect(
+    before: &ContainerSpec,
+    after: &ContainerSpec,
+    new: &Ensure,
+    environment: bool,
+) -> Option<Effect> {
     let file_effect = match new.on_file_change {
         OnFileChange::Recreate => Some(Effect::Recreate),
         OnFileChange::Restart => Some(Effect::Restart),
         OnFileChange::Nothing => None,
     };
-    if before.config != after.config {
+    if before.config != after.config || environment && new.state == RunState::Running {
         Some(Effect::Recreate)
     } else if before.files != after.files && new.state == RunState::Running {
         file_effect

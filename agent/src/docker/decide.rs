@@ -127,24 +127,8 @@ pub(super) fn applied(step: &Ensure) -> BTreeMap<Arc<str>, Applied> {
 /// which it turns into environment and labels. Where none of them changed, Compose would recreate nothing that
 /// looks right.
 pub(super) fn fingerprint(step: &Ensure, compose_file: &str) -> Digest {
-    let read = files_of_compose(&step.model.value());
-    let digest =
-        |path: &String| step.files.get(path.strip_prefix("./").unwrap_or(path)).map(|file| file.digest);
-    let read: BTreeMap<_, _> = read.iter().map(|path| (path, digest(path))).collect();
-    let content = (Digest::of(compose_file), read);
+    let content = (Digest::of(compose_file), step.environment_files());
     Digest::of(serde_json::to_vec(&content).expect("its keys are strings"))
-}
-
-/// `env_file: a`, `env_file: [a, {path: b}]`, and `label_file` in the same forms.
-fn files_of_compose(model: &Value) -> BTreeSet<String> {
-    let services = model.get("services").and_then(Value::as_object).into_iter().flatten();
-    services
-        .flat_map(|(_, service)| ["env_file", "label_file"].map(|field| service.get(field)))
-        .flatten()
-        .flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice))
-        .filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()))
-        .map(str::to_owned)
-        .collect()
 }
 
 /// The calls of Compose that make the instance so, in order; none where it is.
