@@ -60,7 +60,12 @@ fn side(reader: &mut Reader, args: &Args, revision: Option<&str>) -> Result<&'st
     reader.definitions(&args.path, revision)?.map_err(|diagnostics| {
         anstream::eprint!("{}", render::diagnostics::text(&diagnostics, form(&stderr())));
         let side = revision.unwrap_or("the work tree");
-        CliError::new(format!("{side} has mistakes, so it cannot be compared"))
-            .hint("mend the mistakes above; `gitops validate` shows them again")
+        CliError::new(format!("{side} has mistakes, so it cannot be compared")).hint(match revision {
+            None => "mend the mistakes above; `gitops validate` shows them again",
+            Some(_) => {
+                "they are in that revision, whatever your files say; compare with one that has none, such as the deployed \
+                 one that `gitops status` names: `gitops diff REVISION`"
+            }
+        })
     })
 }

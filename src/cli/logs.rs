@@ -8,6 +8,7 @@ use super::error::{CliError, Exit};
 use super::output::{Format, stream};
 use super::patience::Patience;
 use crate::api::wire::{LOG_LINES, LogPage};
+use crate::fleet::{FleetStatus, NodeView};
 use crate::log::LogEntry;
 use crate::name::{NameError, NodeName, ServiceName};
 use crate::render::logs;
@@ -83,6 +84,7 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         let last = page.lines.last().map(|entry| entry.id);
         if !args.follow {
             if last.is_none() {
+                is_there(args, &client.get("/v1/status").await?)?;
                 anstream::eprintln!(
                     "no agent has done anything for {} that is still kept",
                     args.what.service
@@ -95,6 +97,22 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         if page.lines.len() < LOG_LINES {
             tokio::time::sleep(PERIOD).await;
         }
+    }
+}
+
+/// Whether the service is where its log is asked for.
+fn is_there(args: &Args, fleet: &FleetStatus) -> Result<(), CliError> {
+    let Target { service, node } = &args.what;
+    let has = |view: &&NodeView| view.instances.iter().any(|instance| instance.service == *service);
+    let nodes: Vec<&str> = fleet.nodes.iter().filter(has).map(|view| view.node.as_str()).collect();
+    match node.as_ref().or(args.node.as_ref()) {
+        _ if nodes.is_empty() => Err(CliError::new(format!("no node has a service `{service}`"))
+            .hint("`gitops status` lists the services")),
+        Some(node) if !nodes.contains(&node.as_str()) => {
+            let error = CliError::new(format!("`{service}` is not on node `{node}`"));
+            Err(error.hint(format!("it is on {}", nodes.join(", "))))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -66,6 +66,10 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
             anstream::eprintln!(
                 "the agent of {node} reads it from the file that `token_file` names in its agent.toml"
             );
+            let fleet: FleetStatus = client.get("/v1/status").await?;
+            if !fleet.nodes.iter().any(|view| view.node == *node) {
+                anstream::eprintln!("note: the definitions have no node `{node}` so far");
+            }
         }
         Command::Revoke { node } => {
             let revoked: Revoked = client.send(Method::DELETE, &format!("/v1/nodes/{node}/token")).await?;

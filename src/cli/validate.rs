@@ -30,10 +30,17 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Report<'a> {
     valid: bool,
+    /// What there is, known only without mistakes.
+    #[serde(flatten)]
+    size: Option<Size>,
+    diagnostics: &'a [Diagnostic],
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Size {
     services: usize,
     instances: usize,
     nodes: usize,
-    diagnostics: &'a [Diagnostic],
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
@@ -41,27 +48,27 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let (diagnostics, size) = match &loaded {
         Ok(definitions) => {
             let desired = &definitions.desired;
-            (&definitions.findings, [desired.services.len(), desired.keys().count(), desired.nodes.len()])
+            let (services, nodes) = (desired.services.len(), desired.nodes.len());
+            (&definitions.findings, Some(Size { services, instances: desired.keys().count(), nodes }))
         }
-        Err(diagnostics) => (diagnostics, [0; 3]),
+        Err(diagnostics) => (diagnostics, None),
     };
-    let [services, instances, nodes] = size;
     match args.output {
         Format::Json => {
-            let report = Report { valid: loaded.is_ok(), services, instances, nodes, diagnostics };
+            let report = Report { valid: loaded.is_ok(), size, diagnostics };
             print(&json::document(&report))?;
         }
         Format::Text => {
             anstream::eprint!("{}", diagnostics::text(diagnostics, form(&stderr())));
             let summary = diagnostics::summary(diagnostics);
-            match &loaded {
-                Ok(_) => print(&format!(
+            match size {
+                Some(Size { services, instances, nodes }) => print(&format!(
                     "{summary} in {}, {} on {}\n",
                     count(services, "service"),
                     count(instances, "instance"),
                     count(nodes, "node")
                 ))?,
-                Err(_) => anstream::eprintln!("{summary}"),
+                None => anstream::eprintln!("{summary}"),
             }
         }
     }

@@ -17,7 +17,7 @@ pub struct Feature {
     pub feature: FeatureName,
     /// What people call it.
     pub name: Option<String>,
-    /// How far it is. What each state does is fixed: see [`FeatureState`].
+    /// How far it is. What each state does is fixed.
     pub state: FeatureState,
     /// Who answers for it.
     pub owner: Option<String>,

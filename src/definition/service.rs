@@ -83,7 +83,7 @@ pub struct Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// The time in which every container must become healthy. Default: `2m`.
+    /// The time in which every container must become healthy; `2m` where `health` is not given.
     pub within: Seconds,
 }
 
