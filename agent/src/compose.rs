@@ -165,7 +165,8 @@ impl Compose {
                 (format!("no end after {} s, and was stopped", self.within.as_secs()), output)
             }
         };
-        Err(self.explain(verb.name(), failure).await)
+        let (status, output) = failure;
+        Err(self.explain(verb.name(), (status, error_first(&output))).await)
     }
 
     /// The version of the Compose plugin, or why there is none, with what to do about it.
@@ -308,6 +309,21 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::TERM);
     }
+}
+
+/// The line that tells the error, then the others in their order: Compose goes on to tell of its progress, and whoever
+/// reads only the first line must find what is wrong there. Where no line looks like an error, it is the last one.
+fn error_first(output: &str) -> String {
+    let tells = |line: &&str| {
+        line.starts_with("Error") || line.starts_with("error") || line.contains("Error response from daemon")
+    };
+    let mut lines: Vec<_> = output.lines().collect();
+    let last = lines.len().saturating_sub(1);
+    let error = lines.iter().rposition(tells).unwrap_or(last);
+    if let Some(first) = lines.get_mut(..=error) {
+        first.rotate_right(1);
+    }
+    lines.join("\n")
 }
 
 fn in_words(status: ExitStatus) -> String {
