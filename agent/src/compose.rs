@@ -44,7 +44,9 @@ pub enum Verb {
     /// The same for these Compose services and what they depend on. (With `--no-deps` Compose forgets
     /// `depends_on` before it hashes, and recreates what did not change.)
     UpOnly(Vec<Arc<str>>),
-    /// The same, with new containers for these whether or not they changed; what they depend on is left as it is.
+    /// New containers for these whether or not they changed. As `Create`, starts nothing: `up` starts what they depend
+    /// on as well, jobs that had ended among it, and with `--no-deps` the next `up` takes them for changed (see
+    /// `UpOnly`; Compose 2.26).
     Recreate(Vec<Arc<str>>),
     /// As `Up`, and starts nothing.
     Create,
@@ -61,7 +63,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up | Self::UpOnly(_) => "up",
-            Self::Recreate(_) => "up --force-recreate",
+            Self::Recreate(_) => "up --no-start --force-recreate",
             Self::Create => "up --no-start",
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
@@ -108,7 +110,7 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
         Verb::Up => (&[], &[]),
         Verb::UpOnly(services) => (&[], services),
-        Verb::Recreate(services) => (&["--force-recreate"], services),
+        Verb::Recreate(services) => (&["--no-start", "--force-recreate"], services),
         Verb::Create => (&["--no-start"], &[]),
         Verb::Stop => (&["stop"], &[]),
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.

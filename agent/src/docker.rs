@@ -243,8 +243,7 @@ impl DockerHost {
         let fingerprint = decide::fingerprint(step, &text);
         let gone = mounts::held(step, rows, &files.record);
         let others = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
-        let first = (!gone.is_empty()).then(|| Verb::Recreate(gone.into_iter().collect()));
-        let calls = first.into_iter().chain(others).collect();
+        let calls = decide::made_anew(&gone).into_iter().chain(others).collect();
         let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
         Ok(Prepared { files, fingerprint, calls })
     }

@@ -19,7 +19,7 @@ fn each_call_is_these_arguments() {
     let services = || vec![Arc::from("app"), Arc::from("--volumes")];
     check(Verb::Up, format!("{FILES} {UP}"));
     check(Verb::UpOnly(services()), format!("{FILES} {UP} -- app --volumes"));
-    check(Verb::Recreate(services()), format!("{FILES} {UP} --force-recreate -- app --volumes"));
+    check(Verb::Recreate(services()), format!("{FILES} {UP} --no-start --force-recreate -- app --volumes"));
     check(Verb::Create, format!("{FILES} {UP} --no-start"));
     check(Verb::Stop, format!("{FILES} stop"));
     check(Verb::Restart(services()), format!("{FILES} restart --no-deps -- app --volumes"));

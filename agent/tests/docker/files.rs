@@ -235,6 +235,26 @@ async fn what_a_failed_call_has_made_is_left_alone_by_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_job_does_not_run_again_because_its_neighbour_lost_its_files() {
+    let Some(bench) = Bench::new("lostjob") else { return };
+    let after_job = json!({"job": {"condition": "service_completed_successfully"}});
+    let services = json!({
+        "job": sleeper(json!({"command": ["true"], "restart": "no"})),
+        "web": sleeper(json!({"volumes": ["./one/conf:/conf:ro"], "depends_on": after_job})),
+    });
+    let step = bench.step(services, &[("one/conf", "1")]);
+    bench.ensure(&step).await;
+    let before = bench.look().await;
+    std::fs::remove_dir_all(bench.instance_folder()).unwrap();
+    bench.ensure(&step).await;
+    let after = bench.look().await;
+    assert_eq!(recreated(&ids_of(&before), &ids_of(&after)), ["web"]);
+    assert_eq!(after["job"].started_at, before["job"].started_at);
+    assert_eq!(bench.read(&after["web"], "/conf").await, "1");
+    bench.clean_up().await;
+}
+
+#[tokio::test]
 async fn no_longer_asking_to_recreate_recreates_nothing() {
     let Some(bench) = Bench::new("switch") else { return };
     let step = bench.step(json!({"a": sleeper(json!({"volumes": ["./a:/a:ro"]}))}), &[("a", "1")]);
