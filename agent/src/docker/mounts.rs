@@ -128,6 +128,36 @@ mod tests {
         assert_eq!(shown, expected);
     }
 
+    fn rows(states: &[(&str, &str)]) -> Vec<Row> {
+        let summary = |(id, state): &(&str, &str)| json!({"Id": id, "Names": [id], "State": state});
+        let listed = states.iter().map(summary).map(|json| serde_json::from_value(json).unwrap());
+        listed.filter_map(super::super::rows::row).collect()
+    }
+
+    #[test]
+    fn only_what_runs_when_something_is_made_anew_outlives_it() {
+        let paths =
+            |paths: &[&str]| paths.iter().map(|path| Arc::from(*path)).collect::<BTreeSet<Arc<str>>>();
+        let mut record = Record::default();
+        let mut check =
+            |renewed: &[&str], states: &[(&str, &str)], noted: bool, expected: &[(&str, &[&str])]| {
+                record.renewed.extend(paths(renewed));
+                assert_eq!(note_outlived(&mut record, &rows(states)), noted);
+                let expected = expected.iter().map(|(id, gone)| (Arc::from(*id), paths(gone))).collect();
+                assert_eq!((&record.outlived, record.renewed.len()), (&expected, 0));
+            };
+        check(&[""], &[], true, &[]);
+        check(&[], &[("a", "running")], false, &[]);
+        let two = [("a", "running"), ("b", "exited"), ("c", "paused")];
+        check(&["x"], &two, true, &[("a", &["x"]), ("c", &["x"])]);
+        check(
+            &["y"],
+            &[("a", "running"), ("d", "running")],
+            true,
+            &[("a", &["x", "y"]), ("c", &["x"]), ("d", &["y"])],
+        );
+    }
+
     #[test]
     fn a_mount_is_lost_with_everything_on_the_way_to_it() {
         for (path, gone, expected) in [
