@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ const PARTIAL: usize = 4096;
 const ATTEMPTS: usize = 100;
 /// Lines that are handed over at once.
 const BATCH: usize = gitops::api::wire::LOG_LINES;
+/// Bytes of JSON that are handed over at once: half of what the daemon takes, which many lines of many bytes exceed.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// The logs of attempts on disk. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -62,8 +64,24 @@ pub struct Batch {
     /// Oldest attempt first.
     pub lines: Vec<LogLine>,
     reach: BTreeMap<PathBuf, u32>,
+    bytes: usize,
     /// There are more lines than these.
     pub is_full: bool,
+}
+
+impl Batch {
+    /// Takes as many of these lines, each with its size as JSON, as there is room for.
+    fn take(&mut self, path: &Path, lines: Vec<(LogLine, usize)>) {
+        for (line, bytes) in lines {
+            self.is_full = self.lines.len() == BATCH || self.bytes + bytes > BATCH_BYTES;
+            if self.is_full {
+                return;
+            }
+            self.bytes += bytes;
+            self.reach.insert(path.to_owned(), line.seq);
+            self.lines.push(line);
+        }
+    }
 }
 
 impl LogDir {
@@ -88,6 +106,8 @@ impl LogDir {
         self.make_room();
         let began = clock::now();
         let path = self.0.folder.join(format!("{:020}-{service}.jsonl", began.as_nanosecond()));
+        // Before it is there: whoever looks in between must not take it for one that is over and handed over whole.
+        self.books().open.insert(path.clone());
         let file = match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
             Ok(file) => Some(file),
             Err(error) => {
@@ -95,7 +115,6 @@ impl LogDir {
                 None
             }
         };
-        self.books().open.insert(path.clone());
         let writer = Writer {
             line: LogLine {
                 service: service.clone(),
@@ -123,16 +142,17 @@ impl LogDir {
                 let books = self.books();
                 (books.open.contains(&path), books.handed_over.get(&path).copied().unwrap_or(0))
             };
-            let lines: Vec<LogLine> = read(&path).into_iter().filter(|line| line.seq > from).collect();
+            let lines = match read(&path, from) {
+                Ok(lines) => lines,
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "the log of a step cannot be read now");
+                    continue;
+                }
+            };
             if lines.is_empty() && !is_open {
                 self.delete(&path);
             }
-            let room = BATCH - batch.lines.len();
-            batch.is_full = lines.len() > room;
-            if let Some(last) = lines.iter().take(room).next_back() {
-                batch.reach.insert(path, last.seq);
-            }
-            batch.lines.extend(lines.into_iter().take(room));
+            batch.take(&path, lines);
             if batch.is_full {
                 break;
             }
@@ -171,11 +191,16 @@ impl LogDir {
     }
 }
 
-/// Whole lines only: the last one may have been cut by a crash, or be on its way.
-fn read(path: &Path) -> Vec<LogLine> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+/// The lines after number `from`, with their sizes. Whole lines only: the last one may have been cut by a crash, or be
+/// on its way. What is damaged is left out; a file that is gone has none.
+fn read(path: &Path, from: u32) -> io::Result<Vec<(LogLine, usize)>> {
+    let content = match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        content => content?,
+    };
+    let whole = content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let lines = whole.filter_map(|json| Some((serde_json::from_slice::<LogLine>(json).ok()?, json.len())));
+    Ok(lines.filter(|(line, _)| line.seq > from).collect())
 }
 
 /// One try at one step: why it is made, and its log.

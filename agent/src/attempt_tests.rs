@@ -127,6 +127,50 @@ fn the_folder_keeps_so_many_attempts_and_a_batch_so_many_lines() {
 }
 
 #[test]
+fn a_batch_of_the_longest_lines_is_one_that_the_daemon_takes() {
+    let logs = Logs::new();
+    for _ in 0..ATTEMPTS {
+        let attempt = logs.begin("web");
+        (0..30).for_each(|_| attempt.tell(&"\u{1f980}".repeat(1000)));
+    }
+    let mut handed_over = 0;
+    loop {
+        let batch = logs.logs.unsent();
+        let json = serde_json::to_vec(&batch.lines).unwrap();
+        assert!(!batch.lines.is_empty() && json.len() <= BATCH_BYTES + 1, "{} bytes", json.len());
+        handed_over += batch.lines.len();
+        let is_full = batch.is_full;
+        logs.logs.acknowledged(batch);
+        if !is_full {
+            break;
+        }
+    }
+    assert_eq!(handed_over, 31 * ATTEMPTS);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_kept_and_holds_up_no_other() {
+    let logs = Logs::new();
+    let unreadable = logs.temp.path().join("logs/0-web.jsonl");
+    std::os::unix::fs::symlink(&unreadable, &unreadable).unwrap();
+    drop(logs.begin("web"));
+    assert_eq!(logs.texts(), ["1 begins: it is missing"]);
+    assert_eq!(logs.files(), 2);
+    logs.logs.acknowledged(logs.logs.unsent());
+    assert_eq!((logs.texts().len(), logs.files()), (0, 1));
+}
+
+#[test]
+fn a_damaged_line_costs_no_other() {
+    let logs = Logs::new();
+    let attempt = logs.begin("web");
+    let file = logs.logs.files().pop_first().unwrap();
+    OpenOptions::new().append(true).open(file).unwrap().write_all(b"\xff\0\n").unwrap();
+    attempt.output(b"a\n");
+    assert_eq!(logs.texts(), ["1 begins: it is missing", "2 a"]);
+}
+
+#[test]
 fn a_log_that_cannot_be_written_fails_nothing() {
     let logs = Logs::new();
     std::fs::remove_dir_all(logs.temp.path()).unwrap();

@@ -44,7 +44,9 @@ pub enum Verb {
     /// The same for these Compose services and what they depend on. (With `--no-deps` Compose forgets
     /// `depends_on` before it hashes, and recreates what did not change.)
     UpOnly(Vec<Arc<str>>),
-    /// The same, with new containers for these whether or not they changed; what they depend on is left as it is.
+    /// New containers for these whether or not they changed. As `Create`, starts nothing: `up` starts what they depend
+    /// on as well, jobs that had ended among it, and with `--no-deps` the next `up` takes them for changed (see
+    /// `UpOnly`; Compose 2.26).
     Recreate(Vec<Arc<str>>),
     /// As `Up`, and starts nothing.
     Create,
@@ -61,7 +63,7 @@ impl Verb {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up | Self::UpOnly(_) => "up",
-            Self::Recreate(_) => "up --force-recreate",
+            Self::Recreate(_) => "up --no-start --force-recreate",
             Self::Create => "up --no-start",
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
@@ -108,7 +110,7 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
         Verb::Up => (&[], &[]),
         Verb::UpOnly(services) => (&[], services),
-        Verb::Recreate(services) => (&["--force-recreate"], services),
+        Verb::Recreate(services) => (&["--no-start", "--force-recreate"], services),
         Verb::Create => (&["--no-start"], &[]),
         Verb::Stop => (&["stop"], &[]),
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.
@@ -165,7 +167,8 @@ impl Compose {
                 (format!("no end after {} s, and was stopped", self.within.as_secs()), output)
             }
         };
-        Err(self.explain(verb.name(), failure).await)
+        let (status, output) = failure;
+        Err(self.explain(verb.name(), (status, error_first(&output))).await)
     }
 
     /// The version of the Compose plugin, or why there is none, with what to do about it.
@@ -308,6 +311,21 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::TERM);
     }
+}
+
+/// The line that tells the error, then the others in their order: Compose goes on to tell of its progress, and whoever
+/// reads only the first line must find what is wrong there. Where no line looks like an error, it is the last one.
+fn error_first(output: &str) -> String {
+    let tells = |line: &&str| {
+        line.starts_with("Error") || line.starts_with("error") || line.contains("Error response from daemon")
+    };
+    let mut lines: Vec<_> = output.lines().collect();
+    let last = lines.len().saturating_sub(1);
+    let error = lines.iter().rposition(tells).unwrap_or(last);
+    if let Some(first) = lines.get_mut(..=error) {
+        first.rotate_right(1);
+    }
+    lines.join("\n")
 }
 
 fn in_words(status: ExitStatus) -> String {

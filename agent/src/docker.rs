@@ -234,14 +234,16 @@ impl DockerHost {
         if changed {
             attempt.tell("replaced files of the instance");
         }
-        let files = self.note_running(step, files).await?;
+        let mut files = self.note_running(step, files).await?;
+        if mounts::note_outlived(&mut files.record, rows) {
+            files = blocking(move || files.save().map(|()| files)).await?;
+        }
         let labels = decide::labels(&self.node, step, rows, &files.record);
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
-        let gone = mounts::held(step, rows, &files.record.renewed);
+        let gone = mounts::held(step, rows, &files.record);
         let others = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
-        let first = (!gone.is_empty()).then(|| Verb::Recreate(gone.into_iter().collect()));
-        let calls = first.into_iter().chain(others).collect();
+        let calls = decide::made_anew(&gone).into_iter().chain(others).collect();
         let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
         Ok(Prepared { files, fingerprint, calls })
     }
@@ -392,7 +394,7 @@ impl Host for DockerHost {
         let record = Record {
             pending: false,
             ran: None,
-            renewed: BTreeSet::new(),
+            outlived: BTreeMap::new(),
             applied: Some(fingerprint),
             services: decide::applied(step),
             ..files.record.clone()

@@ -44,7 +44,7 @@ pub enum HostError {
         verb: &'static str,
         /// Exit code or signal, in words.
         status: String,
-        /// The end of what it printed, at most ten lines, in one string.
+        /// The end of what it printed, at most ten lines in one string, the one that tells the error first.
         output: String,
     },
     /// The project belongs to someone else: another node on the same engine, or a person.

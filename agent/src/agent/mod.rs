@@ -203,7 +203,12 @@ async fn fetch(plan: Arc<NodePlan>, daemon: Arc<dyn Daemon>, blobs: BlobDir) -> 
 }
 
 async fn send_logs(daemon: Arc<dyn Daemon>, logs: LogDir) -> Event {
-    let batch = logs.unsent();
+    let reading = logs.clone();
+    // It may read a hundred files, and everything else runs on this thread.
+    let batch = match tokio::task::spawn_blocking(move || reading.unsent()).await {
+        Ok(batch) => batch,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
     let more = batch.is_full;
     if !batch.lines.is_empty() {
         if let Err(error) = daemon.logs(&batch.lines).await {

@@ -19,7 +19,7 @@ fn each_call_is_these_arguments() {
     let services = || vec![Arc::from("app"), Arc::from("--volumes")];
     check(Verb::Up, format!("{FILES} {UP}"));
     check(Verb::UpOnly(services()), format!("{FILES} {UP} -- app --volumes"));
-    check(Verb::Recreate(services()), format!("{FILES} {UP} --force-recreate -- app --volumes"));
+    check(Verb::Recreate(services()), format!("{FILES} {UP} --no-start --force-recreate -- app --volumes"));
     check(Verb::Create, format!("{FILES} {UP} --no-start"));
     check(Verb::Stop, format!("{FILES} stop"));
     check(Verb::Restart(services()), format!("{FILES} restart --no-deps -- app --volumes"));
@@ -77,11 +77,25 @@ async fn failure(script: &str, within: Duration) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_failed_call_tells_its_code_and_its_last_lines_in_order() {
+async fn a_failed_call_tells_its_code_and_its_last_lines() {
     let (status, output) = failure("for i in $(seq 20); do echo $i; echo e$i >&2; done; exit 7", LONG).await;
     assert_eq!(status, "exit code 7");
-    assert_eq!(output, "16\ne16\n17\ne17\n18\ne18\n19\ne19\n20\ne20");
+    assert_eq!(output, "e20\n16\ne16\n17\ne17\n18\ne18\n19\ne19\n20");
     assert_eq!(failure("kill -9 $$", LONG).await.0, "signal 9");
+}
+
+#[test]
+fn the_line_that_tells_the_error_comes_first() {
+    let check = |output: &str, expected: &str| assert_eq!(error_first(output), expected, "{output:?}");
+    let progress = "Container a-1  Running\nContainer b-1  Starting";
+    let taken = "Error response from daemon: Bind for 0.0.0.0:80 failed: port is already allocated";
+    check(&format!("{progress}\n{taken}"), &format!("{taken}\n{progress}"));
+    check(&format!("{taken}\n{progress}"), &format!("{taken}\n{progress}"));
+    check("a\nError one\nerror two\nb", "error two\na\nError one\nb");
+    check("a\nb: Error response from daemon: c\nd", "b: Error response from daemon: c\na\nd");
+    check("a\nb\nno such error", "no such error\na\nb");
+    check("one", "one");
+    check("", "");
 }
 
 #[tokio::test]
@@ -103,7 +117,7 @@ async fn a_call_that_takes_too_long_ends_with_all_its_processes() {
 #[tokio::test]
 async fn much_output_does_not_block_and_is_not_kept() {
     let (_, output) = failure("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exit 1", LONG).await;
-    assert!(output.ends_with("\nend") && output.len() < 1000, "{} bytes", output.len());
+    assert!(output.starts_with("end\n") && output.len() < 1000, "{} bytes", output.len());
 }
 
 #[tokio::test]

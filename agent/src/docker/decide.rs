@@ -162,6 +162,12 @@ pub(super) fn calls(step: &Ensure, labels: &Labels, rows: &[Row], same: bool) ->
     }
 }
 
+/// The calls that give these Compose services new containers, and start no other.
+pub(super) fn made_anew(services: &BTreeSet<Arc<str>>) -> Vec<Verb> {
+    let names = || services.iter().cloned().collect();
+    if services.is_empty() { Vec::new() } else { vec![Verb::Recreate(names()), Verb::Restart(names())] }
+}
+
 /// How the containers of one Compose service stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {

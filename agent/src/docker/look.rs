@@ -132,9 +132,11 @@ async fn inspect_with_image(engine: &Docker, row: &Row) -> Result<Option<Details
     if let Some(reference) = details.image.as_deref().filter(|image| **image != *row.container.image) {
         let now = match engine.inspect_image(reference).await {
             Ok(image) => image.id.map(Arc::from),
-            // The reference was taken away, and names nothing.
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
-            Err(error) => return Err(error),
+            // Mostly the reference was taken away, and names nothing. Whatever it is, the containers are known.
+            Err(error) => {
+                tracing::debug!(reference, %error, "what an image reference names by now is not known");
+                None
+            }
         };
         details.image_now = now.filter(|now| *now != row.container.image_id);
     }
@@ -151,5 +153,67 @@ pub(super) async fn inspect(engine: &Docker, id: &str) -> Result<Option<Details>
         Ok(inspected) => Ok(Some(rows::details(inspected))),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// Stands for an engine that knows one container, and answers every question about images with `images`.
+    async fn answer(mut stream: UnixStream, images: u16) -> std::io::Result<()> {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await?);
+        }
+        let request = String::from_utf8_lossy(&request);
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let (status, body) = if path.contains("/images/") {
+            (images, r#"{"message": "no"}"#)
+        } else if path.contains("/containers/json") {
+            (
+                200,
+                r#"[{"Id": "c1", "Names": ["/web-1"], "Image": "sha256:1", "ImageID": "sha256:1", "State": "running",
+                "Labels": {"com.docker.compose.service": "web"}}]"#,
+            )
+        } else {
+            (200, r#"{"Id": "c1", "Config": {"Image": "web:1"}}"#)
+        };
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        stream.write_all((head + body).as_bytes()).await
+    }
+
+    async fn serve(socket: PathBuf, images: u16) {
+        let listener = UnixListener::bind(socket).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            // A client that went away is not missed.
+            let _ = answer(stream, images).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_is_known_even_where_its_image_is_not() {
+        for status in [404, 409, 500] {
+            let folder = tempfile::tempdir().unwrap();
+            let socket = folder.path().join("docker.sock");
+            let looked = async {
+                let engine =
+                    Docker::connect_with_unix(socket.to_str().unwrap(), 5, bollard::API_DEFAULT_VERSION);
+                look(&engine.unwrap(), &Memory::default(), "edge").await.unwrap()
+            };
+            let looked = tokio::select! {
+                biased;
+                () = serve(socket.clone(), status) => unreachable!("it serves for ever"),
+                looked = looked => looked,
+            };
+            let images: Vec<_> = looked.iter().map(|(_, container)| container.image_now.clone()).collect();
+            assert_eq!(images, [None], "{status}");
+        }
     }
 }

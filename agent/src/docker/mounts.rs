@@ -12,22 +12,41 @@ use gitops::status::ContainerState;
 use serde_json::Value;
 
 use super::rows::Row;
+use crate::files::Record;
 
-/// The Compose services with a container that runs and mounts something of what had to be made anew.
-pub(super) fn held(step: &Ensure, rows: &[Row], renewed: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
-    if renewed.is_empty() || step.state == RunState::Stopped {
+/// Notes which containers run while something had to be made anew. Says whether the record is another by now.
+///
+/// Noted once, before anything is applied: what a call that fails later has made mounts what is there, and a retry
+/// must leave it alone.
+pub(super) fn note_outlived(record: &mut Record, rows: &[Row]) -> bool {
+    let renewed = std::mem::take(&mut record.renewed);
+    if renewed.is_empty() {
+        return false;
+    }
+    for row in rows.iter().filter(|row| runs(row)) {
+        record.outlived.entry(row.container.id.clone()).or_default().extend(renewed.iter().cloned());
+    }
+    true
+}
+
+/// The Compose services with a container that runs and mounts something that was made anew under it: see
+/// [`Record::outlived`].
+pub(super) fn held(step: &Ensure, rows: &[Row], record: &Record) -> BTreeSet<Arc<str>> {
+    if record.outlived.is_empty() || step.state == RunState::Stopped {
         return BTreeSet::new();
     }
     let mounted = mounted(&step.model.value());
-    let holds = |service: &Arc<str>| {
-        let mut paths = mounted.get(service).into_iter().flatten();
-        paths.any(|path| renewed.iter().any(|gone| leads_through(path, gone)))
+    let holds = |row: &&Row| {
+        let mut paths = mounted.get(&row.container.service).into_iter().flatten();
+        let gone = record.outlived.get(&row.container.id);
+        paths.any(|path| gone.into_iter().flatten().any(|gone| leads_through(path, gone)))
     };
-    let runs = |row: &&Row| {
-        !row.one_off && matches!(row.container.state, ContainerState::Running | ContainerState::Paused)
-    };
-    let running = rows.iter().filter(runs).map(|row| row.container.service.clone());
-    running.filter(|service| step.containers.contains_key(service) && holds(service)).collect()
+    let held = rows.iter().filter(|row| runs(row)).filter(holds).map(|row| row.container.service.clone());
+    held.filter(|service| step.containers.contains_key(service)).collect()
+}
+
+fn runs(row: &Row) -> bool {
+    !row.one_off && matches!(row.container.state, ContainerState::Running | ContainerState::Paused)
 }
 
 /// Whether `path` is `gone` itself or lies below it. The empty path is the instance's folder.
@@ -107,6 +126,36 @@ mod tests {
             r#"short: {"a/b", "conf/c"}"#,
         ];
         assert_eq!(shown, expected);
+    }
+
+    fn rows(states: &[(&str, &str)]) -> Vec<Row> {
+        let summary = |(id, state): &(&str, &str)| json!({"Id": id, "Names": [id], "State": state});
+        let listed = states.iter().map(summary).map(|json| serde_json::from_value(json).unwrap());
+        listed.filter_map(super::super::rows::row).collect()
+    }
+
+    #[test]
+    fn only_what_runs_when_something_is_made_anew_outlives_it() {
+        let paths =
+            |paths: &[&str]| paths.iter().map(|path| Arc::from(*path)).collect::<BTreeSet<Arc<str>>>();
+        let mut record = Record::default();
+        let mut check =
+            |renewed: &[&str], states: &[(&str, &str)], noted: bool, expected: &[(&str, &[&str])]| {
+                record.renewed.extend(paths(renewed));
+                assert_eq!(note_outlived(&mut record, &rows(states)), noted);
+                let expected = expected.iter().map(|(id, gone)| (Arc::from(*id), paths(gone))).collect();
+                assert_eq!((&record.outlived, record.renewed.len()), (&expected, 0));
+            };
+        check(&[""], &[], true, &[]);
+        check(&[], &[("a", "running")], false, &[]);
+        let two = [("a", "running"), ("b", "exited"), ("c", "paused")];
+        check(&["x"], &two, true, &[("a", &["x"]), ("c", &["x"])]);
+        check(
+            &["y"],
+            &[("a", "running"), ("d", "running")],
+            true,
+            &[("a", &["x", "y"]), ("c", &["x"]), ("d", &["y"])],
+        );
     }
 
     #[test]

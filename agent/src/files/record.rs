@@ -30,10 +30,13 @@ pub struct Record {
     /// Folders that it made for them. Kept while the instance lives, even empty: a container may have one mounted,
     /// and would go on seeing the deleted one after another was made under its name.
     pub folders: BTreeSet<Arc<str>>,
-    /// What was gone from the instance's folder and had to be made anew, by path; [`WHOLE`] for the folder itself. A
-    /// container that runs since before mounts what is gone, whatever lies in its place by now. Until the instance
-    /// was applied with success.
+    /// What was gone from the instance's folder and had to be made anew, by path; [`WHOLE`] for the folder itself.
+    /// Until it was looked at which containers run since before.
     pub renewed: BTreeSet<Arc<str>>,
+    /// Those containers, by id, each with what was made anew under it: if it mounts that, it sees what is gone,
+    /// whatever lies in its place by now. Containers that were made since are not among them. Until the instance was
+    /// applied with success.
+    pub outlived: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Some file was changed, and nothing was applied with success since.
     pub pending: bool,
     /// What ran once the changed files were all in place, and has read the old ones: containers by id, with when each

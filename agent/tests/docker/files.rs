@@ -201,6 +201,60 @@ async fn what_was_lost_from_the_disk_is_made_anew_with_the_containers_that_mount
 }
 
 #[tokio::test]
+async fn what_a_failed_call_has_made_is_left_alone_by_the_next_one() {
+    let Some(bench) = Bench::new("halfway") else { return };
+    // The first is started before the second, which can be started as one user and not as the other.
+    let step = |user: &str| {
+        let services = json!({
+            "db": sleeper(json!({"volumes": ["./one/conf:/conf:ro"]})),
+            "app": sleeper(json!({"depends_on": ["db"], "user": user})),
+        });
+        bench.step(services, &[("one/conf", "1")])
+    };
+    let fails = async || {
+        let failed =
+            bench.host.ensure(&step("nobody-knows"), &[], &Attempt::unlogged("a test")).await.unwrap_err();
+        assert!(failed.to_string().contains("nobody-knows"), "{failed}");
+        bench.look().await["db"].id.clone()
+    };
+    // The first deploy: nothing was lost, though the folder is new.
+    let first = fails().await;
+    assert_eq!(fails().await, first);
+    bench.ensure(&step("0")).await;
+    assert_eq!(bench.look().await["db"].id, first);
+    // A real loss costs the container that outlived it, once.
+    std::fs::remove_dir_all(bench.instance_folder()).unwrap();
+    let second = fails().await;
+    assert_ne!(second, first);
+    assert_eq!(fails().await, second);
+    bench.ensure(&step("0")).await;
+    let looked = bench.look().await;
+    assert_eq!(looked["db"].id, second);
+    assert_eq!(bench.read(&looked["db"], "/conf").await, "1");
+    bench.clean_up().await;
+}
+
+#[tokio::test]
+async fn a_job_does_not_run_again_because_its_neighbour_lost_its_files() {
+    let Some(bench) = Bench::new("lostjob") else { return };
+    let after_job = json!({"job": {"condition": "service_completed_successfully"}});
+    let services = json!({
+        "job": sleeper(json!({"command": ["true"], "restart": "no"})),
+        "web": sleeper(json!({"volumes": ["./one/conf:/conf:ro"], "depends_on": after_job})),
+    });
+    let step = bench.step(services, &[("one/conf", "1")]);
+    bench.ensure(&step).await;
+    let before = bench.look().await;
+    std::fs::remove_dir_all(bench.instance_folder()).unwrap();
+    bench.ensure(&step).await;
+    let after = bench.look().await;
+    assert_eq!(recreated(&ids_of(&before), &ids_of(&after)), ["web"]);
+    assert_eq!(after["job"].started_at, before["job"].started_at);
+    assert_eq!(bench.read(&after["web"], "/conf").await, "1");
+    bench.clean_up().await;
+}
+
+#[tokio::test]
 async fn no_longer_asking_to_recreate_recreates_nothing() {
     let Some(bench) = Bench::new("switch") else { return };
     let step = bench.step(json!({"a": sleeper(json!({"volumes": ["./a:/a:ro"]}))}), &[("a", "1")]);
