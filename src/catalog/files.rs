@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::strays;
 use crate::compose::Overlay;
-use crate::definition::{Feature, Located, Settings};
+use crate::definition::{Feature, Located, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::FeatureName;
 use crate::tree::{EntryKind, Tree};
@@ -70,16 +70,48 @@ pub(super) fn documents<T: DeserializeOwned>(
     path: &Arc<str>,
     found: &mut Vec<Diagnostic>,
 ) -> (Vec<Located<T>>, bool) {
-    let Some(content) = content(tree, path, found) else { return (Vec::new(), false) };
-    let text = yaml::Text::new(path, content);
-    let documents = text.as_ref().map_err(Clone::clone).and_then(yaml::Text::documents);
-    let (Ok(text), Ok(documents)) = (text, documents.map_err(|mistakes| found.extend(mistakes))) else {
-        return (Vec::new(), false);
-    };
+    let Some((text, documents)) = parsed(tree, path, found) else { return (Vec::new(), false) };
     let count = documents.len();
     let read: Vec<_> = documents.iter().filter_map(|document| read(&text, document, found)).collect();
     let whole = read.len() == count;
     (read, whole)
+}
+
+/// The service of a `service.yaml`, which holds just one: its name is that of the folder.
+pub(super) fn service(
+    tree: &Tree,
+    path: &Arc<str>,
+    folder: &str,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Located<Service>> {
+    let (text, documents) = parsed(tree, path, found)?;
+    let Some(first) = documents.first() else {
+        found.push(empty_service(path, folder));
+        return None;
+    };
+    if let Some(second) = documents.get(1) {
+        let message = "service.yaml holds one service, and this is a further document";
+        let diagnostic = Diagnostic::error("several-documents", text.place(second.number, &[]), message);
+        found.push(diagnostic.help("give every service a folder of its own directly in services/"));
+    }
+    read(&text, first, found)
+}
+
+fn empty_service(path: &Arc<str>, folder: &str) -> Diagnostic {
+    let message = format!("service.yaml is empty, so nothing in `{folder}` is deployed");
+    Diagnostic::error("empty-service-file", Place::file(path.clone()), message)
+        .help("write the service into it (`gitops schema service` tells its fields), or remove the folder")
+}
+
+/// The text of a file and its documents.
+fn parsed<'a>(
+    tree: &'a Tree,
+    path: &Arc<str>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(yaml::Text<'a>, Vec<yaml::Document>)> {
+    let text = yaml::Text::new(path, content(tree, path, found)?);
+    let read = text.and_then(|text| text.documents().map(|documents| (text, documents)));
+    read.map_err(|mistakes| found.extend(mistakes)).ok()
 }
 
 /// A definition, as far as it can be read.

@@ -62,8 +62,7 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
         return (None, vec![no_definition(tree, folder, path)]);
     }
     let mut found = Vec::new();
-    let (definitions, _) = files::documents::<Service>(tree, &path, &mut found);
-    let Some(mut definition) = definitions.into_iter().next() else {
+    let Some(mut definition) = files::service(tree, &path, folder, &mut found) else {
         found.extend(structure(tree, folder));
         return (None, found);
     };
