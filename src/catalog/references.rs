@@ -105,8 +105,9 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
     }
     for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
-        // A service that is there and has mistakes was not read: those mistakes are told, not this.
-        if !catalog.tree.is_folder(&format!("services/{name}")) {
+        // A service that is there and has mistakes was not read: those mistakes are told, not this. So is a link.
+        let folder = format!("services/{name}");
+        if !catalog.tree.is_folder(&folder) && catalog.tree.get(&folder).is_none() {
             let known = services::names(&catalog.services);
             found.push(unknown_name(
                 "service",
