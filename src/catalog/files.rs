@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 
 use super::strays;
 use crate::compose::Overlay;
-use crate::definition::{Feature, Located, Service, Settings};
+use crate::definition::{Defaults, Feature, Located, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::FeatureName;
 use crate::tree::{EntryKind, Tree};
-use crate::yaml;
+use crate::yaml::{self, Step};
 
 /// The definitions directly in a folder, by name. `field` is the one that names them. Those with mistakes are among
 /// them; also says whether there are some whose names could not be read.
@@ -57,7 +57,7 @@ fn defined_twice<T>(
     first: &Located<T>,
     second: &Located<T>,
 ) -> Diagnostic {
-    let place = |definition| super::place(tree, definition, &[yaml::Step::Key(field)]);
+    let place = |definition| super::place(tree, definition, &[Step::Key(field)]);
     let first = place(first);
     Diagnostic::error("defined-twice", place(second), format!("{field} `{name}` is defined twice"))
         .note(format!("first defined at {}:{}:{}", first.path, first.line, first.column))
@@ -173,6 +173,22 @@ pub(super) fn settings(tree: &Tree, found: &mut Vec<Diagnostic>) -> Option<Setti
         found.push(diagnostic.help("use a newer version of gitops, or write `format = 1`"));
     }
     Some(settings)
+}
+
+/// The places of the first items of the lists of the defaults.
+pub(super) fn default_places(tree: &Tree, defaults: &Defaults) -> BTreeMap<(&'static str, usize), Place> {
+    let path: Arc<str> = "gitops.toml".into();
+    let Some(content) = tree.get(&path).and_then(|entry| entry.content.as_deref()) else {
+        return BTreeMap::new();
+    };
+    let count = |len: Option<usize>| 0..len.unwrap_or_default().min(super::MAX_OF_A_KIND);
+    let features = count(defaults.features.as_ref().map(Vec::len)).map(|index| ("features", index));
+    let controls = count(defaults.controls.as_ref().map(Vec::len)).map(|index| ("controls", index));
+    let items: Vec<_> = features.chain(controls).collect();
+    let steps = |&(field, index)| [Step::Key("defaults"), Step::Key(field), Step::Item(index)];
+    let steps: Vec<_> = items.iter().map(steps).collect();
+    let fields: Vec<&[Step<'_>]> = steps.iter().map(|steps| steps.as_slice()).collect();
+    items.into_iter().zip(Settings::places(&path, content, &fields)).collect()
 }
 
 /// The bytes of a file that is one. A file over the limits has none, and was reported as such.

@@ -30,16 +30,15 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
         }
     }
     let defaults = &catalog.settings.defaults;
-    let settings = || Place::file("gitops.toml");
-    for (_, name) in
+    for (index, name) in
         unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
-        found.push(unknown_feature(catalog, name, settings()));
+        found.push(unknown_feature(catalog, name, catalog.default_place("features", index)));
     }
-    for (_, name) in
+    for (index, name) in
         unknown(defaults.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
-        found.push(unknown_control(catalog, name.as_str(), settings()));
+        found.push(unknown_control(catalog, name.as_str(), catalog.default_place("controls", index)));
     }
     found
 }
