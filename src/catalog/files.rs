@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 
 use super::strays;
 use crate::compose::Overlay;
-use crate::definition::{Feature, Located, Settings};
+use crate::definition::{Defaults, Feature, Located, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::FeatureName;
 use crate::tree::{EntryKind, Tree};
-use crate::yaml;
+use crate::yaml::{self, Step};
 
 /// The definitions directly in a folder, by name. `field` is the one that names them. Those with mistakes are among
 /// them; also says whether there are some whose names could not be read.
@@ -57,7 +57,7 @@ fn defined_twice<T>(
     first: &Located<T>,
     second: &Located<T>,
 ) -> Diagnostic {
-    let place = |definition| super::place(tree, definition, &[yaml::Step::Key(field)]);
+    let place = |definition| super::place(tree, definition, &[Step::Key(field)]);
     let first = place(first);
     Diagnostic::error("defined-twice", place(second), format!("{field} `{name}` is defined twice"))
         .note(format!("first defined at {}:{}:{}", first.path, first.line, first.column))
@@ -70,16 +70,48 @@ pub(super) fn documents<T: DeserializeOwned>(
     path: &Arc<str>,
     found: &mut Vec<Diagnostic>,
 ) -> (Vec<Located<T>>, bool) {
-    let Some(content) = content(tree, path, found) else { return (Vec::new(), false) };
-    let text = yaml::Text::new(path, content);
-    let documents = text.as_ref().map_err(Clone::clone).and_then(yaml::Text::documents);
-    let (Ok(text), Ok(documents)) = (text, documents.map_err(|mistakes| found.extend(mistakes))) else {
-        return (Vec::new(), false);
-    };
+    let Some((text, documents)) = parsed(tree, path, found) else { return (Vec::new(), false) };
     let count = documents.len();
     let read: Vec<_> = documents.iter().filter_map(|document| read(&text, document, found)).collect();
     let whole = read.len() == count;
     (read, whole)
+}
+
+/// The service of a `service.yaml`, which holds just one: its name is that of the folder.
+pub(super) fn service(
+    tree: &Tree,
+    path: &Arc<str>,
+    folder: &str,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Located<Service>> {
+    let (text, documents) = parsed(tree, path, found)?;
+    let Some(first) = documents.first() else {
+        found.push(empty_service(path, folder));
+        return None;
+    };
+    if let Some(second) = documents.get(1) {
+        let message = "service.yaml holds one service, and this is a further document";
+        let diagnostic = Diagnostic::error("several-documents", text.place(second.number, &[]), message);
+        found.push(diagnostic.help("give every service a folder of its own directly in services/"));
+    }
+    read(&text, first, found)
+}
+
+fn empty_service(path: &Arc<str>, folder: &str) -> Diagnostic {
+    let message = format!("service.yaml is empty, so nothing in `{folder}` is deployed");
+    Diagnostic::error("empty-service-file", Place::file(path.clone()), message)
+        .help("write the service into it (`gitops schema service` tells its fields), or remove the folder")
+}
+
+/// The text of a file and its documents.
+fn parsed<'a>(
+    tree: &'a Tree,
+    path: &Arc<str>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(yaml::Text<'a>, Vec<yaml::Document>)> {
+    let text = yaml::Text::new(path, content(tree, path, found)?);
+    let read = text.and_then(|text| text.documents().map(|documents| (text, documents)));
+    read.map_err(|mistakes| found.extend(mistakes)).ok()
 }
 
 /// A definition, as far as it can be read.
@@ -141,6 +173,22 @@ pub(super) fn settings(tree: &Tree, found: &mut Vec<Diagnostic>) -> Option<Setti
         found.push(diagnostic.help("use a newer version of gitops, or write `format = 1`"));
     }
     Some(settings)
+}
+
+/// The places of the first items of the lists of the defaults.
+pub(super) fn default_places(tree: &Tree, defaults: &Defaults) -> BTreeMap<(&'static str, usize), Place> {
+    let path: Arc<str> = "gitops.toml".into();
+    let Some(content) = tree.get(&path).and_then(|entry| entry.content.as_deref()) else {
+        return BTreeMap::new();
+    };
+    let count = |len: Option<usize>| 0..len.unwrap_or_default().min(super::MAX_OF_A_KIND);
+    let features = count(defaults.features.as_ref().map(Vec::len)).map(|index| ("features", index));
+    let controls = count(defaults.controls.as_ref().map(Vec::len)).map(|index| ("controls", index));
+    let items: Vec<_> = features.chain(controls).collect();
+    let steps = |&(field, index)| [Step::Key("defaults"), Step::Key(field), Step::Item(index)];
+    let steps: Vec<_> = items.iter().map(steps).collect();
+    let fields: Vec<&[Step<'_>]> = steps.iter().map(|steps| steps.as_slice()).collect();
+    items.into_iter().zip(Settings::places(&path, content, &fields)).collect()
 }
 
 /// The bytes of a file that is one. A file over the limits has none, and was reported as such.

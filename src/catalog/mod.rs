@@ -34,6 +34,8 @@ pub struct Catalog {
     pub controls: Arc<BTreeMap<ControlName, Located<Control>>>,
     /// The Compose files that features add, by their path as the feature names it.
     overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
+    /// Of each item of `features` and `controls` of the defaults. Found once: every service may have a finding there.
+    default_places: Arc<BTreeMap<(&'static str, usize), Place>>,
     /// By name.
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// What it was read from.
@@ -125,6 +127,11 @@ impl Catalog {
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)
     }
+
+    /// The place of an item of `features` or `controls` of the defaults: for findings about it.
+    pub fn default_place(&self, field: &'static str, index: usize) -> Place {
+        self.default_places.get(&(field, index)).cloned().unwrap_or_else(|| Place::file("gitops.toml"))
+    }
 }
 
 fn place<T>(tree: &Tree, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
@@ -206,6 +213,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     });
     let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
+        default_places: Arc::new(files::default_places(tree, &settings.defaults)),
         settings: Arc::new(settings),
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),

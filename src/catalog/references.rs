@@ -30,16 +30,15 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
         }
     }
     let defaults = &catalog.settings.defaults;
-    let settings = || Place::file("gitops.toml");
-    for (_, name) in
+    for (index, name) in
         unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {
-        found.push(unknown_feature(catalog, name, settings()));
+        found.push(unknown_feature(catalog, name, catalog.default_place("features", index)));
     }
-    for (_, name) in
+    for (index, name) in
         unknown(defaults.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
     {
-        found.push(unknown_control(catalog, name.as_str(), settings()));
+        found.push(unknown_control(catalog, name.as_str(), catalog.default_place("controls", index)));
     }
     found
 }
@@ -105,8 +104,9 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
     }
     for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
-        // A service that is there and has mistakes was not read: those mistakes are told, not this.
-        if !catalog.tree.is_folder(&format!("services/{name}")) {
+        // A service that is there and has mistakes was not read: those mistakes are told, not this. So is a link.
+        let folder = format!("services/{name}");
+        if !catalog.tree.is_folder(&folder) && catalog.tree.get(&folder).is_none() {
             let known = services::names(&catalog.services);
             found.push(unknown_name(
                 "service",

@@ -62,8 +62,7 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
         return (None, vec![no_definition(tree, folder, path)]);
     }
     let mut found = Vec::new();
-    let (definitions, _) = files::documents::<Service>(tree, &path, &mut found);
-    let Some(mut definition) = definitions.into_iter().next() else {
+    let Some(mut definition) = files::service(tree, &path, folder, &mut found) else {
         found.extend(structure(tree, folder));
         return (None, found);
     };
@@ -71,8 +70,10 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
     if let (true, Ok(name)) = (definition.broken.contains("service"), folder_name(folder).parse()) {
         definition.value.service = name;
     }
-    found.extend(check_folder(tree, folder, &definition));
-    found.extend(check_lists(tree, &definition));
+    if !definition.broken.contains("service") {
+        found.extend(check_folder(tree, folder, &definition));
+    }
+    found.extend(check_lists(tree, folder, &definition));
     found.extend(strays::in_service(tree, folder));
     match compose_source(catalog, folder, &definition) {
         Ok(source) => {
@@ -119,13 +120,17 @@ fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Opt
     (name != expected).then(|| {
         let place = super::place(tree, definition, &[Step::Key("service")]);
         let message = format!("service `{name}` is defined in the folder of `{expected}`");
-        Diagnostic::error("service-folder-mismatch", place, message)
-            .help(format!("write `service: {expected}`, or rename the folder to services/{name}"))
+        let rename = format!("rename the folder to services/{name}");
+        let help = match strays::is_service_name(expected) {
+            true => format!("write `service: {expected}`, or {rename}"),
+            false => rename,
+        };
+        Diagnostic::error("service-folder-mismatch", place, message).help(help)
     })
 }
 
 /// What can be said of the lists of a definition without a look at any other.
-fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
+fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<Diagnostic> {
     let service = &definition.value;
     let places = super::places(tree, definition);
     let place = |fields: &[&'static str], index: Option<usize>| {
@@ -134,7 +139,7 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     };
     let mut found = Vec::new();
     if service.place.nodes.is_empty() && !definition.broken.contains("place") {
-        let message = format!("service `{}` is placed on no node, so it runs nowhere", service.service);
+        let message = format!("service `{}` is placed on no node, so it runs nowhere", folder_name(folder));
         let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
         found.push(diagnostic.help("name at least one node"));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Place};
+use crate::name::ServiceName;
 use crate::tree::{Entry, EntryKind, ROOTS, Tree};
 
 /// Something else in place of a folder of definitions: all that was in it would be gone.
@@ -28,15 +29,32 @@ pub(super) fn too_deep(path: &Arc<str>, entry: &Entry, folder: &str, field: &str
     (is_yaml(path) && has_fields(entry, &[field])).then(|| stray(path, help))
 }
 
-/// YAML directly in `services/`, where every service has a folder.
+/// What is directly in `services/`, where every service has a folder: YAML, and whatever else may stand for a folder.
+/// A text such as `README.md` may lie there.
 pub(super) fn beside_services(tree: &Tree) -> Vec<Diagnostic> {
-    let files = tree.under("services").map(|(path, _)| path).filter(|path| is_beside_services(path));
-    let help = |path: &str| {
-        let name = path.trim_start_matches("services/");
+    let beside = tree.under("services").filter(|(path, _)| is_beside_services(path));
+    beside.filter_map(|(path, entry)| beside_service(path, entry.kind)).collect()
+}
+
+fn beside_service(path: &Arc<str>, kind: EntryKind) -> Option<Diagnostic> {
+    let name = path.trim_start_matches("services/");
+    if is_yaml(path) {
         let name = name.rsplit_once('.').map_or(name, |(name, _)| name);
-        format!("move it to services/{name}/service.yaml, with its Compose file beside it")
+        let name = if is_service_name(name) { name } else { "NAME" };
+        let help = format!("move it to services/{name}/service.yaml, with its Compose file beside it");
+        return Some(stray(path, help));
+    }
+    let is_meant = match kind {
+        EntryKind::Submodule => true,
+        EntryKind::Link => !name.contains('.'),
+        EntryKind::File { .. } => is_service_name(name),
     };
-    files.filter(|path| is_yaml(path)).map(|path| stray(path, help(path))).collect()
+    is_meant.then(|| no_folder(path, kind))
+}
+
+/// Whether a service could have this name.
+pub(super) fn is_service_name(name: &str) -> bool {
+    name.parse::<ServiceName>().is_ok()
 }
 
 /// Whether a path is directly in `services/`.

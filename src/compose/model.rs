@@ -10,7 +10,7 @@ use super::interpolate::Scope;
 use super::known::misspells;
 use super::mistakes::Mistakes;
 use super::resolve::Pass;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::yaml::closest;
 
 /// A file whose content is a variable's value, by path from the service's folder.
@@ -126,7 +126,13 @@ impl Pass<'_, '_, '_> {
             .any(|field| service.contains_key(field) || misspells(service, field))
         {
             let help = format!("add `image:` to `services.{name}`");
-            self.say(&path, "missing-image", format!("the service `{name}` has no image"), help);
+            // What is missing is missing where the service begins, not in the last file that adds to it.
+            self.found.add(|| {
+                let place = self.places.of_first_key(&self.origins, &path);
+                let place = place.unwrap_or_else(|| Place::file(self.source.folder.clone()));
+                Diagnostic::error("missing-image", place, format!("the service `{name}` has no image"))
+                    .help(help)
+            });
         }
         for field in ["labels", "annotations", "sysctls"] {
             let Some(Value::Mapping(pairs)) = service.get_mut(field) else { continue };

@@ -94,6 +94,14 @@ impl<'t> Places<'t> {
         self.of(origins, path, Text::key_place)
     }
 
+    /// The key of this field where it is written first, in a document that counts as a whole.
+    pub(super) fn of_first_key(&self, origins: &[Origin], path: &[&str]) -> Option<Place> {
+        origins.iter().filter(|origin| origin.service.is_none()).find_map(|origin| {
+            let found = self.with(&origin.path, |read| find(read, origin, path, Text::key_place));
+            found.flatten().filter(|(depth, _)| *depth == path.len()).map(|(_, place)| place)
+        })
+    }
+
     fn of(&self, origins: &[Origin], path: &[&str], place: PlaceIn<'t>) -> Option<Place> {
         let mut best: Option<(usize, Place)> = None;
         for origin in origins.iter().rev() {

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::service::Health;
 use super::toml_text;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
-use crate::yaml::Scalar;
+use crate::yaml::{Scalar, Step};
 
 /// The settings of a definitions repository.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -38,6 +38,11 @@ impl Settings {
     /// Every mistake in it.
     pub fn parse(path: &Arc<str>, content: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         toml_text::decode(path, content)
+    }
+
+    /// Where each of these values of `gitops.toml` stands, or else the nearest thing around it that exists.
+    pub fn places(path: &Arc<str>, content: &[u8], fields: &[&[Step<'_>]]) -> Vec<Place> {
+        toml_text::places(path, content, fields)
     }
 }
 

@@ -36,6 +36,14 @@ pub(super) fn decode<T: DeserializeOwned>(path: &Arc<str>, content: &[u8]) -> Re
     yaml::decode(value, &toml)
 }
 
+/// The places of values in a text that was read before.
+pub(super) fn places(path: &Arc<str>, content: &[u8], fields: &[&[Step<'_>]]) -> Vec<Place> {
+    let text = std::str::from_utf8(content).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(text);
+    let toml = TomlText { path, text, table };
+    fields.iter().map(|field| toml.place(0, field)).collect()
+}
+
 struct TomlText<'a> {
     path: &'a Arc<str>,
     text: &'a str,

@@ -86,6 +86,6 @@ fn fix(standing: &[(&FeatureName, Requirement)], entry: &ServiceEntry) -> Option
 fn place(catalog: &Catalog, entry: &ServiceEntry, index: usize) -> Place {
     match entry.service().controls {
         Some(_) => catalog.place(&entry.definition, &[Step::Key("controls"), Step::Item(index)]),
-        None => Place::file("gitops.toml"),
+        None => catalog.default_place("controls", index),
     }
 }

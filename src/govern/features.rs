@@ -64,6 +64,6 @@ fn finding(
 fn place(catalog: &Catalog, entry: &ServiceEntry, index: usize) -> Place {
     match entry.service().features {
         Some(_) => catalog.place(&entry.definition, &[Step::Key("features"), Step::Item(index)]),
-        None => Place::file("gitops.toml"),
+        None => catalog.default_place("features", index),
     }
 }

@@ -42,10 +42,13 @@ fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Men
     let mut fields = BTreeSet::new();
     let mut next = read::<T>(&patient.value);
     while let Some(mistake) = next {
-        // A field that is missing because it was left out for being wrong is no mistake of the author.
-        if wrong.insert(patient.original(&mistake.path)) {
-            found.push(mistake.diagnostic(text, document.number, &patient));
-            fields.extend(mistake.fields());
+        let others = patient.take_unknown_beside(&mistake, MAX_MISTAKES - found.len() - 1);
+        for mistake in std::iter::once(&mistake).chain(&others) {
+            // A field that is missing because it was left out for being wrong is no mistake of the author.
+            if wrong.insert(patient.original(&mistake.path)) {
+                found.push(mistake.diagnostic(text, document.number, &patient));
+                fields.extend(mistake.fields());
+            }
         }
         if found.len() == MAX_MISTAKES {
             break;
@@ -261,6 +264,24 @@ impl Patient {
         original
     }
 
+    /// Leaves out the other unknown fields beside an unknown one, so many at most: serde names one at a time, and to
+    /// read the document again for each would cost the square of their number.
+    fn take_unknown_beside(&mut self, mistake: &Mistake, most: usize) -> Vec<Mistake> {
+        let Kind::Unknown { allowed } = &mistake.kind else { return Vec::new() };
+        let Some((Part::Key(known), above)) = mistake.path.split_last() else { return Vec::new() };
+        let Some(Value::Mapping(fields)) = value_at(&mut self.value, above) else { return Vec::new() };
+        let is_other = |name: &&str| name != known && !allowed.iter().any(|allowed| allowed == name);
+        let others = fields.keys().filter_map(Value::as_str).filter(is_other).take(most);
+        let others: Vec<String> =
+            if allowed.is_empty() { Vec::new() } else { others.map(str::to_owned).collect() };
+        let take = |name: String| {
+            fields.shift_remove(name.as_str());
+            let path = above.iter().cloned().chain([Part::Key(name)]).collect();
+            Mistake { kind: mistake.kind.clone(), path }
+        };
+        others.into_iter().map(take).collect()
+    }
+
     /// Makes the mistake go away and reads again: the next mistake, `Some(None)` when there is none, `None` when
     /// nothing helps.
     fn mend<T: DeserializeOwned>(&mut self, mistake: &Mistake) -> Option<Option<Mistake>> {
@@ -322,16 +343,7 @@ fn cures(mistake: &Mistake) -> Vec<Option<Value>> {
 /// Sets or removes what is at `path`; says whether it could.
 fn apply(root: &mut Value, path: &[Part], cure: Option<Value>) -> bool {
     let Some((last, above)) = path.split_last() else { return false };
-    let mut value = root;
-    for part in above {
-        let next = match (value, part) {
-            (Value::Mapping(fields), Part::Key(key)) => fields.get_mut(key.as_str()),
-            (Value::Sequence(items), Part::Item(item)) => items.get_mut(*item),
-            _ => None,
-        };
-        let Some(next) = next else { return false };
-        value = next;
-    }
+    let Some(value) = value_at(root, above) else { return false };
     match (value, last, cure) {
         (Value::Mapping(fields), Part::Key(key), None) => fields.shift_remove(key.as_str()).is_some(),
         (Value::Mapping(fields), Part::Key(key), Some(value)) => {
@@ -348,4 +360,12 @@ fn apply(root: &mut Value, path: &[Part], cure: Option<Value>) -> bool {
         }
         _ => false,
     }
+}
+
+fn value_at<'v>(root: &'v mut Value, path: &[Part]) -> Option<&'v mut Value> {
+    path.iter().try_fold(root, |value, part| match (value, part) {
+        (Value::Mapping(fields), Part::Key(key)) => fields.get_mut(key.as_str()),
+        (Value::Sequence(items), Part::Item(item)) => items.get_mut(*item),
+        _ => None,
+    })
 }
