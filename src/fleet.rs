@@ -186,7 +186,7 @@ pub struct NodeFacts<'a> {
 
 impl NodeFacts<'_> {
     fn is_stale(&self) -> bool {
-        self.reported.is_some_and(|reported| reported.age(self.now) > self.stale_after)
+        self.reported.is_some_and(|reported| reported.is_stale(self.now, self.stale_after))
     }
 
     fn status(&self) -> Option<&NodeStatus> {

@@ -165,9 +165,11 @@ impl Ensure {
         let entries =
             entries.flat_map(|entry| entry.as_array().map_or(std::slice::from_ref(entry), Vec::as_slice));
         let paths = entries.filter_map(|entry| entry.as_str().or_else(|| entry.get("path")?.as_str()));
-        let path = |path: &str| path.strip_prefix("./").unwrap_or(path).to_owned();
-        let digest = |path: String| (self.files.get(&*path).map(|file| file.digest), path);
-        paths.map(path).map(digest).map(|(digest, path)| (path, digest)).collect()
+        let digest = |path: &str| self.files.get(path).map(|file| file.digest);
+        paths
+            .map(|path| path.strip_prefix("./").unwrap_or(path))
+            .map(|path| (path.to_owned(), digest(path)))
+            .collect()
     }
 
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.

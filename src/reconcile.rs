@@ -122,7 +122,7 @@ impl Sight {
             wanted: inputs.definitions.desired.nodes.get(node).cloned(),
             plan: inputs.plans.get(node).cloned(),
             status: reported.map(|reported| reported.status.clone()),
-            is_stale: reported.is_some_and(|reported| reported.age(inputs.now) > inputs.stale_after),
+            is_stale: reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after)),
         }
     }
 

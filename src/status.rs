@@ -274,4 +274,9 @@ impl ReportedNode {
     pub fn age(&self, now: Timestamp) -> SignedDuration {
         now.duration_since(self.heard_at).max(SignedDuration::ZERO)
     }
+
+    /// Whether the report is too old to be believed.
+    pub fn is_stale(&self, now: Timestamp, stale_after: SignedDuration) -> bool {
+        self.age(now) > stale_after
+    }
 }

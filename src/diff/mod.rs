@@ -6,6 +6,7 @@
 pub mod fields;
 pub mod sensitive;
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -131,22 +132,21 @@ pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>,
     let names: std::collections::BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
     let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
     let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
+    // Read from the models, so only where files changed, and once for all containers.
+    let files = |ensure: Option<&Ensure>| ensure.map(Ensure::environment_files).unwrap_or_default();
+    let environment = LazyCell::new(|| (files(old), files(new)));
+    let environment_changed = |name: &str| environment.0.get(name) != environment.1.get(name);
     let effect = |name: &Arc<str>| match (before.get(name), after.get(name), new) {
         (None, Some(_), _) => Some(Effect::Create),
         (Some(_), None, _) | (_, _, None) => Some(Effect::Remove),
         (Some(_), Some(_), _) if moved => Some(Effect::Recreate),
         (Some(before), Some(after), Some(new)) => {
-            let environment = before.files != after.files && environment_changed(name, old, new);
+            let environment = before.files != after.files && environment_changed(name);
             container_effect(before, after, new, environment).or(switched.then_some(Effect::Switch))
         }
         (None, None, _) => None,
     };
     names.into_iter().filter_map(|name| Some((name.clone(), effect(name)?))).collect()
-}
-
-fn environment_changed(name: &str, old: Option<&Ensure>, new: &Ensure) -> bool {
-    let files = |ensure: &Ensure| ensure.environment_files().remove(name);
-    old.and_then(files) != files(new)
 }
 
 /// `environment` says that a file changed which Compose itself reads.
