@@ -22,7 +22,7 @@ use serde_yaml::Value;
 use crate::diagnostic::{Diagnostic, Place};
 pub use decode::Mended;
 use index::Index;
-pub use text::{Scalar, closest};
+pub use text::{Scalar, closest, suggestion};
 
 /// Bytes of one file. People write kilobytes; what is larger is generated, and belongs beside the definitions.
 pub const MAX_BYTES: usize = 1 << 20;

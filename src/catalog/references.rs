@@ -8,7 +8,7 @@ use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, FeatureName, ServiceName};
-use crate::yaml::{Step, closest};
+use crate::yaml::{Step, suggestion};
 
 /// References of nodes, features and controls.
 pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
@@ -146,11 +146,9 @@ fn unknown_name<'a>(
         "control" => "unknown-control",
         _ => "unknown-service",
     };
-    let diagnostic = Diagnostic::error(code, place, format!("there is no {kind} `{name}`"));
-    match closest(name, known) {
-        Some(similar) => diagnostic.help(format!("did you mean `{similar}`?")),
-        None => diagnostic.help(format!("define it in {folder}, or remove the name here")),
-    }
+    let otherwise = format!("define it in {folder}, or remove the name here");
+    Diagnostic::error(code, place, format!("there is no {kind} `{name}`"))
+        .help(suggestion(name, known, &otherwise))
 }
 
 fn unknown_feature(catalog: &Catalog, name: &FeatureName, place: Place) -> Diagnostic {

@@ -8,7 +8,7 @@ use serde_yaml::{Mapping, Value};
 use super::places::Origin;
 use super::resolve::{MAX_CHAIN, Pass};
 use super::{Layer, merge, paths};
-use crate::yaml::{Trail, closest};
+use crate::yaml::{Trail, suggestion};
 
 /// The services of a file that others extend.
 pub(super) struct Pool {
@@ -86,10 +86,7 @@ impl Pass<'_, '_, '_> {
             let message =
                 format!("there is no service `{target}` to extend in {}", base_pool.origins[0].path);
             let names = base_pool.services.keys().filter_map(Value::as_str);
-            let help = match closest(target, names) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "name a service of that file".to_owned(),
-            };
+            let help = suggestion(target, names, "name a service of that file");
             self.error_with_help(&layer.origin, &trail, "unknown-service", message, help);
             return None;
         }

@@ -11,7 +11,7 @@ use super::known::misspells;
 use super::mistakes::Mistakes;
 use super::resolve::Pass;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::yaml::closest;
+use crate::yaml::suggestion;
 
 /// A file whose content is a variable's value, by path from the service's folder.
 pub(super) type Made = BTreeMap<Arc<str>, Arc<[u8]>>;
@@ -276,10 +276,6 @@ fn missing_dependency<'a>(
     }
     let help = suggestion(&target, known, "name a service of this Compose file");
     (format!("`{name}` depends on `{target}`, which is not there"), help)
-}
-
-fn suggestion<'a>(word: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
-    closest(word, known).map_or_else(|| otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
 }
 
 fn drop_nulls(fields: &mut Mapping) {

@@ -11,7 +11,7 @@ use super::reference::is_reference;
 use super::resolve::Pass;
 use super::scalar::text_of;
 use super::short::{is_long_range, range};
-use crate::yaml::closest;
+use crate::yaml::{closest, suggestion};
 
 /// What a field accepts: whether a value is that, and how to write it.
 struct Rule {
@@ -202,10 +202,7 @@ impl Pass<'_, '_, '_> {
                 continue;
             }
             let shown: String = target.chars().take(80).collect();
-            let help = match closest(target, names.iter().copied()) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "name a service of this Compose file".to_owned(),
-            };
+            let help = suggestion(target, names.iter().copied(), "name a service of this Compose file");
             let message = format!("`{field}` of `{name}` names the service `{shown}`, which is not there");
             self.say(&["services", name, field], "unknown-service", message, help);
         }

@@ -53,6 +53,11 @@ impl Visitor<'_> for ScalarVisitor {
     }
 }
 
+/// What to do about a `word` that is not among `known`: the one that was probably meant, or else what is said.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    closest(word, known).map_or_else(|| otherwise.to_owned(), |meant| format!("did you mean `{meant}`?"))
+}
+
 /// The candidate that was probably meant by `word`: the one with the fewest wrong letters, if those are few.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
