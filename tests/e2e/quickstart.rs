@@ -64,7 +64,11 @@ fn the_quick_start_does_what_it_says_and_leaves_nothing_behind_also_when_it_is_i
 
 /// Ctrl-C while the first containers come up: a terminal sends it to the script and all that it waits for.
 fn interrupt(quick_start: &QuickStart, engine: &Engine) {
-    let mut command = quick_start.command();
+    let script = quick_start.command();
+    // As a terminal starts it: whoever runs the tests may ignore this signal, and a script cannot undo that.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(script.get_program()).current_dir("/");
+    command.envs(script.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("DOCKER_HOST", docker_host(engine)).process_group(0).stdin(Stdio::null());
     let mut running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let give_up = Instant::now() + Duration::from_secs(600);
