@@ -52,10 +52,21 @@ pub(super) fn closed() -> StoreError {
     failed("handing over a write", "the database is closed")
 }
 
-/// What to do, by SQLite's primary result code: <https://sqlite.org/rescode.html>.
-fn advice(error: &sqlx::Error) -> Option<&'static str> {
+/// Whether another connection held a lock that this one needed.
+pub(super) fn is_locked(error: &StoreError) -> bool {
+    let StoreError::Database { source, .. } = error else { return false };
+    let failure = source.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| matches!(primary_code(&failure.source), Some(5 | 6)))
+}
+
+/// SQLite's primary result code: <https://sqlite.org/rescode.html>.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let extended: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(match extended & 0xff {
+    Some(extended & 0xff)
+}
+
+fn advice(error: &sqlx::Error) -> Option<&'static str> {
+    Some(match primary_code(error)? {
         5 | 6 => {
             "another process has kept the database locked for 5 seconds: end it, or wait until it is done \
              (a backup must use `sqlite3 … .backup`, which does not lock)"

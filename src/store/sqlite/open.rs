@@ -9,8 +9,9 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
-use super::error::{Doing as _, failed};
+use super::error::{self, Doing as _, failed};
 use super::writer::{Durability, Writer};
 use super::{QUEUE, SqliteStore, StoreError};
 
@@ -23,6 +24,9 @@ const APPLICATION_ID: i64 = 0x676f_7073;
 
 /// How long a lock of another process is waited for. Ours are held for milliseconds.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How long to wait before a locked file is opened again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Reads are short, and two processors keep no more than this busy.
 const READERS: u32 = 4;
@@ -53,7 +57,21 @@ pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// Opens the file that is there.
+///
+/// SQLite does not wait where waiting could be for ever, as when two connections both want to turn a new file into
+/// one with a write-ahead log: it calls the file locked at once (<https://sqlite.org/c3ref/busy_handler.html>). So
+/// opening starts again from its beginning for as long as any other lock would be waited for.
 pub(super) async fn open_with(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
+    let patience = Instant::now() + BUSY;
+    loop {
+        match open_once(options.clone()).await {
+            Err(error) if error::is_locked(&error) && Instant::now() < patience => sleep(RETRY).await,
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_once(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
     check(&options).await?;
     let writing = options.clone().page_size(PAGE).journal_mode(SqliteJournalMode::Wal).foreign_keys(true);
     let writing = writing.pragma("journal_size_limit", LOG_LIMIT).pragma("wal_autocheckpoint", "0");
