@@ -143,8 +143,8 @@ fn render(
     // A mistake that many nodes share is said once, with how many they are.
     let mut failed: BTreeMap<Diagnostic, (&NodeName, usize)> = BTreeMap::new();
     let nodes: Vec<_> =
-        entry.service().place.nodes.iter().filter_map(|name| catalog.nodes.get(name)).collect();
-    if nodes.is_empty() && entry.service().place.nodes.len() + entry.definition.broken.len() > 0 {
+        entry.service().place.named().iter().filter_map(|name| catalog.nodes.get(name)).collect();
+    if nodes.is_empty() && entry.service().place.named().len() + entry.definition.broken.len() > 0 {
         found.extend(entry.source.mistakes(&catalog.tree, &values(catalog, None, entry)));
     }
     for node in nodes {

@@ -119,6 +119,11 @@ name_type!(
     ControlName, "control", is_dotted, DOTTED_RULE
 );
 
+name_type!(
+    /// An environment: some of the nodes, and what holds for them, such as `production`.
+    EnvironmentName, "environment", is_label, LABEL_RULE
+);
+
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,

@@ -53,9 +53,22 @@ fn rows(root: &Value, object: &Value, prefix: &str, text: &mut String) {
         let words = field["description"].as_str().or(target["description"].as_str()).unwrap_or_default();
         let words = words.replace('\n', " ").replace('|', "\\|");
         let _ = writeln!(text, "| `{prefix}{name}` | {} | {must}{words} |", kind(root, target));
-        if target["properties"].is_object() {
-            rows(root, target, &format!("{prefix}{name}."), text);
-        }
+        below(root, target, &format!("{prefix}{name}"), text);
+    }
+}
+
+/// The fields of a map, of each item of a list (`rules[].id`), and of each entry of a map that people name the keys of
+/// (`environments.NAME.order`).
+fn below(root: &Value, field: &Value, name: &str, text: &mut String) {
+    let (items, entries) = (resolved(root, &field["items"]), resolved(root, &field["additionalProperties"]));
+    if field["properties"].is_object() {
+        rows(root, field, &format!("{name}."), text);
+    }
+    if items["properties"].is_object() {
+        rows(root, items, &format!("{name}[]."), text);
+    }
+    if entries["properties"].is_object() {
+        rows(root, entries, &format!("{name}.NAME."), text);
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Defaults, Feature, Located, Node, Service, Settings};
+use crate::definition::{Control, Feature, Located, Node, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
@@ -206,11 +206,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     );
     let unread =
         Unread { settings: settings.is_none(), nodes: no_node, features: no_feature, controls: no_control };
-    let settings = settings.unwrap_or(Settings {
-        format: Settings::FORMAT,
-        name: String::new(),
-        defaults: Defaults::default(),
-    });
+    let settings = settings.unwrap_or_else(Settings::empty);
     let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
         default_places: Arc::new(files::default_places(tree, &settings.defaults)),

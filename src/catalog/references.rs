@@ -88,7 +88,7 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         places(&keys)
     };
     for (index, name) in
-        unknown(&service.place.nodes, |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
+        unknown(service.place.named(), |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
     {
         let known = catalog.nodes.keys().map(|name| name.as_str());
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));

@@ -138,7 +138,7 @@ fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<
         places(&keys.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
-    if service.place.nodes.is_empty() && !definition.broken.contains("place") {
+    if service.place.named().is_empty() && !definition.broken.contains("place") {
         let message = format!("service `{}` is placed on no node, so it runs nowhere", folder_name(folder));
         let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
         found.push(diagnostic.help("name at least one node"));
@@ -155,7 +155,7 @@ fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<
             found.push(diagnostic.help("name it once"));
         }
     };
-    named_twice(&["place", "nodes"], service.place.nodes.iter().map(|name| name.as_str()).collect());
+    named_twice(&["place", "nodes"], service.place.named().iter().map(|name| name.as_str()).collect());
     named_twice(&["depends_on"], service.depends_on.iter().map(|name| name.as_str()).collect());
     named_twice(&["features"], service.features.iter().flatten().map(|name| name.as_str()).collect());
     named_twice(&["controls"], service.controls.iter().flatten().map(|name| name.as_str()).collect());

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::offer::Offer;
+use super::selector::Selector;
 use crate::name::FeatureName;
+use crate::yaml::Scalar;
 
 /// A feature: a capability of the platform that services use, and what it adds to them.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -33,6 +36,35 @@ pub struct Feature {
     /// A Compose file, relative to the folder `features/`, that is merged over the Compose model of every service that
     /// uses the feature. Its service `"*"` stands for each service of that model.
     pub overlay: Option<Arc<str>>,
+    /// What a node must have for a service that uses the feature to run there.
+    #[serde(default)]
+    pub needs: Needs,
+    /// What in a service or in its Compose model means that the service uses the feature without naming it.
+    #[serde(default)]
+    pub used_by: Vec<UsedBy>,
+    /// Where one reads more about it.
+    pub docs: Option<String>,
+}
+
+/// What a node must have.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Needs {
+    /// Labels, all of them: `{gpu: "*"}`.
+    pub labels: Option<Selector>,
+    /// Capabilities, all of them: `gpu@1`.
+    pub capabilities: Vec<Offer>,
+}
+
+/// A path that means use.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsedBy {
+    /// Keys with dots between them, `*` for any one: `services.*.gpus`. It is looked for in the Compose model, then in
+    /// `service.yaml`.
+    pub path: Arc<str>,
+    /// What must be there. Default: anything but `false`, nothing or emptiness.
+    pub value: Option<Scalar>,
 }
 
 /// The five states of a feature.

@@ -6,23 +6,38 @@
 //! it, doc comments included. A doc comment here is therefore written for the person who writes the file.
 
 mod control;
+mod day;
 mod feature;
 mod node;
+mod offer;
+mod placement;
+mod policy;
+mod quantity;
 pub mod schema;
 mod seconds;
+mod selector;
 mod service;
 mod settings;
+mod taint;
 mod toml_text;
+mod written;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use control::{Control, Enforcement};
-pub use feature::{Feature, FeatureState};
-pub use node::Node;
+pub use control::{Approval, Control, Enforcement, Grant, Level, Rule};
+pub use day::Day;
+pub use feature::{Feature, FeatureState, Needs, UsedBy};
+pub use node::{Capacity, Gpu, Node, Slot};
+pub use offer::Offer;
+pub use placement::{GpuRequest, Placement, Preference, Resources};
+pub use policy::{Budget, Capabilities, Environment, Policy, Quota};
+pub use quantity::{Bytes, Cpu, Money};
 pub use seconds::Seconds;
-pub use service::{ComposeFiles, Health, Placement, Service};
+pub use selector::{Pattern, Selector};
+pub use service::{ComposeFiles, Health, Override, Service};
 pub use settings::{Defaults, Settings};
+pub use taint::{Taint, TaintEffect, Toleration};
 
 /// A definition and the document it came from, so that any of its fields can be found again and pointed at.
 #[derive(Clone, Debug, PartialEq)]

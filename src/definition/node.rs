@@ -6,6 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::offer::Offer;
+use super::quantity::{Bytes, Cpu, Money};
+use super::taint::Taint;
 use crate::name::NodeName;
 use crate::yaml::Scalar;
 
@@ -19,10 +22,71 @@ pub struct Node {
     pub node: NodeName,
     /// What it is, in a sentence.
     pub description: Option<String>,
-    /// Facts about it, as people name them.
+    /// Facts about it, as people name them. Services select nodes by them; `node` stands for its name.
     #[serde(default)]
     pub labels: BTreeMap<Arc<str>, Scalar>,
     /// Values for `${NAME}` in the Compose files of the services that run on it. Those of a service go before them.
     #[serde(default)]
     pub variables: BTreeMap<Arc<str>, Scalar>,
+    /// Marks that keep services away which do not tolerate them: `key=value:NoSchedule` or `key=value:PreferNoSchedule`.
+    #[serde(default)]
+    pub taints: Vec<Taint>,
+    /// What may be reserved on it. What is not given is not counted.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// Processors that are set apart, by name: one service at a time holds a slot.
+    #[serde(default)]
+    pub slots: BTreeMap<Arc<str>, Slot>,
+    /// What it costs in a month, in the currency of the repository.
+    pub price: Option<Money>,
+    /// What it can do, as `kind@version`. Its agent reports what it finds; a promise that it does not find is told.
+    #[serde(default)]
+    pub capabilities: Vec<Offer>,
+    /// Nothing new comes here while it is `true`; what is here stays.
+    #[serde(default)]
+    pub cordon: bool,
+}
+
+impl Node {
+    /// The value of a label; `node` is the name, unless a label is called so.
+    pub fn label(&self, label: &str) -> Option<&str> {
+        let written = self.labels.get(label).map(|value| &*value.0);
+        written.or_else(|| (label == "node").then(|| self.node.as_str()))
+    }
+}
+
+/// What may be reserved on a node.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capacity {
+    /// Cores.
+    pub cpu: Option<Cpu>,
+    /// Memory.
+    pub memory: Option<Bytes>,
+    /// Disk.
+    pub disk: Option<Bytes>,
+    /// Graphics processors.
+    pub gpus: Vec<Gpu>,
+}
+
+/// Graphics processors of one kind.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gpu {
+    /// What it is called, such as `l4`.
+    pub model: Arc<str>,
+    /// Memory of each.
+    pub memory: Option<Bytes>,
+    /// How many there are. Default: 1.
+    pub count: Option<u32>,
+}
+
+/// Processors that are set apart.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
+    /// The processors, as Compose's `cpuset` names them: `0-3` or `0,2`.
+    pub cpus: Arc<str>,
+    /// Memory that goes with them.
+    pub memory: Option<Bytes>,
 }

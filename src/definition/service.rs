@@ -6,8 +6,9 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::placement::{Placement, Resources};
 use super::seconds::Seconds;
-use crate::name::{ControlName, FeatureName, NodeName, ServiceName};
+use crate::name::{ControlName, EnvironmentName, FeatureName, ServiceName};
 use crate::plan::{OnFileChange, RunState};
 use crate::yaml::Scalar;
 
@@ -24,8 +25,18 @@ pub struct Service {
     /// The Compose file, or several that are merged in this order. Default: the first of `compose.yaml`,
     /// `compose.yml`, `docker-compose.yaml` and `docker-compose.yml` that is in the folder, with its override file.
     pub compose: Option<ComposeFiles>,
+    /// What people and controls know it by, such as `project: shop`.
+    #[serde(default)]
+    pub labels: BTreeMap<Arc<str>, Scalar>,
     /// Where it runs.
+    #[serde(default)]
     pub place: Placement,
+    /// What each instance takes of its node.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The environments that it runs in, each with what is otherwise there. Without it, it runs wherever `place` says.
+    #[schemars(with = "Option<BTreeMap<String, Override>>")]
+    pub environments: Option<BTreeMap<EnvironmentName, Option<Override>>>,
     /// `running` or `stopped`. A stopped service keeps its containers, networks, volumes and files. Default: `running`.
     pub state: Option<RunState>,
     /// Values for `${NAME}` in the Compose files. They go before those of the node and those of the defaults.
@@ -70,13 +81,32 @@ impl ComposeFiles {
     }
 }
 
-/// Where a service runs.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Placement {
-    /// The nodes that it runs on, by name. An empty list runs it nowhere.
-    #[schemars(with = "Vec<String>")]
-    pub nodes: Vec<NodeName>,
+/// What a service gives otherwise in one environment. What is not given is as it is for all.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Override {
+    /// The Compose file, or several, instead of the others.
+    pub compose: Option<ComposeFiles>,
+    /// Where it runs in this environment, instead of the whole of `place` of the service.
+    pub place: Option<Placement>,
+    /// `running` or `stopped`.
+    pub state: Option<RunState>,
+    /// Values for `${NAME}`. They go before those of the service, name by name.
+    pub variables: BTreeMap<Arc<str>, Scalar>,
+    /// The features that it uses here.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub features: Option<Vec<FeatureName>>,
+    /// The controls that it must meet here.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub controls: Option<Vec<ControlName>>,
+    /// When it counts as healthy.
+    pub health: Option<Health>,
+    /// What happens to a container when nothing but a file that it mounts changes.
+    pub on_file_change: Option<OnFileChange>,
+    /// The Compose profiles that are active.
+    pub profiles: Option<Vec<Arc<str>>>,
+    /// What each instance takes of its node.
+    pub resources: Option<Resources>,
 }
 
 /// When an instance counts as healthy.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::service::Health;
 use super::toml_text;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{ControlName, FeatureName};
+use crate::name::{ControlName, EnvironmentName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
 use crate::yaml::{Scalar, Step};
 
@@ -25,9 +26,41 @@ pub struct Settings {
     /// Values for fields that a service does not give.
     #[serde(default)]
     pub defaults: Defaults,
+    /// What happens to a service that uses a capability which it was not granted: `deny` or, while a repository moves
+    /// in, `warn`. Default: `deny`.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// What is asked of every service.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What the services of a project may take together, by the value of their label `project`; `"*"` stands for every
+    /// project that is not named.
+    #[serde(default)]
+    pub quota: BTreeMap<Arc<str>, Quota>,
+    /// What everything may cost in a month.
+    #[serde(default)]
+    pub budget: Budget,
+    /// Some of the nodes each, and what holds for them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Environment>")]
+    pub environments: BTreeMap<EnvironmentName, Environment>,
 }
 
 impl Settings {
+    /// What stands for a `gitops.toml` that cannot be read.
+    pub fn empty() -> Self {
+        Self {
+            format: Self::FORMAT,
+            name: String::new(),
+            defaults: Defaults::default(),
+            capabilities: Capabilities::default(),
+            policy: Policy::default(),
+            quota: BTreeMap::new(),
+            budget: Budget::default(),
+            environments: BTreeMap::new(),
+        }
+    }
+
     /// The repository format that this program knows.
     pub const FORMAT: u32 = 1;
 
