@@ -61,6 +61,27 @@ pub struct Service {
     pub profiles: Option<Vec<Arc<str>>>,
 }
 
+impl Service {
+    /// The names of its fields, in order.
+    pub const FIELDS: [&str; 15] = [
+        "compose",
+        "controls",
+        "depends_on",
+        "description",
+        "environments",
+        "features",
+        "health",
+        "labels",
+        "on_file_change",
+        "place",
+        "profiles",
+        "resources",
+        "service",
+        "state",
+        "variables",
+    ];
+}
+
 /// One Compose file or several.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(untagged)]
@@ -143,5 +164,19 @@ impl<'de> Deserialize<'de> for ComposeFiles {
         }
 
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_fields_are_all_there_are() {
+        let schema = schemars::schema_for!(Service);
+        let fields = schema.get("properties").and_then(|fields| fields.as_object()).expect("it has fields");
+        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, Service::FIELDS);
     }
 }
