@@ -13,11 +13,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
-use crate::compose::{Overlay, Rendered, Source, Variables};
-use crate::definition::{Located, Override, Service, ValuePath};
+use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::compose::{Overlay, Rendered, Variables};
+use crate::definition::{Override, ValuePath};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{EnvironmentName, FeatureName};
+use crate::name::FeatureName;
 use crate::yaml::Step;
 pub use check::check_ground;
 pub use node::{Lack, Need, available_on, needs, offered_by};
@@ -74,27 +74,24 @@ pub enum Document {
 pub struct Subject<'a> {
     /// Everything that was defined.
     pub catalog: &'a Catalog,
-    /// Its `service.yaml`.
-    pub definition: &'a Located<Service>,
-    /// The environment, where the service names its environments.
-    pub environment: Option<&'a EnvironmentName>,
+    /// The service.
+    pub entry: &'a ServiceEntry,
+    /// It as it is in this environment.
+    pub deployment: &'a Deployment,
 }
 
 impl<'a> Subject<'a> {
     /// The model of the service for these variables, and the features that it uses.
     ///
-    /// A feature that is named is there from the start: its overlay is part of `source`. What a path finds in that model
+    /// A feature that is named is there from the start: its overlay is part of the source. What a path finds in that model
     /// is used, too, and its overlay is merged over it; but what such an overlay brings is not searched again. So the
     /// answer depends on no order, and there is no loop.
     ///
     /// # Errors
     ///
-    /// As [`Source::render`].
-    pub fn render(
-        &self,
-        source: &Source,
-        variables: &Variables,
-    ) -> Result<(Rendered, Uses), Vec<Diagnostic>> {
+    /// As [`crate::compose::Source::render`].
+    pub fn render(&self, variables: &Variables) -> Result<(Rendered, Uses), Vec<Diagnostic>> {
+        let source = &self.deployment.source;
         let plain = source.render(&self.catalog.tree, variables)?;
         let uses = self.uses(&plain);
         let overlays = self.overlays(&uses);
@@ -123,15 +120,18 @@ impl<'a> Subject<'a> {
 
     /// Whose list counts, and what it holds.
     fn list(&self) -> (By, &'a [FeatureName]) {
-        let given = self.given().and_then(|given| given.features.as_deref());
-        let own = || self.definition.value.features.as_deref().map(|names| (By::Service, names));
-        let defaults = || self.catalog.settings.defaults.features.as_deref().unwrap_or_default();
-        given.map(|names| (By::Environment, names)).or_else(own).unwrap_or_else(|| (By::Defaults, defaults()))
+        let by = match &self.deployment.service.features {
+            None => By::Defaults,
+            Some(_) if self.given().is_some_and(|given| given.features.is_some()) => By::Environment,
+            Some(_) => By::Service,
+        };
+        (by, self.deployment.features(&self.catalog.settings))
     }
 
     /// What the service gives otherwise in the environment.
     fn given(&self) -> Option<&'a Override> {
-        self.definition.value.environments.as_ref()?.get(self.environment?)?.as_ref()
+        let environments = self.entry.service().environments.as_ref()?;
+        environments.get(self.deployment.environment.as_ref()?)?.as_ref()
     }
 
     fn found(&self, rendered: &Rendered) -> Uses {
@@ -151,39 +151,25 @@ impl<'a> Subject<'a> {
         features.filter_map(|feature| self.catalog.overlay(&feature.value)).cloned().collect()
     }
 
-    /// Where it is seen that the service uses the feature.
-    pub fn place(&self, rendered: &Rendered, used: &Use) -> Place {
-        let file = || Place::file(self.definition.path.clone());
+    /// Where it is seen that the service uses the feature. A use that was found was found in this model.
+    pub fn place(&self, rendered: Option<&Rendered>, used: &Use) -> Place {
+        let Subject { catalog, entry, deployment } = *self;
         match used {
-            Use::Named { by, index } => self.place_of_name(*by, *index),
+            Use::Named { index, .. } => catalog.item_place(entry, deployment, "features", *index),
             Use::Found { document: Document::Compose, way, .. } => {
                 let keys: Vec<&str> = way.iter().map(|key| &**key).collect();
-                rendered.places_in(&self.catalog.tree)(&keys).unwrap_or_else(file)
+                let place = rendered.and_then(|rendered| rendered.places_in(&catalog.tree)(&keys));
+                place.unwrap_or_else(|| Place::file(entry.path().clone()))
             }
             Use::Found { document, way, .. } => {
-                let environment = match document {
-                    Document::Environment => self.steps_of_environment(),
-                    Document::Service | Document::Compose => Vec::new(),
-                };
-                let steps = environment.into_iter().chain(way.iter().map(|key| step(key)));
-                self.catalog.place(self.definition, &steps.collect::<Vec<_>>())
+                let environment =
+                    deployment.environment.as_ref().filter(|_| *document == Document::Environment);
+                let given = environment.map(|name| [Step::Key("environments"), Step::Key(name.as_str())]);
+                let steps: Vec<_> =
+                    given.into_iter().flatten().chain(way.iter().map(|key| step(key))).collect();
+                catalog.place(&entry.definition, &steps)
             }
         }
-    }
-
-    fn place_of_name(&self, by: By, index: usize) -> Place {
-        let mut steps = match by {
-            By::Defaults => return self.catalog.default_place("features", index),
-            By::Environment => self.steps_of_environment(),
-            By::Service => Vec::new(),
-        };
-        steps.extend([Step::Key("features"), Step::Item(index)]);
-        self.catalog.place(self.definition, &steps)
-    }
-
-    fn steps_of_environment(&self) -> Vec<Step<'a>> {
-        let name = self.environment.map(|name| Step::Key(name.as_str()));
-        [Step::Key("environments")].into_iter().chain(name).collect()
     }
 }
 

@@ -50,7 +50,7 @@ impl<'a> Search<'a> {
     /// other field as a whole.
     fn in_definition(&mut self, wanted: &UsedBy) -> Option<(Document, Vec<Arc<str>>)> {
         let first = wanted.path.first();
-        let environment = self.subject.environment;
+        let environment = self.subject.deployment.environment.as_ref();
         let definition = self.definition(wanted)?;
         let given = environment.and_then(|name| definition.get("environments")?.get(name.as_str()));
         let way = given.and_then(|given| lookup::find(given, first, wanted));
@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
 
     fn definition(&mut self, wanted: &UsedBy) -> Option<&Value> {
         if self.definition.is_none() {
-            let definition = self.subject.definition;
+            let definition = &self.subject.entry.definition;
             let content = self.subject.catalog.tree.get(&definition.path)?.content.as_deref()?;
             let text = Text::new(&definition.path, content).ok()?;
             if !lookup::may_have(text.as_str(), &wanted.path) {

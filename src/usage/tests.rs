@@ -38,8 +38,8 @@ fn uses(paths: &str, service: &str, compose: &str) -> Vec<String> {
     let (catalog, found) = catalog(&fixture);
     assert_eq!(found, [], "{fixture}");
     let entry = &catalog.services["web"];
-    let subject = Subject { catalog: &catalog, definition: &entry.definition, environment: None };
-    let (_, uses) = subject.render(&entry.source, &Variables::new()).expect("it renders");
+    let subject = Subject { catalog: &catalog, entry, deployment: &entry.deployments[0] };
+    let (_, uses) = subject.render(&Variables::new()).expect("it renders");
     shown(&uses)
 }
 
@@ -94,7 +94,7 @@ fn extension_fields_are_in_no_model() {
         );
         let (catalog, _) = catalog(&text);
         let entry = &catalog.services["web"];
-        entry.source.render(&catalog.tree, &Variables::new()).expect("it renders")
+        entry.deployments[0].source.render(&catalog.tree, &Variables::new()).expect("it renders")
     };
     let [with, without] =
         ["x-a: {b: 1}\nservices: {app: {image: i, x-c: 2}}", "services: {app: {image: i}}"].map(model);
@@ -113,19 +113,19 @@ fn an_environment_gives_its_own_list_and_its_own_fields() {
          == services/web/compose.yaml\nservices: {app: {image: i}}\n",
     );
     let entry = &catalog.services["web"];
-    let check = |environment: Option<&str>, expected: &[&str]| {
-        let environment = environment.map(|name| name.parse().expect("a name"));
-        let subject =
-            Subject { catalog: &catalog, definition: &entry.definition, environment: environment.as_ref() };
-        let (rendered, uses) = subject.render(&entry.source, &Variables::new()).expect("it renders");
-        assert_eq!(shown(&uses), expected, "{environment:?}");
-        let places = uses.values().map(|used| subject.place(&rendered, used).line);
-        assert!(places.into_iter().all(|line| line > 1), "each has a place");
+    let check = |environment: &str, expected: &[&str]| {
+        let is =
+            |one: &&Deployment| one.environment.as_ref().is_some_and(|name| name.as_str() == environment);
+        let deployment = entry.deployments.iter().find(is).expect("it is in the environment");
+        let subject = Subject { catalog: &catalog, entry, deployment };
+        let (rendered, uses) = subject.render(&Variables::new()).expect("it renders");
+        assert_eq!(shown(&uses), expected, "{environment}");
+        let lines = uses.values().map(|used| subject.place(Some(&rendered), used).line);
+        assert!(lines.into_iter().all(|line| line > 1), "each has a place");
     };
-    check(None, &["a: Service 0", "found: Service place/slot"]);
-    check(Some("staging"), &["b: Environment 0"]);
-    check(Some("live"), &["a: Service 0", "found: Environment variables/B"]);
-    check(Some("test"), &["a: Service 0", "found: Service place/slot"]);
+    check("staging", &["b: Environment 0"]);
+    check("live", &["a: Service 0", "found: Environment variables/B"]);
+    check("test", &["a: Service 0", "found: Service place/slot"]);
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn the_overlay_of_a_feature_that_was_found_is_merged_once() {
     );
     assert_eq!(found, []);
     let entry = &catalog.services["web"];
-    let subject = Subject { catalog: &catalog, definition: &entry.definition, environment: None };
+    let subject = Subject { catalog: &catalog, entry, deployment: &entry.deployments[0] };
     let variables = [("V".into(), "1".into())].into();
-    let (rendered, uses) = subject.render(&entry.source, &variables).expect("it renders");
+    let (rendered, uses) = subject.render(&variables).expect("it renders");
     assert_eq!(shown(&uses), ["a: Compose services/app/gpus"]);
     let app = &rendered.model.value()["services"]["app"];
     assert_eq!((app["tty"].as_bool(), app.get("init")), (Some(true), None));
