@@ -98,7 +98,7 @@ impl Used<'_> {
                 .say(Severity::Error, "feature-planned", "is only planned")
                 .note(target)
                 .note(format!("`features_must_be_implemented = true` stands in {asked} of gitops.toml"))
-                .help("leave the feature out until it is there, or take that line out"),
+                .help("leave the feature out until it is there"),
         }
     }
 
