@@ -116,6 +116,20 @@ pub enum Loosened {
     HostPortFloor(u16),
 }
 
+impl Loosened {
+    /// The field, as it is written.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::FeaturesMustBeImplemented => "features_must_be_implemented",
+            Self::Controls(_) => "controls",
+            Self::ImagesFrom(_) => "images_from",
+            Self::TagsForbidden(_) => "tags_forbidden",
+            Self::DigestRequired => "digest_required",
+            Self::HostPortFloor(_) => "host_port_floor",
+        }
+    }
+}
+
 /// What both ask for, where both ask for something.
 fn both<T>(one: Option<T>, other: Option<T>, tighter: impl Fn(T, T) -> T) -> Option<T> {
     match (one, other) {
