@@ -12,7 +12,7 @@ use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
 use crate::spread::spread;
@@ -75,8 +75,8 @@ type Values = BTreeMap<Arc<str>, Arc<str>>;
 impl Desired {
     /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after.
     ///
-    /// Beside it comes what cannot be rendered: missing variables and files, mostly; and instances that would share a
-    /// project. Services that have such a mistake are left out.
+    /// Beside it comes what cannot be rendered: missing variables and files, mostly. Services that have such a mistake
+    /// are left out.
     pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> (Self, Vec<Diagnostic>) {
         let previous = previous.filter(|(before, _)| before.same_ground(catalog));
         let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
@@ -101,7 +101,6 @@ impl Desired {
             Some((_, desired)) => renewed_nodes(desired, &services, &changed),
             None => ordered(catalog.nodes.keys().cloned(), services.values()),
         };
-        found.extend(shared_projects(&renewed));
         found.sort();
         found.dedup();
         let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
@@ -374,29 +373,4 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     let ensure = Ensure { after, ..instance.ensure.clone() };
     let (entry, rendered, uses) = (entry.clone(), rendered.clone(), uses.clone());
     Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, uses })
-}
-
-/// Two services with one Compose project on one node would take each other's containers for orphans.
-fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (node, instances) in nodes {
-        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
-        for instance in instances.iter() {
-            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
-                found.push(shared_project(node, other, instance));
-            }
-        }
-    }
-    found
-}
-
-fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
-    let project = &other.ensure.project;
-    let (first, second) = (&one.ensure.service, &other.ensure.service);
-    Diagnostic::error(
-        "shared-project",
-        Place::file(other.entry.path().clone()),
-        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
-    )
-    .help("give one of them another `name:` in its Compose file")
 }

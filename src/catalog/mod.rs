@@ -5,6 +5,7 @@
 //! whose blobs changed. What makes that safe is that a service reads nothing outside its own folder but features:
 //! if only one folder under `services/` changed, only that service is read again.
 
+mod environments;
 mod files;
 mod references;
 mod services;
@@ -15,11 +16,12 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Environment, Feature, Located, Node, Service, Settings};
+use crate::definition::{Control, Feature, Located, Node, Policy, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
+use environments::Environments;
 
 /// All definitions at one revision.
 #[derive(Clone, Debug)]
@@ -38,8 +40,8 @@ pub struct Catalog {
     default_places: Arc<BTreeMap<(&'static str, usize), Place>>,
     /// By name.
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
-    /// The environment of each node that is in one.
-    environments: Arc<BTreeMap<NodeName, EnvironmentName>>,
+    /// What follows from the policy and the environments of the settings.
+    environments: Arc<Environments>,
     /// What it was read from.
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
@@ -217,7 +219,17 @@ impl Catalog {
 
     /// The environment that a node is in.
     pub fn environment_of(&self, node: &NodeName) -> Option<&EnvironmentName> {
-        self.environments.get(node)
+        self.environments.of_node(node)
+    }
+
+    /// What is asked of services in an environment: what is asked of all, and what the environment asks beyond it.
+    pub fn policy_for(&self, environment: Option<&EnvironmentName>) -> &Policy {
+        environment.and_then(|name| self.environments.policy(name)).unwrap_or(&self.settings.policy)
+    }
+
+    /// The place of a field of a policy, such as `digest_required`: the one for all, or that of an environment.
+    pub fn policy_place(&self, environment: Option<&EnvironmentName>, field: &'static str) -> Place {
+        self.environments.place(environment, field)
     }
 
     /// The place of an item of `features` or `controls` of the defaults: for findings about it.
@@ -302,7 +314,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
         default_places: Arc::new(files::default_places(tree, &settings.defaults)),
-        environments: Arc::new(environments(&settings, &nodes)),
+        environments: Arc::new(Environments::new(tree, &settings, &nodes)),
         settings: Arc::new(settings),
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
@@ -315,20 +327,9 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         ground_findings: Vec::new(),
     };
     found.extend(references::check_ground(&catalog));
+    found.extend(environments::check(&catalog));
     catalog.ground_findings = found;
     catalog
-}
-
-/// The environment of each node: the first by name whose selector fits.
-fn environments(
-    settings: &Settings,
-    nodes: &BTreeMap<NodeName, Located<Node>>,
-) -> BTreeMap<NodeName, EnvironmentName> {
-    let of = |node: &Located<Node>| {
-        let fits = |environment: &Environment| environment.nodes.matches(|label| node.value.label(label));
-        settings.environments.iter().find(|(_, one)| fits(one)).map(|(name, _)| name.clone())
-    };
-    nodes.iter().filter_map(|(name, node)| Some((name.clone(), of(node)?))).collect()
 }
 
 /// The paths whose content or kind differs between two trees.
