@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::align::differing;
-use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
 use crate::diagnostic::{Diagnostic, Place};
@@ -19,7 +21,7 @@ use crate::spread::spread;
 use crate::tree::Tree;
 
 /// One service on one node (or on several that give it the same values), fully specified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// What a plan will say, without reasons.
     pub ensure: Ensure,
@@ -29,6 +31,10 @@ pub struct Instance {
     deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// What it lets its containers do to the host or to other projects.
+    pub capabilities: Arc<[Used]>,
+    /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
+    pub granted_until: Option<Timestamp>,
 }
 
 impl Instance {
@@ -43,6 +49,12 @@ impl Instance {
             (Some(one), Some(other)) => one == other,
             _ => true,
         }
+    }
+
+    /// A capability whose grant has ended, if what it uses needs grants.
+    pub fn ended_grant(&self, now: Timestamp) -> Option<&Used> {
+        self.granted_until.filter(|end| *end <= now)?;
+        self.capabilities.iter().find(|used| used.ends().is_some_and(|end| end <= now))
     }
 }
 
@@ -226,7 +238,7 @@ impl<'a> Rendering<'a> {
         match instance {
             Ok(instance) => {
                 self.done.push((values, instance.clone()));
-                Some(instance)
+                Some(with_grants(self.catalog, &instance, &node.value))
             }
             Err(diagnostics) => {
                 let name = &node.value.node;
@@ -290,7 +302,25 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered }))
+    Ok(Arc::new(Instance {
+        ensure,
+        entry: entry.clone(),
+        deployment: number,
+        rendered,
+        capabilities: [].into(),
+        granted_until: None,
+    }))
+}
+
+/// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.
+fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<Instance> {
+    let used = catalog.capabilities(&instance.ensure.service, node, &instance.rendered.powers);
+    if *instance.capabilities == *used {
+        return instance.clone();
+    }
+    let ends = used.iter().filter_map(Used::ends).min();
+    let granted_until = ends.filter(|_| catalog.denies_capabilities());
+    Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
@@ -365,9 +395,8 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    Arc::new(Instance { ensure, entry: entry.clone(), deployment: *deployment, rendered: rendered.clone() })
+    Arc::new(Instance { ensure, ..(**instance).clone() })
 }
 
 /// Two services with one Compose project on one node would take each other's containers for orphans.

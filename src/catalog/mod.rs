@@ -6,6 +6,7 @@
 //! if only one folder under `services/` changed, only that service is read again.
 
 mod files;
+mod grants;
 mod references;
 mod services;
 mod strays;
@@ -20,6 +21,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
+pub use grants::{Given, Terms, Used};
 
 /// All definitions at one revision.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub struct Catalog {
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// The environment of each node that is in one.
     environments: Arc<BTreeMap<NodeName, EnvironmentName>>,
+    /// The grants of all controls.
+    grants: Arc<Vec<grants::Ready>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
@@ -173,6 +177,14 @@ impl Catalog {
         place(&self.tree, definition, field)
     }
 
+    /// The places of many fields of a definition, in one reading of its file.
+    pub fn places<'a, T>(
+        &'a self,
+        definition: &'a Located<T>,
+    ) -> impl Fn(&[yaml::Step<'_>]) -> Place + use<'a, T> {
+        places(&self.tree, definition)
+    }
+
     /// The place of a field of a deployment, such as `place`: in the override of its environment if it is given there.
     pub fn deployment_place(
         &self,
@@ -301,6 +313,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
         features: Arc::new(features),
+        grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),
         tree: tree.clone(),

@@ -178,9 +178,8 @@ fn is_named(item: &Value, name: &str) -> bool {
 fn publishes(item: &Value, port: &str) -> bool {
     let is = |published: &Value| text_of(published) == port;
     match item {
-        Value::String(text) => {
-            short::ports(text).is_some_and(|ports| ports.iter().any(|one| one.get("published").is_some_and(is)))
-        }
+        Value::String(text) => short::ports(text)
+            .is_some_and(|ports| ports.iter().any(|one| one.get("published").is_some_and(is))),
         _ => item.get("published").is_some_and(is),
     }
 }
@@ -200,7 +199,8 @@ fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value
         Value::Tagged(tagged) => step_into(&tagged.value, name),
         Value::Mapping(fields) => Some((Step::Key(name), fields.get(name)?)),
         Value::Sequence(items) => {
-            let published = || name.parse::<u16>().ok().and_then(|_| items.iter().position(|item| publishes(item, name)));
+            let published =
+                || name.parse::<u16>().ok().and_then(|_| items.iter().position(|item| publishes(item, name)));
             let numbered = || name.parse().ok().filter(|number: &usize| *number < items.len());
             let number = items.iter().position(|item| is_named(item, name)).or_else(published);
             let number = number.or_else(numbered).or_else(|| with_variable(items))?;

@@ -66,8 +66,12 @@ pub(super) fn powers(model: &Mapping, project: &str, files: &Files, unknown: &[V
             "services" => list.each(section, value, List::service),
             "networks" => list.each(section, value, List::network),
             "volumes" => list.each(section, value, List::volume),
-            "configs" => list.each(section, value, |list, name, config| list.source("external-config", name, config)),
-            "secrets" => list.each(section, value, |list, name, secret| list.source("external-secret", name, secret)),
+            "configs" => {
+                list.each(section, value, |list, name, config| list.source("external-config", name, config))
+            }
+            "secrets" => {
+                list.each(section, value, |list, name, secret| list.source("external-secret", name, secret))
+            }
             "models" => list.at(section, |list| list.add("models", "")),
             _ => {}
         }
@@ -98,7 +102,12 @@ impl<'m> List<'m> {
     }
 
     /// The things of a section, by name.
-    fn each(&mut self, section: &'m str, value: &'m Value, mut go: impl FnMut(&mut Self, &'m str, &'m Mapping)) {
+    fn each(
+        &mut self,
+        section: &'m str,
+        value: &'m Value,
+        mut go: impl FnMut(&mut Self, &'m str, &'m Mapping),
+    ) {
         self.at(section, |list| {
             for (name, thing) in value.as_mapping().into_iter().flat_map(named) {
                 if let Value::Mapping(thing) = thing {
@@ -147,9 +156,8 @@ impl<'m> List<'m> {
 
 /// Whether gitops or Compose tell their own by this label.
 fn is_foreign_label(label: &str) -> bool {
-    let is_below = |space: &str| {
-        label.strip_prefix(space).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
+    let is_below =
+        |space: &str| label.strip_prefix(space).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     is_below("gitops") || is_below("com.docker.compose")
 }
 
@@ -167,7 +175,9 @@ fn items(value: Option<&Value>) -> std::slice::Iter<'_, Value> {
 fn is_on(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(text)) => !matches!(text.to_ascii_lowercase().as_str(), "" | "false" | "no" | "off" | "n"),
+        Some(Value::String(text)) => {
+            !matches!(text.to_ascii_lowercase().as_str(), "" | "false" | "no" | "off" | "n")
+        }
         Some(_) => true,
     }
 }

@@ -74,7 +74,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 /// The kind that has this word.
-pub fn kind(word: &str) -> Option<&'static Kind> {
+fn kind(word: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.word == word)
 }
 
@@ -253,7 +253,8 @@ mod tests {
     #[test]
     fn a_pattern_covers_what_it_names_in_any_spelling() {
         let check = |pattern: &str, word, what, expected| {
-            let covers = CapabilityPattern::parse(pattern).expect(pattern).covers(&Capability::new(word, what));
+            let covers =
+                CapabilityPattern::parse(pattern).expect(pattern).covers(&Capability::new(word, what));
             assert_eq!(covers, expected, "{pattern} {word}:{what}");
         };
         check("privileged", "privileged", "", true);

@@ -59,7 +59,10 @@ pub(super) fn reach(path: &str) -> Reach {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if parts.last().is_some_and(|name| is_socket(name)) {
         Reach::Socket
-    } else if FOLDERS.iter().any(|folder| leads_to(&parts, folder)) || is_process(&parts) || is_desktop(&parts) {
+    } else if FOLDERS.iter().any(|folder| leads_to(&parts, folder))
+        || is_process(&parts)
+        || is_desktop(&parts)
+    {
         Reach::FolderOfSocket
     } else {
         Reach::Files
@@ -69,7 +72,8 @@ pub(super) fn reach(path: &str) -> Reach {
 /// The names that engines give to their sockets, wherever those are.
 fn is_socket(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let engine = ["docker", "containerd", "podman", "crio", "buildkit", "balena"].iter().any(|one| name.contains(one));
+    let engine =
+        ["docker", "containerd", "podman", "crio", "buildkit", "balena"].iter().any(|one| name.contains(one));
     name == "docker_engine" || engine && name.contains(".sock")
 }
 
@@ -166,7 +170,17 @@ mod tests {
         ] {
             check(folder, Reach::FolderOfSocket);
         }
-        for other in ["/srv", "/etc", "/run/dbus", "/runner", "/var/lib", "/proc/meminfo", "/proc/1/maps", "/home", "C:\\data"] {
+        for other in [
+            "/srv",
+            "/etc",
+            "/run/dbus",
+            "/runner",
+            "/var/lib",
+            "/proc/meminfo",
+            "/proc/1/maps",
+            "/home",
+            "C:\\data",
+        ] {
             check(other, Reach::Files);
         }
     }

@@ -156,7 +156,8 @@ impl<'m> List<'m> {
             }
         });
         let reserved = ["deploy", "resources", "reservations", "devices"];
-        let devices = reserved[1..].iter().try_fold(service.get(reserved[0]), |value, key| Some(value?.get(*key)));
+        let devices =
+            reserved[1..].iter().try_fold(service.get(reserved[0]), |value, key| Some(value?.get(*key)));
         let devices = devices.flatten();
         if items(devices).next().is_some() {
             self.path.extend(reserved);
@@ -188,7 +189,9 @@ impl<'m> List<'m> {
     /// Fields with a rule of their own.
     fn others(&mut self, service: &'m Mapping) {
         let driver = service.get("logging").and_then(|logging| logging.get("driver")).map(text_of);
-        if let Some(driver) = driver.filter(|driver| !matches!(&**driver, "" | "json-file" | "local" | "none")) {
+        if let Some(driver) =
+            driver.filter(|driver| !matches!(&**driver, "" | "json-file" | "local" | "none"))
+        {
             self.at("logging", |list| list.at("driver", |list| list.add("logging-driver", &driver)));
         }
         if service.get("oom_score_adj").is_some_and(|score| text_of(score).starts_with('-')) {
@@ -261,7 +264,9 @@ impl<'m> List<'m> {
         self.at("label_file", |list| {
             for item in items(service.get("label_file")) {
                 let written = item.get("path").unwrap_or(item).as_str().unwrap_or_default();
-                let Some(file) = written.strip_prefix("./").and_then(|path| list.files.get(path)) else { continue };
+                let Some(file) = written.strip_prefix("./").and_then(|path| list.files.get(path)) else {
+                    continue;
+                };
                 let text = String::from_utf8_lossy(&file.content);
                 if dotenv::names(&text).any(|name| is_foreign_label(name)) {
                     list.at(written, |list| list.add("foreign-label", ""));

@@ -15,7 +15,8 @@ fn of_file(compose: &str) -> Vec<String> {
     ];
     let tree = Tree::from_files(files);
     let source = Source::read(&tree, "services/web", &ReadSpec::default()).expect(compose);
-    let rendered = source.render(&tree, &Variables::new()).unwrap_or_else(|found| panic!("{compose}\n{found:#?}"));
+    let rendered =
+        source.render(&tree, &Variables::new()).unwrap_or_else(|found| panic!("{compose}\n{found:#?}"));
     let line = |power: Power| format!("{} at {}", power.capability, power.path.join("."));
     rendered.powers.below(1024).map(line).collect()
 }
@@ -41,7 +42,10 @@ fn fields_of_a_service_are_powers() {
     check("privileged: false", "");
     check("cap_add: [net_admin, CAP_SYS_ADMIN, ALL]", "cap-add:ALL, cap-add:NET_ADMIN, cap-add:SYS_ADMIN");
     check("cap_add: [CHOWN, cap_net_bind_service]\ncap_drop: [ALL]", "");
-    check("devices: ['/dev/ttyUSB0:/dev/ttyUSB0:rw', 'vendor.example/class=one']", "device:/dev/ttyUSB0, device:vendor.example/class=one");
+    check(
+        "devices: ['/dev/ttyUSB0:/dev/ttyUSB0:rw', 'vendor.example/class=one']",
+        "device:/dev/ttyUSB0, device:vendor.example/class=one",
+    );
     check("devices: [{source: /dev//kvm/, target: /dev/kvm}]", "device:/dev/kvm");
     check("device_cgroup_rules: ['c  1:3   rwm']", "device:c 1:3 rwm");
     check("network_mode: host", "host-network");
@@ -59,7 +63,10 @@ fn fields_of_a_service_are_powers() {
     check("uts: host", "host-uts");
     check("cgroup: host", "host-cgroup");
     check("userns_mode: host", "userns-host");
-    check("security_opt: ['seccomp=unconfined', 'label:disable']", "security-opt:label:disable, security-opt:seccomp:unconfined");
+    check(
+        "security_opt: ['seccomp=unconfined', 'label:disable']",
+        "security-opt:label:disable, security-opt:seccomp:unconfined",
+    );
     check("security_opt: ['no-new-privileges:true', no-new-privileges]", "");
     check("security_opt: ['no-new-privileges=false']", "security-opt:no-new-privileges:false");
     check("cgroup_parent: system.slice", "cgroup-parent");
@@ -77,8 +84,14 @@ fn fields_of_a_service_are_powers() {
     check("runtime: runc", "");
     check("runtime: sysbox-runc", "runtime:sysbox-runc");
     check("deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}", "gpu");
-    check("deploy: {resources: {reservations: {devices: [{driver: nvidia, count: all, capabilities: [utility]}]}}}", "gpu");
-    check("deploy: {resources: {reservations: {devices: [{driver: cdi, capabilities: [x], device_ids: [v.example/c=1]}]}}}", "device:v.example/c=1");
+    check(
+        "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: all, capabilities: [utility]}]}}}",
+        "gpu",
+    );
+    check(
+        "deploy: {resources: {reservations: {devices: [{driver: cdi, capabilities: [x], device_ids: [v.example/c=1]}]}}}",
+        "device:v.example/c=1",
+    );
     check("deploy: {resources: {reservations: {devices: [{capabilities: [tpu]}]}}}", "device:tpu");
     check("labels: {gitops.node: x}", "foreign-label");
     check("labels: [com.docker.compose.project=other]", "foreign-label");
@@ -97,7 +110,10 @@ fn fields_of_a_service_are_powers() {
     check("use_api_socket: true", "docker-socket");
     check("env_file: /etc/secret.env", "bind:/etc/secret.env");
     check("sudo_mode: true", "field:sudo_mode");
-    check("networks: {front: {driver_opts: {com.docker.network.endpoint.sysctls: 'net.ipv4.conf.IFNAME.forwarding=1'}}}", "sysctl:net.ipv4.conf.IFNAME.forwarding");
+    check(
+        "networks: {front: {driver_opts: {com.docker.network.endpoint.sysctls: 'net.ipv4.conf.IFNAME.forwarding=1'}}}",
+        "sysctl:net.ipv4.conf.IFNAME.forwarding",
+    );
 }
 
 #[test]
@@ -123,7 +139,10 @@ fn what_a_container_sees_of_the_host_is_named_by_its_path() {
     check("/var/run:/x", "bind:/run, docker-socket");
     check("/:/host", "bind:/, docker-socket");
     check("/var:/x:ro", "bind:/var, docker-socket");
-    check("{type: npipe, source: '\\\\.\\pipe\\docker_engine', target: '\\\\.\\pipe\\docker_engine'}", "docker-socket");
+    check(
+        "{type: npipe, source: '\\\\.\\pipe\\docker_engine', target: '\\\\.\\pipe\\docker_engine'}",
+        "docker-socket",
+    );
     check("{type: cluster, source: shared, target: /x}", "external-volume:shared");
     check("{type: bind, source: ./conf, target: /x, bind: {propagation: rshared}}", "propagation:rshared");
     check("./docker.sock:/x", "");
@@ -150,7 +169,8 @@ fn ports_below_the_floor_are_powers_by_range() {
 
 #[test]
 fn the_floor_says_which_ports_count() {
-    let tree = Tree::from_files([("services/web/compose.yaml", "services: {a: {image: i, ports: ['8080:80']}}")]);
+    let tree =
+        Tree::from_files([("services/web/compose.yaml", "services: {a: {image: i, ports: ['8080:80']}}")]);
     let source = Source::read(&tree, "services/web", &ReadSpec::default()).expect("it is right");
     let powers = source.render(&tree, &Variables::new()).expect("it is right").powers;
     for (floor, count) in [(0, 0), (1, 0), (8080, 0), (8081, 1), (u16::MAX, 1)] {
@@ -171,16 +191,31 @@ fn what_is_not_of_the_project_is_foreign_however_it_is_written() {
     check("networks: {front: {name: web_front}}", "");
     check("networks: {front: {external: true, name: host}}", "host-network");
     check("networks: {front: {driver: host}}", "host-network");
-    check("networks: {front: {driver: macvlan, driver_opts: {parent: eth0}}}", "network-driver:macvlan, network-option:parent");
-    check("networks: {front: {driver_opts: {com.docker.network.bridge.name: docker0}}}", "network-option:com.docker.network.bridge.name");
-    check("networks: {front: {driver: bridge, internal: true, driver_opts: {com.docker.network.driver.mtu: 1400}}}", "");
+    check(
+        "networks: {front: {driver: macvlan, driver_opts: {parent: eth0}}}",
+        "network-driver:macvlan, network-option:parent",
+    );
+    check(
+        "networks: {front: {driver_opts: {com.docker.network.bridge.name: docker0}}}",
+        "network-option:com.docker.network.bridge.name",
+    );
+    check(
+        "networks: {front: {driver: bridge, internal: true, driver_opts: {com.docker.network.driver.mtu: 1400}}}",
+        "",
+    );
     check("networks: {front: {ipam: {driver: dhcp}}}", "network-driver:dhcp");
     check("networks: {front: {labels: {com.docker.compose.project: other}}}", "foreign-label");
     check("volumes: {data: {external: true}}", "external-volume:data");
     check("volumes: {data: {name: other_data}}", "external-volume:other_data");
-    check("volumes: {data: {external: true, name: /var/run}}", "bind:/run, docker-socket, external-volume:/var/run");
+    check(
+        "volumes: {data: {external: true, name: /var/run}}",
+        "bind:/run, docker-socket, external-volume:/var/run",
+    );
     check("volumes: {data: {labels: [gitops.service=x]}}", "foreign-label");
-    check("configs: {c: {external: true}}\nsecrets: {s: {external: true, name: t}}", "external-config:c, external-secret:t");
+    check(
+        "configs: {c: {external: true}}\nsecrets: {s: {external: true, name: t}}",
+        "external-config:c, external-secret:t",
+    );
     check("configs: {c: {file: /etc/passwd}}", "bind:/etc/passwd");
     check("secrets: {s: {file: /run/docker.sock}}", "docker-socket");
     check("configs: {c: {content: hello}}\nsecrets: {s: {file: ./conf/app.conf}}", "");
@@ -194,15 +229,24 @@ fn a_volume_is_what_its_options_mount() {
         assert_eq!(names(of_file(&file)), expected, "{volume}");
     };
     check("{driver_opts: {type: none, o: bind, device: /srv/data}}", "bind:/srv/data");
-    check("{driver: local, driver_opts: {type: none, o: 'rw,rbind', device: /var/run}}", "bind:/run, docker-socket");
+    check(
+        "{driver: local, driver_opts: {type: none, o: 'rw,rbind', device: /var/run}}",
+        "bind:/run, docker-socket",
+    );
     check("{driver_opts: {type: tmpfs, o: bind, device: /run/docker.sock}}", "docker-socket");
     check("{driver_opts: {Type: none, O: bind, Device: /srv}}", "bind:/srv");
     check("{driver: local, driver_opts: {type: none, o: bind, device: ./conf}}", "");
     check("{driver_opts: {type: none, o: rbind, device: ./conf}}", "bind:/conf");
     check("{driver_opts: {type: none, device: /srv}}", "bind:/srv");
     check("{driver_opts: {type: tmpfs, device: tmpfs, o: 'size=10m'}}", "");
-    check("{driver_opts: {type: nfs, device: ':/export', o: 'addr=10.0.0.1,rw'}}", "mount:nfs:10.0.0.1:/export");
-    check("{driver_opts: {type: cifs, device: //nas/share, o: 'username=u,password=p'}}", "mount:cifs://nas/share");
+    check(
+        "{driver_opts: {type: nfs, device: ':/export', o: 'addr=10.0.0.1,rw'}}",
+        "mount:nfs:10.0.0.1:/export",
+    );
+    check(
+        "{driver_opts: {type: cifs, device: //nas/share, o: 'username=u,password=p'}}",
+        "mount:cifs://nas/share",
+    );
     check("{driver_opts: {type: ext4, device: /dev/sda1}}", "mount:ext4:/dev/sda1");
     check(
         "{driver_opts: {type: overlay, device: overlay, o: 'lowerdir=/etc,upperdir=/srv/u,workdir=/srv/w'}}",
@@ -213,7 +257,10 @@ fn a_volume_is_what_its_options_mount() {
 
 #[test]
 fn a_power_names_the_field_that_uses_it() {
-    assert_eq!(of_service("volumes: ['/run/docker.sock:/x']"), ["docker-socket at services.a.volumes./run/docker.sock"]);
+    assert_eq!(
+        of_service("volumes: ['/run/docker.sock:/x']"),
+        ["docker-socket at services.a.volumes./run/docker.sock"]
+    );
     assert_eq!(of_service("cap_add: [SYS_ADMIN]"), ["cap-add:SYS_ADMIN at services.a.cap_add.SYS_ADMIN"]);
     assert_eq!(of_service("ports: ['53:53/udp']"), ["host-port:53 at services.a.ports.53"]);
 }
