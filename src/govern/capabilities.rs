@@ -49,7 +49,7 @@ fn finding(subject: &Subject<'_>, capability: &Capability, nodes: &BTreeSet<&Nod
     }
     let is_everywhere = nodes.len() == subject.instances.len();
     if !is_everywhere {
-        diagnostic = diagnostic.note(format!("on {}; elsewhere it is granted", listed(nodes)));
+        diagnostic = diagnostic.note(format!("on {}, and on no other of its nodes", listed(nodes)));
     }
     for note in near(subject, capability, nodes) {
         diagnostic = diagnostic.note(note);
@@ -69,7 +69,7 @@ fn finding(subject: &Subject<'_>, capability: &Capability, nodes: &BTreeSet<&Nod
                 "the control that it would need, as no control grants anything yet:\ncontrol: capabilities\n\
                  enforcement: strict\n{grant}"
             ))
-            .help("take it out, or create controls/capabilities.yaml with this control in it"),
+            .help("take it out, or create controls/capabilities.yaml with this control, which can hold all grants"),
     }
 }
 

@@ -99,11 +99,13 @@ fn unknown(error: &PatternError, place: Place) -> Diagnostic {
     }
 }
 
+/// An empty list. One that is not there is told as a missing field.
 fn empty<T>(written: &Written<'_>, field: &'static str, list: &[T]) -> Option<Diagnostic> {
+    let place = Some(written.at(field)).filter(|place| list.is_empty() && *place != (written.place)(&[]))?;
     let one = if field == "services" { "service" } else { "capability" };
     let message = format!("the grant names no {one}, so it grants nothing");
     let help = format!("name at least one under `{field}`, or take the grant out");
-    list.is_empty().then(|| Diagnostic::error("grant-of-nothing", written.at(field), message).help(help))
+    Some(Diagnostic::error("grant-of-nothing", place, message).help(help))
 }
 
 fn twice(name: &str, place: Place) -> Diagnostic {
@@ -168,9 +170,9 @@ fn end(written: &Written<'_>, now: Timestamp) -> Option<Diagnostic> {
 }
 
 fn ends(day: Day, left: SignedDuration) -> String {
-    match left.as_hours() / 24 {
+    match (left.as_secs() - 1) / 86_400 {
         0 => format!("the grant ends with {day}, which is today"),
-        1 => format!("the grant ends with {day}, in 1 day"),
+        1 => format!("the grant ends with {day}, which is tomorrow"),
         days => format!("the grant ends with {day}, in {days} days"),
     }
 }

@@ -252,7 +252,7 @@ impl<'m> List<'m> {
             };
             let Some((first, last)) = range(&published) else { continue };
             let name = port.as_str().unwrap_or(&published);
-            let keys = self.path.iter().copied().chain(["ports", name]);
+            let keys = self.path.iter().copied().chain(["ports", name, "published"]);
             let path = keys.map(Into::into).collect();
             self.powers.ports.insert((first, last, path));
         }

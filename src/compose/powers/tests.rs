@@ -262,5 +262,5 @@ fn a_power_names_the_field_that_uses_it() {
         ["docker-socket at services.a.volumes./run/docker.sock"]
     );
     assert_eq!(of_service("cap_add: [SYS_ADMIN]"), ["cap-add:SYS_ADMIN at services.a.cap_add.SYS_ADMIN"]);
-    assert_eq!(of_service("ports: ['53:53/udp']"), ["host-port:53 at services.a.ports.53"]);
+    assert_eq!(of_service("ports: ['53:53/udp']"), ["host-port:53 at services.a.ports.53.published"]);
 }
