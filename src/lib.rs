@@ -14,6 +14,7 @@ pub mod definition;
 mod spread;
 pub mod compose;
 pub mod catalog;
+pub mod place;
 pub mod govern;
 pub mod desired;
 pub mod diff;

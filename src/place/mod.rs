@@ -14,6 +14,7 @@ pub mod explain;
 pub mod filter;
 pub mod reserve;
 pub mod score;
+pub mod slot;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,7 +252,10 @@ pub enum Fault {
         node: NodeName,
         /// Why not.
         exclusions: Vec<Exclusion>,
-        /// What other deployments hold there, the largest first, where the node is too small for all.
-        holders: Vec<(Id, Held)>,
+    },
+    /// The nodes where it stands are lost, and it stays there because nothing else fits.
+    Stays {
+        /// Those nodes.
+        nodes: BTreeSet<NodeName>,
     },
 }
