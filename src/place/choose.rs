@@ -12,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::filter::{self, Stand};
 use super::score::{self, Facts, Score};
 use super::standing::Stands;
-use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, Standing};
+use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, standing};
 use crate::definition::Capacity;
+use crate::holders::Holders;
 use crate::name::NodeName;
 
 /// Places everything, keeping what stands where it may stay.
-pub fn place(sites: &Sites<'_>, requests: &[Request], standing: &Standing) -> Placed {
-    let stands = standing.of(requests.iter().filter(|request| !request.is_fixed() || has_slot(request)));
-    Round::new(sites, stands, standing).run(requests)
+pub fn place(sites: &Sites<'_>, requests: &[Request], holders: &Holders) -> Placed {
+    let stands = standing::of(holders, requests.iter().filter(|request| !request.is_fixed() || has_slot(request)));
+    Round::new(sites, stands, holders).run(requests)
 }
 
 fn has_slot(request: &Request) -> bool {
@@ -28,9 +29,9 @@ fn has_slot(request: &Request) -> bool {
 
 /// Places what is lost again and leaves everything else as it was placed before. Where a request has a failover, what
 /// counts is where it stands.
-pub fn again(sites: &Sites<'_>, requests: &[Request], before: &Placed, standing: &Standing) -> Placed {
+pub fn again(sites: &Sites<'_>, requests: &[Request], before: &Placed, holders: &Holders) -> Placed {
     let moving = |request: &&Request| request.place.failover.is_some();
-    let mut stands = standing.of(requests.iter().filter(moving));
+    let mut stands = standing::of(holders, requests.iter().filter(moving));
     for request in requests.iter().filter(|request| !moving(request)) {
         let held = before.chosen.get(&request.id).into_iter().flatten();
         let bound = held.map(|(node, held)| (node.clone(), bound_to(sites, node, held)));
@@ -40,7 +41,7 @@ pub fn again(sites: &Sites<'_>, requests: &[Request], before: &Placed, standing:
         request.place.sticky = None;
         request
     });
-    Round::new(sites, stands, standing).run(&sticky.collect::<Vec<_>>())
+    Round::new(sites, stands, holders).run(&sticky.collect::<Vec<_>>())
 }
 
 fn bound_to(sites: &Sites<'_>, node: &NodeName, held: &Held) -> Vec<String> {
@@ -67,9 +68,9 @@ struct Candidate<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(sites: &'a Sites<'a>, stands: Stands, standing: &'a Standing) -> Self {
+    fn new(sites: &'a Sites<'a>, stands: Stands, holders: &'a Holders) -> Self {
         let (nothing, placed) = (Reserved::default(), Placed::default());
-        Self { sites, stands, images: Images::new(standing), dearest: score::dearest(sites), nothing, placed }
+        Self { sites, stands, images: Images::new(holders), dearest: score::dearest(sites), nothing, placed }
     }
 
     fn run(mut self, requests: &[Request]) -> Placed {
@@ -168,7 +169,7 @@ impl<'a> Round<'a> {
     }
 
     /// The best candidate; of equals, one where it stands, then the first by name.
-    fn best(&self, request: &Request, candidates: &[Candidate<'_>]) -> usize {
+    fn best(&self, request: &Request, candidates: &[Candidate<'a>]) -> usize {
         let label = request.place.spread.as_deref();
         let value = |site: &Site<'a>| label.and_then(|label| site.node.label(label));
         let chosen = self.placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
@@ -224,13 +225,13 @@ impl<'a> Round<'a> {
 
 /// The images that nodes run, found where they are asked for.
 pub(super) struct Images<'a> {
-    standing: &'a Standing,
+    holders: &'a Holders,
     known: RefCell<BTreeMap<NodeName, BTreeSet<String>>>,
 }
 
 impl<'a> Images<'a> {
-    pub(super) fn new(standing: &'a Standing) -> Self {
-        Self { standing, known: RefCell::default() }
+    pub(super) fn new(holders: &'a Holders) -> Self {
+        Self { holders, known: RefCell::default() }
     }
 
     /// Whether the node runs one of the images of a request. For one that moves by its score it does not count: it would
@@ -241,7 +242,7 @@ impl<'a> Images<'a> {
             return false;
         }
         let mut known = self.known.borrow_mut();
-        let there = known.entry(node.clone()).or_insert_with(|| self.standing.images(node));
+        let there = known.entry(node.clone()).or_insert_with(|| standing::images(self.holders, node));
         images.iter().any(|image| there.contains(&**image))
     }
 }
