@@ -15,12 +15,29 @@ use super::standing::Stands;
 use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, standing};
 use crate::definition::Capacity;
 use crate::holders::Holders;
-use crate::name::NodeName;
+use crate::name::{NodeName, ServiceName};
 
 /// Places everything, keeping what stands where it may stay.
-pub fn place(sites: &Sites<'_>, requests: &[Request], holders: &Holders) -> Placed {
-    let stands = standing::of(holders, requests.iter().filter(|request| !request.is_fixed() || has_slot(request)));
+pub fn place(sites: &Sites<'_>, requests: &[&Request], holders: &Holders) -> Placed {
+    let looked_up = requests.iter().copied().filter(|request| !request.is_fixed() || has_slot(request));
+    let stands = standing::of(holders, looked_up);
     Round::new(sites, stands, holders).run(requests)
+}
+
+/// Whether what was placed before is where everything stands, as far as nodes are chosen for it: placing it again
+/// would change nothing.
+pub fn stands(requests: &[&Request], placed: &Placed, holders: &Holders) -> bool {
+    let choosing: Vec<&Request> = requests.iter().copied().filter(|request| !request.is_fixed()).collect();
+    let stands = standing::of(holders, choosing.iter().copied());
+    let mut chosen: BTreeMap<&ServiceName, BTreeSet<&NodeName>> = BTreeMap::new();
+    for request in &choosing {
+        let nodes = placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
+        chosen.entry(&request.id.service).or_default().extend(nodes);
+    }
+    chosen.iter().all(|(service, nodes)| {
+        let stands = stands.get(*service).into_iter().flat_map(BTreeMap::keys);
+        stands.eq(nodes.iter().copied())
+    })
 }
 
 fn has_slot(request: &Request) -> bool {
@@ -29,19 +46,21 @@ fn has_slot(request: &Request) -> bool {
 
 /// Places what is lost again and leaves everything else as it was placed before. Where a request has a failover, what
 /// counts is where it stands.
-pub fn again(sites: &Sites<'_>, requests: &[Request], before: &Placed, holders: &Holders) -> Placed {
-    let moving = |request: &&Request| request.place.failover.is_some();
-    let mut stands = standing::of(holders, requests.iter().filter(moving));
-    for request in requests.iter().filter(|request| !moving(request)) {
+pub fn again(sites: &Sites<'_>, requests: &[&Request], before: &Placed, holders: &Holders) -> Placed {
+    let moves = |request: &&Request| request.place.failover.is_some();
+    let mut stands = standing::of(holders, requests.iter().copied().filter(moves));
+    for request in requests.iter().copied().filter(|request| !moves(request)) {
         let held = before.chosen.get(&request.id).into_iter().flatten();
         let bound = held.map(|(node, held)| (node.clone(), bound_to(sites, node, held)));
         stands.entry(request.id.service.clone()).or_default().extend(bound);
     }
-    let sticky = requests.iter().cloned().map(|mut request| {
+    let still = |request: &&Request| {
+        let mut request = (*request).clone();
         request.place.sticky = None;
         request
-    });
-    Round::new(sites, stands, holders).run(&sticky.collect::<Vec<_>>())
+    };
+    let requests: Vec<Request> = requests.iter().map(still).collect();
+    Round::new(sites, stands, holders).run(&requests.iter().collect::<Vec<_>>())
 }
 
 fn bound_to(sites: &Sites<'_>, node: &NodeName, held: &Held) -> Vec<String> {
@@ -73,7 +92,7 @@ impl<'a> Round<'a> {
         Self { sites, stands, images: Images::new(holders), dearest: score::dearest(sites), nothing, placed }
     }
 
-    fn run(mut self, requests: &[Request]) -> Placed {
+    fn run(mut self, requests: &[&Request]) -> Placed {
         let (mut fixed, mut choosing): (Vec<&Request>, Vec<&Request>) =
             requests.iter().partition(|request| request.is_fixed());
         fixed.sort_by_key(|request| &request.id);
@@ -193,7 +212,7 @@ impl<'a> Round<'a> {
     ) -> Option<Candidate<'a>> {
         let node = &site.node.node;
         let is_chosen = self.placed.chosen.get(&request.id).is_some_and(|chosen| chosen.contains_key(node));
-        if is_chosen || filter::fixed_misfits(request, site).next().is_some() {
+        if is_chosen || !filter::may_fit(request, site) {
             return None;
         }
         let stand = Stand { bound: self.bound(request, node), is_patient };

@@ -15,6 +15,7 @@ pub mod filter;
 pub mod reserve;
 pub mod score;
 pub mod slot;
+pub mod told;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +50,8 @@ pub struct Site<'a> {
     pub environment: Option<&'a EnvironmentName>,
     /// It has not been heard for too long: nothing new comes here if it can be helped.
     pub offline: bool,
+    /// How many instances run here that reserve nothing.
+    pub others: usize,
 }
 
 /// All nodes, by name.
