@@ -11,6 +11,7 @@
 pub mod choose;
 pub mod demand;
 pub mod explain;
+pub mod failover;
 pub mod filter;
 pub mod reserve;
 pub mod score;
