@@ -101,7 +101,10 @@ fn unknown(error: &PatternError, place: Place) -> Diagnostic {
 
 /// An empty list. One that is not there is told as a missing field.
 fn empty<T>(written: &Written<'_>, field: &'static str, list: &[T]) -> Option<Diagnostic> {
-    let place = Some(written.at(field)).filter(|place| list.is_empty() && *place != (written.place)(&[]))?;
+    if !list.is_empty() {
+        return None;
+    }
+    let place = Some(written.at(field)).filter(|place| *place != (written.place)(&[]))?;
     let one = if field == "services" { "service" } else { "capability" };
     let message = format!("the grant names no {one}, so it grants nothing");
     let help = format!("name at least one under `{field}`, or take the grant out");
