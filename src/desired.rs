@@ -14,11 +14,12 @@ use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
+use crate::usage::{self, Uses};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Instance {
     deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The features that it uses.
+    pub uses: Arc<Uses>,
     /// What it lets its containers do to the host or to other projects.
     pub capabilities: Arc<[Used]>,
     /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
@@ -84,8 +87,8 @@ type Values = BTreeMap<Arc<str>, Arc<str>>;
 impl Desired {
     /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after.
     ///
-    /// Beside it comes what cannot be rendered: missing variables and files, mostly; and instances that would share a
-    /// project. Services that have such a mistake are left out.
+    /// Beside it comes what cannot be rendered: missing variables and files, mostly. Services that have such a mistake
+    /// are left out.
     pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> (Self, Vec<Diagnostic>) {
         let previous = previous.filter(|(before, _)| before.same_ground(catalog));
         let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
@@ -110,7 +113,6 @@ impl Desired {
             Some((_, desired)) => renewed_nodes(desired, &services, &changed),
             None => ordered(catalog.nodes.keys().cloned(), services.values()),
         };
-        found.extend(shared_projects(&renewed));
         found.sort();
         found.dedup();
         let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
@@ -282,8 +284,9 @@ fn render_with(
     number: usize,
     values: &Values,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let Deployment { service, source, .. } = &entry.deployments[number];
-    let rendered = Arc::new(source.render(&catalog.tree, values)?);
+    let deployment = &entry.deployments[number];
+    let service = &deployment.service;
+    let (rendered, uses) = usage::Subject { catalog, entry, deployment }.render(values)?;
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
@@ -306,7 +309,8 @@ fn render_with(
         ensure,
         entry: entry.clone(),
         deployment: number,
-        rendered,
+        rendered: Arc::new(rendered),
+        uses: Arc::new(uses),
         capabilities: [].into(),
         granted_until: None,
     }))
@@ -397,29 +401,4 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     }
     let ensure = Ensure { after, ..instance.ensure.clone() };
     Arc::new(Instance { ensure, ..(**instance).clone() })
-}
-
-/// Two services with one Compose project on one node would take each other's containers for orphans.
-fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (node, instances) in nodes {
-        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
-        for instance in instances.iter() {
-            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
-                found.push(shared_project(node, other, instance));
-            }
-        }
-    }
-    found
-}
-
-fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
-    let project = &other.ensure.project;
-    let (first, second) = (&one.ensure.service, &other.ensure.service);
-    Diagnostic::error(
-        "shared-project",
-        Place::file(other.entry.path().clone()),
-        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
-    )
-    .help("give one of them another `name:` in its Compose file")
 }
