@@ -424,3 +424,32 @@ fn no_edit_of_a_compose_file_makes_its_reader_panic_or_wait() {
     }
     assert!(right > 300, "only {right} edited files could be rendered: the edits are too rough to test much");
 }
+
+/// A megabyte of powers against a megabyte of grants, and of mistakes in grants: answered, in bounded time.
+#[test]
+fn a_flood_of_powers_and_grants_is_neither_a_panic_nor_a_wait() {
+    let sysctls: String = (0..20_000).map(|number| format!("      - a.b{number}=1\n")).collect();
+    let many = |count: usize, of: &dyn Fn(usize) -> String| (0..count).map(of).collect::<Vec<_>>().join(", ");
+    let grants: String = (0..5_000)
+        .map(|number| format!("  - {{capabilities: ['sysctl:x{number}', nonsense{number}], services: [none{number}, '*'], reason: r}}\n"))
+        .collect();
+    let (capabilities, services) =
+        (many(20_000, &|number| format!("'bind:/{number}'")), many(20_000, &|number| format!("s{number}")));
+    let files = [
+        ("gitops.toml", "format = 1\nname = \"t\"\n".to_owned()),
+        ("nodes/a.yaml", "node: a\n".to_owned()),
+        ("controls/many.yaml", format!("control: many\nenforcement: strict\ngrants:\n{grants}")),
+        (
+            "controls/wide.yaml",
+            format!(
+                "control: wide\nenforcement: strict\ngrants:\n  - capabilities: [{capabilities}]\n    services: [{services}]\n    reason: r\n"
+            ),
+        ),
+        ("services/web/service.yaml", "service: web\nplace: {nodes: [a]}\n".to_owned()),
+        ("services/web/compose.yaml", format!("services:\n  app:\n    image: i\n    sysctls:\n{sysctls}")),
+    ];
+    let started = std::time::Instant::now();
+    let found = load(&Arc::new(Tree::from_files(files)), NOW).expect_err("nothing of it is granted");
+    assert!(found.contains("capability-not-granted"), "{found}");
+    assert!(started.elapsed().as_secs() < 20, "it took {:?}", started.elapsed());
+}

@@ -12,6 +12,10 @@ use crate::compose::powers::{Capability, CapabilityPattern, Powers};
 use crate::definition::{Capabilities, Control, Day, Grant, Located, Node};
 use crate::name::{ControlName, ServiceName};
 
+/// So many capabilities of one service are looked for among the grants. Real services use a handful; what is beyond is
+/// not granted.
+const MAX_GRANTED: usize = 1_000;
+
 /// A grant of a control, with its patterns read. Patterns that mean nothing are left out.
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
@@ -134,8 +138,13 @@ impl Catalog {
             powers.below(self.host_port_floor(node)).map(|power| power.capability).collect();
         names.sort_unstable();
         names.dedup();
-        let used = |capability| Used { grant: self.lasting(&capability, service, node), capability };
-        names.into_iter().map(used).collect()
+        let used = |(number, capability)| Used {
+            grant: Some(&capability)
+                .filter(|_| number < MAX_GRANTED)
+                .and_then(|one| self.lasting(one, service, node)),
+            capability,
+        };
+        names.into_iter().enumerate().map(used).collect()
     }
 
     /// Of the grants that cover a capability, the first of those that last longest.
