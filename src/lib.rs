@@ -18,6 +18,7 @@ pub mod catalog;
 pub mod desired;
 pub mod govern;
 pub mod diff;
+pub mod promote;
 pub mod planner;
 pub mod fleet;
 pub mod event;

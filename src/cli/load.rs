@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::git::{Repository, Scope, TreeCache, worktree};
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
-use crate::tree::{Limits, Tree};
+use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
 const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
@@ -32,11 +32,29 @@ impl Reader {
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
         let (revision, tree) = tree(dir, revision, &mut self.cache)?;
+        Ok(self.load(revision, tree))
+    }
+
+    /// The definitions of the last that were read with one file changed, as no commit has them yet.
+    pub(super) fn changed(
+        &mut self,
+        before: &Definitions,
+        path: &Arc<str>,
+        content: &str,
+    ) -> Result<&'static Definitions, Vec<Diagnostic>> {
+        let mut tree = (*before.catalog.tree).clone();
+        let old = tree.get(path).cloned().unwrap_or_default();
+        let (id, size, bytes) = (BlobId::of(content.as_bytes()), content.len() as u64, content.as_bytes());
+        tree.insert(path.clone(), Entry { id, size, content: Some(bytes.into()), ..old });
+        self.load(UNCOMMITTED.parse().expect("forty digits"), tree)
+    }
+
+    fn load(&mut self, revision: Revision, tree: Tree) -> Result<&'static Definitions, Vec<Diagnostic>> {
         let known = Known { previous: self.last, holders: None, now: clock::now() };
         let loaded = Definitions::load(revision, &Arc::new(tree), &known);
         let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
         self.last = kept.as_ref().ok().copied().or(self.last);
-        Ok(kept)
+        kept
     }
 }
 
@@ -58,7 +76,7 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
 }
 
 /// Where `dir` is within its repository. A bare repository has no folders to be in.
-fn folder(repository: &Repository, dir: &Path) -> String {
+pub(super) fn folder(repository: &Repository, dir: &Path) -> String {
     let root: Option<PathBuf> = repository.work_tree().and_then(|root| root.canonicalize().ok());
     let inside = root.and_then(|root| dir.strip_prefix(root).ok().map(Path::to_owned));
     inside.unwrap_or_default().to_string_lossy().into_owned()
