@@ -343,3 +343,6 @@ impl<'a> Edited<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,10 @@ fn replacement(text: &str, field: &Field, value: &Value) -> Option<Splice> {
     // A block of text begins behind its `|`.
     let is_next = between.trim().is_empty() || between.trim_start().starts_with(['|', '>']);
     let is_bare = is_next && !text[start..end].trim_start().starts_with(['&', '!']);
-    is_bare.then(|| (start..end, format!(" {}", flow(value))))
+    // Who put the old text in quotes gets the new one in quotes.
+    let was_quoted = text[start..end].trim_start().starts_with(['"', '\'']);
+    let new = value.as_str().filter(|_| was_quoted).map_or_else(|| flow(value), quoted);
+    is_bare.then(|| (start..end, format!(" {new}")))
 }
 
 /// A field below one that has no value yet.
@@ -165,6 +168,10 @@ fn scalar(text: &str) -> String {
     if is_bare && !is_odd && reads_back() {
         return text.to_owned();
     }
+    quoted(text)
+}
+
+fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
 }
 

@@ -18,12 +18,12 @@ fn check(before: &str, path: &str, value: &str, expected: &str) {
 fn a_value_that_is_there_is_replaced_in_its_line() {
     check("a: 1 # one\nb: 2\n", "a", "3", "a: 3 # one\nb: 2\n");
     check("a: \"1\"   # one\n", "a", "'2'", "a: \"2\"   # one\n");
-    check("a: 'it''s' # one\n", "a", "x", "a: x # one\n");
-    check("a: \"x\\\"y\" # one\n", "a", "x", "a: x # one\n");
+    check("a: 'it''s' # one\n", "a", "x", "a: \"x\" # one\n");
+    check("a: \"x\\\"y\" # one\n", "a", "7", "a: 7 # one\n");
     check("x: {a: 1, b: 2}\n", "x.a", "one", "x: {a: one, b: 2}\n");
     check("x:\n  a: 1\n\n  # two\n  b: 2\n", "x.a", "v1.2.3", "x:\n  a: v1.2.3\n\n  # two\n  b: 2\n");
     check("a: old\r\nb: 2\r\n", "a", "new", "a: new\r\nb: 2\r\n");
-    check("ä: ö # ü\nb: 'é'\n", "b", "x", "ä: ö # ü\nb: x\n");
+    check("ä: ö # ü\nb: é\n", "b", "x", "ä: ö # ü\nb: x\n");
     check(
         "a:\n  - one\n  - two # last\n# after\nb: 1\n",
         "a",
