@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::align::differing;
-use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
 use crate::diagnostic::Diagnostic;
@@ -20,7 +22,7 @@ use crate::tree::Tree;
 use crate::usage::{self, Uses};
 
 /// One service on one node (or on several that give it the same values), fully specified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// What a plan will say, without reasons.
     pub ensure: Ensure,
@@ -32,6 +34,10 @@ pub struct Instance {
     pub rendered: Arc<Rendered>,
     /// The features that it uses.
     pub uses: Arc<Uses>,
+    /// What it lets its containers do to the host or to other projects.
+    pub capabilities: Arc<[Used]>,
+    /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
+    pub granted_until: Option<Timestamp>,
 }
 
 impl Instance {
@@ -46,6 +52,12 @@ impl Instance {
             (Some(one), Some(other)) => one == other,
             _ => true,
         }
+    }
+
+    /// A capability whose grant has ended, if what it uses needs grants.
+    pub fn ended_grant(&self, now: Timestamp) -> Option<&Used> {
+        self.granted_until.filter(|end| *end <= now)?;
+        self.capabilities.iter().find(|used| used.ends().is_some_and(|end| end <= now))
     }
 }
 
@@ -228,7 +240,7 @@ impl<'a> Rendering<'a> {
         match instance {
             Ok(instance) => {
                 self.done.push((values, instance.clone()));
-                Some(instance)
+                Some(with_grants(self.catalog, &instance, &node.value))
             }
             Err(diagnostics) => {
                 let name = &node.value.node;
@@ -293,8 +305,26 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    let (rendered, uses) = (Arc::new(rendered), Arc::new(uses));
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered, uses }))
+    Ok(Arc::new(Instance {
+        ensure,
+        entry: entry.clone(),
+        deployment: number,
+        rendered: Arc::new(rendered),
+        uses: Arc::new(uses),
+        capabilities: [].into(),
+        granted_until: None,
+    }))
+}
+
+/// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.
+fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<Instance> {
+    let used = catalog.capabilities(&instance.ensure.service, node, &instance.rendered.powers);
+    if *instance.capabilities == *used {
+        return instance.clone();
+    }
+    let ends = used.iter().filter_map(Used::ends).min();
+    let granted_until = ends.filter(|_| catalog.denies_capabilities());
+    Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
@@ -369,8 +399,6 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, uses, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    let (entry, rendered, uses) = (entry.clone(), rendered.clone(), uses.clone());
-    Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, uses })
+    Arc::new(Instance { ensure, ..(**instance).clone() })
 }

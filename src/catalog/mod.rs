@@ -7,6 +7,7 @@
 
 mod environments;
 mod files;
+mod grants;
 mod references;
 mod services;
 mod strays;
@@ -22,6 +23,7 @@ use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceNa
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
 use environments::Environments;
+pub use grants::{Given, Terms, Used};
 
 /// All definitions at one revision.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Catalog {
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
     /// What follows from the policy and the environments of the settings.
     environments: Arc<Environments>,
+    /// The grants of all controls.
+    grants: Arc<Vec<grants::Ready>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
@@ -179,6 +183,14 @@ impl Catalog {
     /// The place of a field of a definition: for findings about it.
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)
+    }
+
+    /// The places of many fields of a definition, in one reading of its file.
+    pub fn places<'a, T>(
+        &'a self,
+        definition: &'a Located<T>,
+    ) -> impl Fn(&[yaml::Step<'_>]) -> Place + use<'a, T> {
+        places(&self.tree, definition)
     }
 
     /// The place of a field of a deployment, such as `place`: in the override of its environment if it is given there.
@@ -319,6 +331,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
         features: Arc::new(features),
+        grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),
         tree: tree.clone(),

@@ -6,10 +6,12 @@
 
 mod claims;
 mod collisions;
+mod capabilities;
 mod controls;
 mod environments;
 mod features;
 mod policy;
+mod grants;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -63,6 +65,7 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
     }
     found.extend(environments::findings(subject));
     found.extend(policy::findings(subject));
+    found.extend(capabilities::findings(subject));
     found
 }
 
@@ -72,8 +75,10 @@ fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) ->
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    usage::check_ground(catalog)
+fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
+    let mut found = usage::check_ground(catalog);
+    found.extend(grants::check(catalog, now));
+    found
 }
 
 /// What was said of each service.
