@@ -3,10 +3,11 @@
 //! A finding stands at the image and names the line of the policy that it goes against: the one for all services where
 //! that is enough, or else the one of the environment.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Subject;
 use crate::catalog::Catalog;
@@ -48,7 +49,7 @@ fn of_instance(
     instance: &Instance,
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for image in images(&instance.rendered.model.value()) {
+    for image in images(instance.rendered.model.as_str()) {
         let name = ImageName::of(&image.reference);
         let own =
             environment.and_then(|name| Some((Some(name), &catalog.settings.environments.get(name)?.policy)));
@@ -69,23 +70,46 @@ struct Image {
     field: Vec<String>,
 }
 
-/// Of containers, and of volumes that are images.
-fn images(model: &Value) -> Vec<Image> {
-    let services = model.get("services").and_then(Value::as_object).into_iter().flatten();
-    services.flat_map(|(container, service)| images_of(container, service)).collect()
+/// As much of a rendered model as names images.
+#[derive(Default, Deserialize)]
+struct Model<'a> {
+    #[serde(borrow, default)]
+    services: BTreeMap<Cow<'a, str>, Container<'a>>,
 }
 
-fn images_of(container: &str, service: &Value) -> Vec<Image> {
-    let image = |reference: &str, field: &[&str]| Image {
+#[derive(Deserialize)]
+struct Container<'a> {
+    #[serde(borrow)]
+    image: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    volumes: Vec<Mount<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Mount<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    source: Option<Cow<'a, str>>,
+}
+
+/// Of containers, and of volumes that are images.
+fn images(model: &str) -> Vec<Image> {
+    // What is valid for Compose has this form; what has not names no image that could be told.
+    let model: Model<'_> = serde_json::from_str(model).unwrap_or_default();
+    model.services.iter().flat_map(|(name, container)| images_of(name, container)).collect()
+}
+
+fn images_of<'a>(name: &'a str, container: &'a Container<'_>) -> impl Iterator<Item = Image> + use<'a> {
+    let image = move |reference: &str, field: &[&str]| Image {
         reference: reference.to_owned(),
-        container: container.to_owned(),
-        field: ["services", container].iter().chain(field).map(|key| (*key).to_owned()).collect(),
+        container: name.to_owned(),
+        field: ["services", name].iter().chain(field).map(|key| (*key).to_owned()).collect(),
     };
-    let own = service.get("image").and_then(Value::as_str).map(|reference| image(reference, &["image"]));
-    let mounts = service.get("volumes").and_then(Value::as_array).into_iter().flatten();
-    let mounted = mounts.filter(|mount| mount.get("type").and_then(Value::as_str) == Some("image"));
-    let mounted = mounted.filter_map(|mount| mount.get("source").and_then(Value::as_str));
-    own.into_iter().chain(mounted.map(|source| image(source, &["volumes", source]))).collect()
+    let own = container.image.iter().map(move |reference| image(reference, &["image"]));
+    let mounted = container.volumes.iter().filter(|mount| mount.r#type.as_deref() == Some("image"));
+    let sources = mounted.filter_map(|mount| mount.source.as_deref());
+    own.chain(sources.map(move |source| image(source, &["volumes", source])))
 }
 
 /// What a policy has against an image.

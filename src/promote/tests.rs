@@ -20,10 +20,7 @@ fn definitions(environments: &str) -> Definitions {
     files.push(("services/web/service.yaml".into(), service));
     files.push(("features/tls.yaml".into(), "feature: tls\nstate: implemented\n".into()));
     for path in ["compose.yaml", "other.yaml"] {
-        files.push((
-            format!("services/web/{path}"),
-            "services: {app: {image: 'i:1', profiles: ['']}}\n".into(),
-        ));
+        files.push((format!("services/web/{path}"), "services: {app: {image: 'i:1'}}\n".into()));
     }
     let revision = "0".repeat(40).parse().expect("a revision");
     let known = Known::at("2026-01-01T00:00:00Z".parse().expect("a time"));
@@ -72,12 +69,12 @@ fn only_what_differs_is_carried() {
     check("  staging:\n  production:\n", &[], None);
     check("  staging: {variables: {A: '1'}}\n  production: {variables: {A: 1}}\n", &[], None);
     check("  staging: {state: stopped}\n  production:\n", &[], None);
-    let both = "  staging: {compose: other.yaml, variables: {A: x, B: y}}\n  production:\n";
+    let both = "  staging: {compose: other.yaml, variables: {A: x, B: z}}\n  production:\n";
     check(
         both,
         &["B"],
         Some(
-            "  staging: {compose: other.yaml, variables: {A: x, B: y}}\n  production:\n    variables:\n      B: y\n",
+            "  staging: {compose: other.yaml, variables: {A: x, B: z}}\n  production:\n    variables:\n      B: z\n",
         ),
     );
     check(
