@@ -8,6 +8,7 @@ use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, SourceState, SourceStatus,
+    Unmet,
 };
 
 /// The whole picture.
@@ -165,6 +166,7 @@ fn details(nodes: &[NodeView]) -> String {
         if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
             text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
         }
+        text.push_str(&promises(node));
         for instance in node.instances.iter() {
             let message = instance.message.as_deref().unwrap_or_default();
             let rest = message.lines().skip(1).map(|line| format!("  {}\n", inert(line)));
@@ -175,6 +177,20 @@ fn details(nodes: &[NodeView]) -> String {
         }
     }
     text
+}
+
+/// What a node's definition promises and its machine does not have.
+pub fn promises(node: &NodeView) -> String {
+    if node.unmet.is_empty() {
+        return String::new();
+    }
+    let line = |unmet: &Unmet| {
+        let found = unmet.found.as_deref().map_or("none".to_owned(), inert);
+        format!("  {}: promised {}, found {found}\n", inert(&unmet.field), inert(&unmet.promised))
+    };
+    let head = painted(WARN, &format!("{} does not have all that its definition promises", node.node));
+    let lines: String = node.unmet.iter().map(line).collect();
+    format!("\n{head}\n{lines}  fix: mend the machine, or these fields of its definition\n")
 }
 
 fn outdated(outdated: &OutdatedImage) -> String {
@@ -214,6 +230,7 @@ mod tests {
             refused: None,
             host: None,
             agent: None,
+            unmet: Vec::new(),
             instances: [instance].into(),
         };
         let expected = "\nweb on edge-1\n  web-app-1 runs aaaaaaaaaaaa as shop/web:1, \
