@@ -4,8 +4,10 @@
 //! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
+mod budget;
 mod controls;
 mod features;
+mod quota;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -65,8 +67,8 @@ fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(_catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    Vec::new()
+fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
+    budget::check_ground(catalog)
 }
 
 /// What was said of each service.
