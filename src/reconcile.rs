@@ -75,7 +75,7 @@ impl Definitions {
         let Known { previous, now, .. } = *known;
         let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));
         let before = previous.map(|previous| (&previous.catalog, &previous.desired));
-        let (desired, mistakes) = Desired::build(&catalog, before);
+        let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
         let before = previous.map(|previous| Before {

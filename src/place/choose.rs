@@ -12,14 +12,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::filter::{self, Stand};
 use super::score::{self, Facts, Score};
 use super::standing::Stands;
-use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, Standing};
+use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, standing};
 use crate::definition::Capacity;
-use crate::name::NodeName;
+use crate::holders::Holders;
+use crate::name::{NodeName, ServiceName};
 
 /// Places everything, keeping what stands where it may stay.
-pub fn place(sites: &Sites<'_>, requests: &[Request], standing: &Standing) -> Placed {
-    let stands = standing.of(requests.iter().filter(|request| !request.is_fixed() || has_slot(request)));
-    Round::new(sites, stands, standing).run(requests)
+pub fn place(sites: &Sites<'_>, requests: &[&Request], holders: &Holders) -> Placed {
+    let looked_up = requests.iter().copied().filter(|request| !request.is_fixed() || has_slot(request));
+    let stands = standing::of(holders, looked_up);
+    Round::new(sites, stands, holders).run(requests)
+}
+
+/// Whether what was placed before is where everything stands, as far as nodes are chosen for it: placing it again
+/// would change nothing.
+pub fn stands(requests: &[&Request], placed: &Placed, holders: &Holders) -> bool {
+    let choosing: Vec<&Request> = requests.iter().copied().filter(|request| !request.is_fixed()).collect();
+    let stands = standing::of(holders, choosing.iter().copied());
+    let mut chosen: BTreeMap<&ServiceName, BTreeSet<&NodeName>> = BTreeMap::new();
+    for request in &choosing {
+        let nodes = placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
+        chosen.entry(&request.id.service).or_default().extend(nodes);
+    }
+    chosen.iter().all(|(service, nodes)| {
+        let stands = stands.get(*service).into_iter().flat_map(BTreeMap::keys);
+        stands.eq(nodes.iter().copied())
+    })
 }
 
 fn has_slot(request: &Request) -> bool {
@@ -28,19 +46,21 @@ fn has_slot(request: &Request) -> bool {
 
 /// Places what is lost again and leaves everything else as it was placed before. Where a request has a failover, what
 /// counts is where it stands.
-pub fn again(sites: &Sites<'_>, requests: &[Request], before: &Placed, standing: &Standing) -> Placed {
-    let moving = |request: &&Request| request.place.failover.is_some();
-    let mut stands = standing.of(requests.iter().filter(moving));
-    for request in requests.iter().filter(|request| !moving(request)) {
+pub fn again(sites: &Sites<'_>, requests: &[&Request], before: &Placed, holders: &Holders) -> Placed {
+    let moves = |request: &&Request| request.place.failover.is_some();
+    let mut stands = standing::of(holders, requests.iter().copied().filter(moves));
+    for request in requests.iter().copied().filter(|request| !moves(request)) {
         let held = before.chosen.get(&request.id).into_iter().flatten();
         let bound = held.map(|(node, held)| (node.clone(), bound_to(sites, node, held)));
         stands.entry(request.id.service.clone()).or_default().extend(bound);
     }
-    let sticky = requests.iter().cloned().map(|mut request| {
+    let still = |request: &&Request| {
+        let mut request = (*request).clone();
         request.place.sticky = None;
         request
-    });
-    Round::new(sites, stands, standing).run(&sticky.collect::<Vec<_>>())
+    };
+    let requests: Vec<Request> = requests.iter().map(still).collect();
+    Round::new(sites, stands, holders).run(&requests.iter().collect::<Vec<_>>())
 }
 
 fn bound_to(sites: &Sites<'_>, node: &NodeName, held: &Held) -> Vec<String> {
@@ -67,12 +87,12 @@ struct Candidate<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(sites: &'a Sites<'a>, stands: Stands, standing: &'a Standing) -> Self {
+    fn new(sites: &'a Sites<'a>, stands: Stands, holders: &'a Holders) -> Self {
         let (nothing, placed) = (Reserved::default(), Placed::default());
-        Self { sites, stands, images: Images::new(standing), dearest: score::dearest(sites), nothing, placed }
+        Self { sites, stands, images: Images::new(holders), dearest: score::dearest(sites), nothing, placed }
     }
 
-    fn run(mut self, requests: &[Request]) -> Placed {
+    fn run(mut self, requests: &[&Request]) -> Placed {
         let (mut fixed, mut choosing): (Vec<&Request>, Vec<&Request>) =
             requests.iter().partition(|request| request.is_fixed());
         fixed.sort_by_key(|request| &request.id);
@@ -192,7 +212,7 @@ impl<'a> Round<'a> {
     ) -> Option<Candidate<'a>> {
         let node = &site.node.node;
         let is_chosen = self.placed.chosen.get(&request.id).is_some_and(|chosen| chosen.contains_key(node));
-        if is_chosen || filter::fixed_misfits(request, site).next().is_some() {
+        if is_chosen || !filter::may_fit(request, site) {
             return None;
         }
         let stand = Stand { bound: self.bound(request, node), is_patient };
@@ -224,13 +244,13 @@ impl<'a> Round<'a> {
 
 /// The images that nodes run, found where they are asked for.
 pub(super) struct Images<'a> {
-    standing: &'a Standing,
+    holders: &'a Holders,
     known: RefCell<BTreeMap<NodeName, BTreeSet<String>>>,
 }
 
 impl<'a> Images<'a> {
-    pub(super) fn new(standing: &'a Standing) -> Self {
-        Self { standing, known: RefCell::default() }
+    pub(super) fn new(holders: &'a Holders) -> Self {
+        Self { holders, known: RefCell::default() }
     }
 
     /// Whether the node runs one of the images of a request. For one that moves by its score it does not count: it would
@@ -241,7 +261,7 @@ impl<'a> Images<'a> {
             return false;
         }
         let mut known = self.known.borrow_mut();
-        let there = known.entry(node.clone()).or_insert_with(|| self.standing.images(node));
+        let there = known.entry(node.clone()).or_insert_with(|| standing::images(self.holders, node));
         images.iter().any(|image| there.contains(&**image))
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::choose::Images;
 use super::filter::{self, Misfit, Stand};
 use super::score::{self, Facts, Score};
-use super::{Code, Placed, Request, Reserved, Site, Sites, Standing, Verdict};
+use super::{Code, Placed, Request, Reserved, Site, Sites, Verdict, standing};
+use crate::holders::Holders;
 use crate::name::NodeName;
 
 /// What is to be said of every node.
@@ -13,7 +14,7 @@ pub fn verdicts(
     sites: &Sites<'_>,
     request: &Request,
     placed: &Placed,
-    standing: &Standing,
+    holders: &Holders,
 ) -> BTreeMap<NodeName, Verdict> {
     let told = |(node, judged): (&NodeName, Judged<'_>)| {
         let verdict = match judged {
@@ -25,7 +26,7 @@ pub fn verdicts(
         };
         (node.clone(), verdict)
     };
-    judged(sites, request, placed, standing).map(told).collect()
+    judged(sites, request, placed, holders).map(told).collect()
 }
 
 /// How many nodes are out for each reason that comes first for them, the most first, with one of them and what is said
@@ -39,10 +40,10 @@ pub struct Refusal {
 }
 
 /// Why a deployment gets no more nodes.
-pub fn refusal(sites: &Sites<'_>, request: &Request, placed: &Placed, standing: &Standing) -> Refusal {
+pub fn refusal(sites: &Sites<'_>, request: &Request, placed: &Placed, holders: &Holders) -> Refusal {
     let mut reasons: BTreeMap<Code, (usize, NodeName, String)> = BTreeMap::new();
     let mut best: Option<(Effort, String)> = None;
-    for (node, judged) in judged(sites, request, placed, standing) {
+    for (node, judged) in judged(sites, request, placed, holders) {
         let Judged::Out(misfits) = judged else { continue };
         if let Some(first) = misfits.first().map(|misfit| misfit.told(node)) {
             reasons.entry(first.code).or_insert_with(|| (0, node.clone(), first.reason)).0 += 1;
@@ -78,11 +79,11 @@ fn judged<'a>(
     sites: &'a Sites<'a>,
     request: &'a Request,
     placed: &'a Placed,
-    standing: &'a Standing,
+    holders: &'a Holders,
 ) -> impl Iterator<Item = (&'a NodeName, Judged<'a>)> {
     let others = without(placed, request);
-    let stands = standing.of(std::iter::once(request)).remove(&request.id.service).unwrap_or_default();
-    let (images, dearest, nothing) = (Images::new(standing), score::dearest(sites), Reserved::default());
+    let stands = standing::of(holders, std::iter::once(request)).remove(&request.id.service).unwrap_or_default();
+    let (images, dearest, nothing) = (Images::new(holders), score::dearest(sites), Reserved::default());
     let chosen = placed.chosen.get(&request.id);
     let value = |site: &Site<'_>| {
         request.place.spread.as_deref().map(|label| site.node.label(label).unwrap_or_default().to_owned())

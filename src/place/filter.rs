@@ -124,6 +124,11 @@ pub(super) fn fixed_misfits<'a>(
         .chain(taints.map(Misfit::Taint))
 }
 
+/// Whether nothing is against a node but, at most, what runs there.
+pub fn may_fit(request: &Request, site: &Site<'_>) -> bool {
+    fixed_misfits(request, site).next().is_none()
+}
+
 fn needs<'a>(need: &'a Need, node: &'a Node) -> impl Iterator<Item = Misfit<'a>> {
     let by = &need.feature;
     let missing = need.labels.iter().flat_map(move |selector| labels(Some(by), selector, node));

@@ -1,7 +1,7 @@
 //! Which node runs which instance, and why there.
 //!
 //! [`choose::place`] takes what every deployment asks for ([`Request`]), the nodes ([`Site`]) and what stands where
-//! now ([`Standing`]), and returns what each deployment gets and what is reserved of each node ([`Placed`]). First
+//! now ([`Holders`](crate::holders::Holders)), and returns what each deployment gets and what is reserved of each node ([`Placed`]). First
 //! the nodes are filtered ([`filter`]: a [`Misfit`] says why one is out), then those that remain are scored
 //! ([`score`]), and what is chosen is reserved in the same pass ([`reserve`]), so that a node is never over-committed.
 //!
@@ -17,6 +17,7 @@ pub mod reserve;
 pub mod room;
 pub mod score;
 pub mod slot;
+pub mod told;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +31,7 @@ use crate::name::{EnvironmentName, FeatureName, NodeName, ServiceName};
 pub use filter::Misfit;
 pub use reserve::{Held, Reserved};
 pub use score::Score;
-pub use standing::Standing;
+
 
 /// Names a deployment: a service, in one environment where it names environments.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,6 +52,8 @@ pub struct Site<'a> {
     pub environment: Option<&'a EnvironmentName>,
     /// It has not been heard for too long: nothing new comes here if it can be helped.
     pub offline: bool,
+    /// How many instances run here that reserve nothing.
+    pub others: usize,
 }
 
 /// All nodes, by name.

@@ -89,7 +89,7 @@ pub(super) fn score(request: &Request, site: &Site<'_>, facts: &Facts<'_>) -> Sc
         spread: 0,
         preference: preference(request, site),
         image: if facts.has_image { 50 } else { 0 },
-        load: -load(&site.node.capacity, facts.reserved, facts.held),
+        load: -load(&site.node.capacity, facts.reserved, facts.held) - crowd(request, site, facts.reserved),
         cost: -permyriad(site.node.price.unwrap_or_default().0, facts.dearest) / 100,
     }
 }
@@ -115,7 +115,14 @@ fn preference(request: &Request, site: &Site<'_>) -> i64 {
     permyriad(prefer.filter(fits).map(weight).sum(), all) / 10
 }
 
-/// Per cent in use of what is used most, once the instance is there; and the instances that are there, up to 100.
+/// The instances that are there, up to 100. One that moves by its score looks only at those that reserve something:
+/// the others come and go without a word to it.
+fn crowd(request: &Request, site: &Site<'_>, reserved: &Reserved) -> i64 {
+    let others = if request.is_sticky() { site.others } else { 0 };
+    count(reserved.instances.saturating_add(others)).min(100)
+}
+
+/// Per cent in use of what is used most, once the instance is there.
 fn load(capacity: &Capacity, reserved: &Reserved, held: &Held) -> i64 {
     let used = [
         (capacity.cpu.map(|cpu| cpu.0), reserved.cpu.0, held.cpu.0),
@@ -125,7 +132,7 @@ fn load(capacity: &Capacity, reserved: &Reserved, held: &Held) -> i64 {
     let share = |(capacity, reserved, held): (Option<u64>, u64, u64)| {
         capacity.map(|capacity| permyriad(reserved.saturating_add(held).min(capacity), capacity) / 100)
     };
-    used.into_iter().filter_map(share).max().unwrap_or_default() + count(reserved.instances).min(100)
+    used.into_iter().filter_map(share).max().unwrap_or_default()
 }
 
 fn count(number: usize) -> i64 {
