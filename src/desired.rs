@@ -5,11 +5,12 @@
 //! equal are shared: a thousand nodes with the same variables hold one instance a thousand times. What did not
 //! change since the last catalog is taken over without a look at its files.
 
+mod holding;
 mod placing;
 mod rendering;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
@@ -17,12 +18,13 @@ use crate::compose::Rendered;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
+use crate::place::Demand;
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
 
 use placing::Drafts;
-pub use placing::{Placing, id, sites};
+pub use placing::{Placing, asked, id, sites};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Instance {
     deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// What it takes of its node, once somebody asked.
+    takes: OnceLock<Demand>,
 }
 
 impl Instance {
@@ -260,9 +264,10 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, .. } = &**instance;
+    let Instance { entry, deployment, rendered, takes, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    Arc::new(Instance { ensure, entry: entry.clone(), deployment: *deployment, rendered: rendered.clone() })
+    let (entry, rendered, takes) = (entry.clone(), rendered.clone(), takes.clone());
+    Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, takes })
 }
 
 /// Two services with one Compose project on one node would take each other's containers for orphans.

@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::desired::{self, Desired};
+use crate::govern::CURRENCY;
 use crate::holders::Holders;
 use crate::name::{EnvironmentName, NodeName, ServiceName};
-use crate::place::cost::{Costs, Range};
+use crate::place::cost::{self, Costs, Range};
 use crate::place::{Demand, Exclusion, Placed, Request, Score, Sites, Verdict, explain};
 
 /// Why a service is where it is.
@@ -56,6 +59,19 @@ pub enum Asks {
     Count(usize),
     /// All that fit.
     All,
+    /// It says nothing of nodes, and runs nowhere.
+    Nothing,
+}
+
+impl Asks {
+    fn of(request: &Request) -> Self {
+        match (&request.place.nodes, request.count()) {
+            (Some(nodes), _) => Self::Named(nodes.len()),
+            (None, None) => Self::All,
+            (None, Some(_)) if request.place.select.is_none() => Self::Nothing,
+            (None, Some(count)) => Self::Count(count),
+        }
+    }
 }
 
 /// What an instance takes of its node.
@@ -112,30 +128,57 @@ pub enum Word {
 }
 
 /// What explanations look at.
-#[derive(Clone, Copy, Debug)]
-pub struct Ground<'a> {
-    /// The nodes.
-    pub sites: &'a Sites<'a>,
-    /// What everything holds.
-    pub placed: &'a Placed,
-    /// What stood before.
-    pub holders: &'a Holders,
-    /// What everything costs.
-    pub costs: &'a Costs,
-    /// What amounts of money are in.
-    pub currency: &'a Arc<str>,
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    sites: &'a Sites<'a>,
+    holders: &'a Holders,
+    costs: &'a Costs,
+    currency: &'a Arc<str>,
+}
+
+impl Explanation {
+    /// Why a service is where it is; with an environment, only there. None where it is not in that environment.
+    pub fn of(
+        catalog: &Catalog,
+        desired: &Desired,
+        holders: &Holders,
+        entry: &Arc<ServiceEntry>,
+        only: Option<&EnvironmentName>,
+    ) -> Option<Self> {
+        let placing = &desired.placing;
+        let sites = &desired::sites(catalog, placing, holders);
+        let held = desired.all_held();
+        let costs = &cost::costs(sites, &held);
+        let currency = &catalog.settings.budget.currency.clone().unwrap_or_else(|| CURRENCY.into());
+        let ground = Ground { sites, holders, costs, currency };
+        let of = |(number, deployment): (usize, &Deployment)| {
+            let id = desired::id(entry, deployment);
+            match placing.requests.get(&id) {
+                Some(request) => Explained::of(&ground, request, &placing.placed),
+                None => {
+                    // Nothing that it takes is limited where it runs, so it was not placed with the others.
+                    let own = held.chosen.get_key_value(&id).map(|(id, nodes)| (id.clone(), nodes.clone()));
+                    let mut placed = (*placing.placed).clone();
+                    placed.chosen.extend(own);
+                    Explained::of(&ground, &desired::asked(catalog, entry, number), &placed)
+                }
+            }
+        };
+        let meant = |deployment: &Deployment| only.is_none() || deployment.environment.as_ref() == only;
+        let all = entry.deployments.iter().enumerate().filter(|(_, deployment)| meant(deployment));
+        let deployments: Vec<Explained> = all.map(of).collect();
+        let service = entry.service().service.clone();
+        (!deployments.is_empty()).then_some(Self { schema: 1, service, deployments })
+    }
 }
 
 impl Explained {
     /// Why a deployment is where it is.
-    pub fn of(ground: &Ground<'_>, request: &Request) -> Self {
-        let Ground { sites, placed, holders, costs, currency } = *ground;
+    fn of(ground: &Ground<'_>, request: &Request, placed: &Placed) -> Self {
+        let Ground { sites, holders, costs, currency } = *ground;
         let verdicts = explain::verdicts(sites, request, placed, holders);
         let count = placed.chosen.get(&request.id).map_or(0, BTreeMap::len);
-        let asks = match &request.place.nodes {
-            Some(nodes) => Asks::Named(nodes.len()),
-            None => request.count().map_or(Asks::All, Asks::Count),
-        };
+        let asks = Asks::of(request);
         let cost = costs.get(&request.id).map(|nodes| nodes.values().copied().sum());
         let mut nodes: Vec<NodeExplained> =
             verdicts.into_iter().map(|(node, verdict)| NodeExplained::of(node, verdict)).collect();
@@ -162,7 +205,7 @@ impl Explained {
     pub fn missing(&self) -> usize {
         match self.asks {
             Asks::Named(wanted) | Asks::Count(wanted) => wanted.saturating_sub(self.placed),
-            Asks::All => 0,
+            Asks::All | Asks::Nothing => 0,
         }
     }
 }

@@ -18,6 +18,8 @@ pub mod catalog;
 pub mod place;
 pub mod desired;
 pub mod govern;
+pub mod capacity;
+pub mod explain;
 pub mod diff;
 pub mod planner;
 pub mod fleet;

@@ -1,7 +1,7 @@
 //! One service made concrete: rendered once for each distinct set of values that its files use.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Instance;
 use super::placing::{self, Drafts, Placing};
@@ -191,7 +191,8 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered }))
+    let takes = OnceLock::new();
+    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered, takes }))
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.

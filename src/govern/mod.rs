@@ -9,6 +9,9 @@ mod controls;
 mod features;
 mod quota;
 
+pub(crate) use budget::CURRENCY;
+pub(crate) use quota::PROJECT;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +65,8 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.
-fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
-    Vec::new()
+fn together(catalog: &Catalog, desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
+    quota::findings(catalog, desired)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.

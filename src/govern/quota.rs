@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::catalog::Catalog;
 use crate::definition::{Bytes, Cpu, Quota};
+use crate::desired::{Desired, ServiceInstances};
 use crate::diagnostic::Diagnostic;
 use crate::name::ServiceName;
-use crate::place::Placed;
 use crate::yaml::{Step, suggestion};
 
 use super::budget::{LARGEST, place};
@@ -44,12 +44,12 @@ impl Taken {
 type Projects<'a> = BTreeMap<&'a str, BTreeMap<&'a ServiceName, Taken>>;
 
 /// What is to be said of quotas.
-pub(super) fn findings(catalog: &Catalog, placed: &Placed) -> Vec<Diagnostic> {
+pub(super) fn findings(catalog: &Catalog, desired: &Desired) -> Vec<Diagnostic> {
     let quotas = &catalog.settings.quota;
     if quotas.is_empty() {
         return Vec::new();
     }
-    let projects = projects(catalog, placed);
+    let projects = projects(catalog, desired);
     let mut found = Vec::new();
     for (project, services) in &projects {
         let named = quotas.get_key_value(*project).or_else(|| quotas.get_key_value(OTHERS));
@@ -70,23 +70,23 @@ fn all_read(catalog: &Catalog) -> bool {
     files.count() == catalog.services.len()
 }
 
-fn projects<'a>(catalog: &'a Catalog, placed: &Placed) -> Projects<'a> {
+fn projects<'a>(catalog: &'a Catalog, desired: &Desired) -> Projects<'a> {
     let mut projects = Projects::new();
-    let mut of_service: BTreeMap<&ServiceName, Taken> = BTreeMap::new();
-    for (id, nodes) in &placed.chosen {
-        let sum = of_service.entry(&id.service).or_default();
-        for held in nodes.values() {
-            let gpus = held.gpus.values().fold(0_u64, |sum, count| sum.saturating_add((*count).into()));
-            *sum = sum.plus(Taken { cpu: held.cpu.0, memory: held.memory.0, gpus });
-        }
-    }
     for (name, entry) in &catalog.services {
         if let Some(project) = entry.service().labels.get(PROJECT) {
-            let taken = of_service.get(name).copied().unwrap_or_default();
+            let taken = desired.services.get(name).map(|service| taken(desired, service)).unwrap_or_default();
             projects.entry(&project.0).or_default().insert(name, taken);
         }
     }
     projects
+}
+
+fn taken(desired: &Desired, service: &ServiceInstances) -> Taken {
+    service.instances.iter().fold(Taken::default(), |sum, (node, instance)| {
+        let held = desired.held(service, node, instance);
+        let gpus = held.gpus.values().fold(0_u64, |sum, count| sum.saturating_add((*count).into()));
+        sum.plus(Taken { cpu: held.cpu.0, memory: held.memory.0, gpus })
+    })
 }
 
 /// What is limited, in the words of the field.

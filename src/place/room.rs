@@ -168,7 +168,7 @@ mod tests {
         let nodes = [node("{node: a, capacity: {cpu: 1}}"), node("{node: b, capacity: {cpu: 4}}"), node("node: c")];
         let sites: Sites<'_> = nodes
             .iter()
-            .map(|node| (&node.node, Site { node, environment: None, offline: false }))
+            .map(|node| (&node.node, Site { node, environment: None, offline: false, others: 0 }))
             .collect();
         let reserved = nodes.iter().map(|node| (node.node.clone(), reserved())).collect();
         let rooms = of_nodes(&sites, &Placed { reserved, ..Placed::default() });

@@ -10,7 +10,7 @@ use crate::place::cost::Range;
 use crate::place::room::{Fill, Room};
 
 /// How many characters a bar has.
-const BAR: u64 = 8;
+const BAR: usize = 8;
 /// Longer names are cut, so that a line fits a terminal.
 const NAME: usize = 24;
 
@@ -24,13 +24,13 @@ pub fn text(capacity: &Capacity) -> String {
         let rows = capacity.environments.iter().flat_map(|environment| {
             let name = environment.environment.as_ref().map_or("(none)".to_owned(), |name| cut(name.as_str()));
             let nodes = count(environment.nodes, "node");
-            rows([name, format!("{nodes}, {}", count(environment.room.instances, "instance"))], &environment.room)
+            lines([name, format!("{nodes}, {}", count(environment.room.instances, "instance"))], &environment.room)
         });
         text.push_str(&table(["ENVIRONMENT", "", "WHAT", "RESERVED", "FREE"], rows.collect()));
         text.push('\n');
     }
     let rows = capacity.nodes.iter().flat_map(|node| {
-        rows([cut(node.node.as_str()), count(node.room.instances, "instance")], &node.room)
+        lines([cut(node.node.as_str()), count(node.room.instances, "instance")], &node.room)
     });
     text.push_str(&table(["NODE", "", "WHAT", "RESERVED", "FREE"], rows.collect()));
     text.push_str(&unstated(&capacity.nodes));
@@ -38,18 +38,18 @@ pub fn text(capacity: &Capacity) -> String {
 }
 
 /// A line for each thing that there is something to tell of; the first begins with what they are about.
-fn rows(about: [String; 2], room: &Room) -> Vec<[Cell; 5]> {
+fn lines(about: [String; 2], room: &Room) -> Vec<[Cell; 5]> {
     type Amount = fn(u64) -> String;
     let bytes: Amount = |amount| Bytes(amount).to_string();
     let number: Amount = |amount| amount.to_string();
-    let lines: [(&str, Fill, Amount); 5] = [
+    let fills: [(&str, Fill, Amount); 5] = [
         ("cpu", room.cpu_thousandths, |amount| Cpu(amount).to_string()),
         ("memory", room.memory_bytes, bytes),
         ("disk", room.disk_bytes, bytes),
         ("gpus", room.gpus, number),
         ("slots", room.slots, number),
     ];
-    let told = lines.iter().filter(|(_, fill, _)| !fill.is_empty());
+    let told = fills.iter().filter(|(_, fill, _)| !fill.is_empty());
     let mut rows: Vec<[Cell; 5]> = told
         .map(|(what, fill, amount)| {
             let [reserved, free] = told_fill(fill, *amount);
@@ -69,24 +69,18 @@ fn told_fill(fill: &Fill, amount: fn(u64) -> String) -> [Cell; 2] {
     let Fill { reserved, capacity, free, unmeasured } = *fill;
     if capacity == 0 {
         let all = reserved.saturating_add(unmeasured);
-        return [format!("{} {}", " ".repeat(bar_width()), amount(all)).into(), Cell("not stated".into(), DIM)];
+        return [format!("{:BAR$} {}", "", amount(all)).into(), Cell("not stated".into(), DIM)];
     }
     let beside = if unmeasured > 0 { format!(" + {}", amount(unmeasured)) } else { String::new() };
     let text = format!("{} {} of {}{beside}", bar(reserved, capacity), amount(reserved), amount(capacity));
     [Cell(text, style(reserved, capacity)), amount(free).into()]
 }
 
-fn bar_width() -> usize {
-    usize::try_from(BAR).unwrap_or(0)
-}
-
 /// Full only where all is reserved, empty only where nothing is.
 fn bar(part: u64, whole: u64) -> String {
-    let exact = u128::from(part) * u128::from(BAR) / u128::from(whole.max(1));
-    let least = u64::from(part > 0);
-    let full = u64::try_from(exact).unwrap_or(BAR).clamp(least, BAR);
-    let blocks = |number: u64, block: &str| block.repeat(usize::try_from(number).unwrap_or(0));
-    format!("{}{}", blocks(full, "█"), blocks(BAR - full, "░"))
+    let eighths = u128::from(part) * BAR as u128 / u128::from(whole.max(1));
+    let full = usize::try_from(eighths).unwrap_or(BAR).clamp(usize::from(part > 0), BAR);
+    format!("{}{}", "█".repeat(full), "░".repeat(BAR - full))
 }
 
 fn style(part: u64, whole: u64) -> Style {

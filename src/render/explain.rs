@@ -39,6 +39,7 @@ const MAX_NAME: usize = 24;
 fn standing(explained: &Explained) -> String {
     let placed = explained.placed;
     match explained.asks {
+        Asks::Nothing => "runs nowhere: its `place` names no nodes and selects none".into(),
         Asks::Named(0) => "runs nowhere: it names no nodes".into(),
         Asks::Named(wanted) if placed == wanted => format!("runs on the {} that it names", count(wanted, "node")),
         Asks::Named(wanted) => {
