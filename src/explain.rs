@@ -110,6 +110,9 @@ pub struct NodeExplained {
     /// What speaks for it, where it fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<Score>,
+    /// The sum of the parts of its score that are added up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub points: Option<i64>,
     /// All that is against it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclusions: Vec<Exclusion>,
@@ -233,7 +236,7 @@ impl NodeExplained {
             Verdict::Fits(score) => (Word::Fits, Some(score), Vec::new()),
             Verdict::Excluded(exclusions) => (Word::Excluded, None, exclusions),
         };
-        Self { node, verdict, score, exclusions }
+        Self { node, verdict, score, points: score.map(|score| score.points()), exclusions }
     }
 
     /// The chosen first, and the better of two.

@@ -71,23 +71,29 @@ fn elsewhere(args: &Args, entry: &ServiceEntry) -> CliError {
         .hint(format!("name it under `environments:` in {}", entry.path()))
 }
 
+/// The service. Mistakes in its own files are told, but for those that an explanation is there for.
 fn entry<'a>(definitions: &'a Definitions, name: &ServiceName) -> Result<&'a Arc<ServiceEntry>, CliError> {
+    let folder = format!("services/{name}/");
+    let is_own = |finding: &&Diagnostic| {
+        finding.is_error() && finding.place.path.starts_with(&folder) && !EXPLAINED.contains(&&*finding.code)
+    };
+    let own: Vec<Diagnostic> = definitions.findings.iter().filter(is_own).cloned().collect();
+    anstream::eprint!("{}", render::diagnostics::text(&own, form(&stderr())));
     let services = &definitions.catalog.services;
     if let Some(entry) = services.get(name) {
         return Ok(entry);
     }
-    let folder = format!("services/{name}/");
-    let own: Vec<Diagnostic> =
-        definitions.findings.iter().filter(|finding| finding.place.path.starts_with(&folder)).cloned().collect();
     if !own.is_empty() {
-        anstream::eprint!("{}", render::diagnostics::text(&own, form(&stderr())));
         return Err(CliError::new(format!("`{name}` cannot be read, so there is nothing to explain"))
             .hint("mend the mistakes above first"));
     }
     let known = services.keys().map(ServiceName::as_str);
     Err(CliError::new(format!("there is no service `{name}`"))
-        .hint(suggestion(name.as_str(), known, "`ls services` shows the services that there are")))
+        .hint(suggestion(name.as_str(), known, "each folder in services/ is one")))
 }
+
+/// What is said of a service that cannot be placed.
+const EXPLAINED: [&str; 2] = ["no-placement", "over-committed"];
 
 /// What stands where by the newest plans, and which nodes are silent.
 async fn live(connection: &Connection) -> Result<Holders, CliError> {

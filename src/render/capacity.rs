@@ -12,7 +12,7 @@ use crate::place::room::{Fill, Room};
 /// How many characters a bar has.
 const BAR: usize = 8;
 /// Longer names are cut, so that a line fits a terminal.
-const NAME: usize = 24;
+const NAME: usize = 20;
 
 /// What is reserved and what is left, by environment and by node.
 pub fn text(capacity: &Capacity) -> String {
@@ -169,16 +169,19 @@ fn amounts(range: Range) -> [Cell; 2] {
 
 fn in_all(total: &Total, currency: &str) -> String {
     let Total { nodes, services, idle, unpriced, budget } = total;
-    let mut text = format!(
-        "\nThe nodes cost {nodes} {currency}: {} is reserved, {} is free on nodes that something runs on, {idle} is \
-         nodes that nothing runs on.\n",
-        services.low,
-        Money(services.high.0.saturating_sub(services.low.0)),
-    );
+    let free = Money(services.high.0.saturating_sub(services.low.0));
+    let mut text = format!("\nThe nodes cost {nodes} {currency} a month:\n");
+    for (amount, words) in [
+        (services.low, "reserved"),
+        (free, "free, on nodes that something runs on"),
+        (*idle, "nodes that nothing runs on"),
+    ] {
+        text.push_str(&format!("{amount:>11}  {words}\n"));
+    }
     if let Some(budget) = budget {
         let share = u128::from(nodes.0) * 100 / u128::from(budget.0.max(1));
         let bar = painted(style(nodes.0, budget.0), &bar(nodes.0, budget.0));
-        text.push_str(&format!("The budget is {budget} {currency}: {bar} {share} %\n"));
+        text.push_str(&format!("The budget is {budget} {currency}: {bar} {share} % of it is spent\n"));
     }
     match unpriced {
         0 => {}
@@ -211,6 +214,6 @@ mod tests {
     #[test]
     fn long_names_are_cut() {
         assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"x".repeat(25)), format!("{}…", "x".repeat(23)));
+        assert_eq!(cut(&"x".repeat(21)), format!("{}…", "x".repeat(19)));
     }
 }

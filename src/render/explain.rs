@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{BAD, BOLD, DIM, GOOD, WARN, count, inert, painted};
 use crate::definition::{Bytes, Cpu};
 use crate::explain::{Asks, Explained, Explanation, Gpus, NodeExplained, Takes, Word};
-use crate::place::{Exclusion, Score};
+use crate::place::{Code, Exclusion, Score};
 
 /// Every deployment, each node with its mark: `✓` it runs there, `·` it could, `✗` it cannot.
 pub fn text(explanation: &Explanation) -> String {
@@ -105,8 +105,14 @@ fn groups(nodes: &[NodeExplained]) -> Vec<Vec<&NodeExplained>> {
     groups
 }
 
+/// Of a node that is not meant at all, nothing else is worth saying.
 fn reasons(exclusions: &[Exclusion]) -> Vec<String> {
-    exclusions.iter().map(|one| format!("{}: {}", one.code.as_str(), inert(&one.reason))).collect()
+    let is_beside = |one: &&Exclusion| matches!(one.code, Code::NotNamed | Code::Environment);
+    let told = match exclusions.iter().find(is_beside) {
+        Some(one) => std::slice::from_ref(one),
+        None => exclusions,
+    };
+    told.iter().map(|one| format!("{}: {}", one.code.as_str(), inert(&one.reason))).collect()
 }
 
 /// Of as many nodes of one group the names are shown.

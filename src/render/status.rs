@@ -102,7 +102,19 @@ pub fn hosts(nodes: &[NodeView]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("\n{}", table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows))
+    let table = table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows);
+    format!("\n{table}{}", offers(nodes))
+}
+
+/// What the machines can do, in the words in which definitions promise it.
+fn offers(nodes: &[NodeView]) -> String {
+    let row = |node: &NodeView| {
+        let offers = &node.host.as_ref()?.capabilities;
+        let offers: Vec<String> = offers.iter().map(|offer| inert(offer)).collect();
+        (!offers.is_empty()).then(|| [node.node.as_str().into(), offers.join(", ").into()])
+    };
+    let rows: Vec<[Cell; 2]> = nodes.iter().filter_map(row).collect();
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(["NODE", "CAPABILITIES"], rows)) }
 }
 
 fn is_done(instance: &InstanceView) -> bool {
