@@ -18,13 +18,13 @@ use crate::compose::Rendered;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
-use crate::place::Demand;
+use crate::place::{Demand, Placed};
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
 
 use placing::Drafts;
-pub use placing::{Placing, asked, id, sites};
+pub use placing::{Placing, asked, id, site, sites};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Debug)]
@@ -143,6 +143,18 @@ impl Desired {
         let mut nodes = previous.map(|desired| desired.nodes.clone()).unwrap_or_default();
         nodes.extend(renewed);
         (Self { services, nodes, placing: placing.clone(), tree: catalog.tree.clone() }, found)
+    }
+
+    /// The same with its instances where they are placed now.
+    ///
+    /// # Errors
+    ///
+    /// What keeps them from being there, although the nodes fit.
+    pub fn placed_anew(&self, catalog: &Catalog, placed: Placed) -> Result<Self, Vec<Diagnostic>> {
+        let placing = Arc::new(Placing { placed: Arc::new(placed), ..(*self.placing).clone() });
+        let moved = placing.moved(&self.placing);
+        let (desired, found) = Self::renewed(catalog, Some(self), &placing, &moved, &Drafts::new());
+        if found.is_empty() { Ok(desired) } else { Err(found) }
     }
 
     /// What would stand if all of this did.

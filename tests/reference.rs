@@ -278,6 +278,7 @@ impl World {
             reported: &self.reported,
             now: Timestamp::UNIX_EPOCH,
             stale_after: SignedDuration::from_hours(1),
+            listening_since: Timestamp::UNIX_EPOCH,
             seen: Some(&self.seen),
         };
         let outcome = reconcile(&inputs);

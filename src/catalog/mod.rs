@@ -6,6 +6,7 @@
 //! if only one folder under `services/` changed, only that service is read again.
 
 mod files;
+mod placement;
 mod references;
 mod services;
 mod strays;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Catalog, ServiceEntry, services};
+use super::{Catalog, ServiceEntry, placement, services};
 use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
@@ -29,6 +29,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
             }
         }
     }
+    found.extend(catalog.nodes.values().flat_map(|node| placement::check_node(catalog, node)));
     let defaults = &catalog.settings.defaults;
     for (index, name) in
         unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
@@ -93,6 +94,12 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         let known = catalog.nodes.keys().map(|name| name.as_str());
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
     }
+    found.extend(entry.deployments.iter().filter_map(|deployment| {
+        let at = || {
+            catalog.deployment_place(entry, deployment, &[Step::Key("place"), Step::Key("slot")])
+        };
+        placement::unknown_slot(catalog, &deployment.service.place, at)
+    }));
     for (index, name) in
         unknown(service.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
     {

@@ -104,7 +104,7 @@ async fn live(connection: &Connection) -> Result<Holders, CliError> {
         let plan: NodePlan = client.get(&format!("/v1/plans/{}", view.node)).await?;
         plans.insert(view.node.clone(), Arc::new(plan));
     }
-    let silent = fleet.nodes.iter().filter(|view| matches!(view.state, NodeState::Stale | NodeState::Never));
+    let silent = fleet.nodes.iter().filter(|view| view.state == NodeState::Stale);
     let offline: BTreeSet<NodeName> = silent.map(|view| view.node.clone()).collect();
     Ok(Holders::of_plans(Arc::new(plans)).with_offline(offline))
 }

@@ -26,6 +26,8 @@ pub struct Placing {
     pub requests: BTreeMap<Id, Arc<Request>>,
     /// Where it is placed.
     pub placed: Arc<Placed>,
+    /// For how many seconds services wait for a silent node, those that do not wait for ever.
+    pub failovers: BTreeSet<u32>,
 }
 
 impl Placing {
@@ -38,7 +40,7 @@ impl Placing {
     }
 
     /// Every request.
-    pub(super) fn asked(&self) -> Vec<&Request> {
+    pub fn asked(&self) -> Vec<&Request> {
         self.requests.values().map(|request| &**request).collect()
     }
 
@@ -103,7 +105,10 @@ pub(super) fn place(
     requests.retain(|id, _| !changed.contains(&id.service));
     requests.extend(new.into_iter().map(|request| (request.id.clone(), Arc::new(request))));
     let same = previous.filter(|placing| placing.requests == requests);
-    let placing = Placing { requests, placed: same.map(|placing| placing.placed.clone()).unwrap_or_default() };
+    let failovers = requests.values().filter_map(|request| request.place.failover).map(|failover| failover.0);
+    let failovers = failovers.collect();
+    let placed = same.map(|placing| placing.placed.clone()).unwrap_or_default();
+    let placing = Placing { requests, placed, failovers };
     let asked = placing.asked();
     let still = holders.is_none_or(|holders| choose::stands(&asked, &placing.placed, holders));
     if asked.is_empty() || same.is_some() && still {
@@ -257,7 +262,8 @@ fn demand(catalog: &Catalog, deployment: &Deployment, instance: &Instance) -> De
     place::demand::of(&service.resources, &instance.ensure.model, needs)
 }
 
-fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) -> Site<'a> {
+/// A node as placement sees it before anything is placed.
+pub fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) -> Site<'a> {
     Site { node: &node.value, environment: catalog.environment_of(name), offline: false, others: 0 }
 }
 

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::failover::Losses;
 use super::filter::{self, Stand};
 use super::score::{self, Facts, Score};
 use super::standing::Stands;
@@ -44,12 +45,16 @@ fn has_slot(request: &Request) -> bool {
     request.place.slot.is_some()
 }
 
-/// Places what is lost again and leaves everything else as it was placed before. Where a request has a failover, what
-/// counts is where it stands.
-pub fn again(sites: &Sites<'_>, requests: &[&Request], before: &Placed, holders: &Holders) -> Placed {
-    let moves = |request: &&Request| request.place.failover.is_some();
-    let mut stands = standing::of(holders, requests.iter().copied().filter(moves));
-    for request in requests.iter().copied().filter(|request| !moves(request)) {
+/// Places what is lost again and leaves everything else as it was placed before.
+pub fn again(
+    sites: &Sites<'_>,
+    requests: &[&Request],
+    before: &Placed,
+    losses: &Losses,
+    holders: &Holders,
+) -> Placed {
+    let mut stands = losses.stands.clone();
+    for request in requests.iter().filter(|request| request.place.failover.is_none()) {
         let held = before.chosen.get(&request.id).into_iter().flatten();
         let bound = held.map(|(node, held)| (node.clone(), bound_to(sites, node, held)));
         stands.entry(request.id.service.clone()).or_default().extend(bound);
@@ -57,6 +62,7 @@ pub fn again(sites: &Sites<'_>, requests: &[&Request], before: &Placed, holders:
     let still = |request: &&Request| {
         let mut request = (*request).clone();
         request.place.sticky = None;
+        request.lost = losses.of(&request.id);
         request
     };
     let requests: Vec<Request> = requests.iter().map(still).collect();

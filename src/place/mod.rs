@@ -12,6 +12,7 @@ pub mod choose;
 pub mod cost;
 pub mod demand;
 pub mod explain;
+pub mod failover;
 pub mod filter;
 pub mod reserve;
 pub mod room;

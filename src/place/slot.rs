@@ -1,6 +1,5 @@
 //! Slots: processors of a node that are set apart, which one instance at a time holds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::filter::Misfit;
@@ -10,30 +9,9 @@ use crate::definition::{Bytes, Cpu, Node, Slot};
 /// Any that is free and large enough.
 pub const ANY: &str = "any";
 
-/// No machine has processors beyond this number; it bounds what a range such as `0-9999999999` may cost.
-const MAX_CPU: u32 = 4095;
-
-/// The processors that `0-3,6` names; none where it is no such list.
-pub fn cpus(text: &str) -> Option<BTreeSet<u32>> {
-    let number = |text: &str| {
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<u32>().ok().filter(|number| is_number && *number <= MAX_CPU)
-    };
-    let mut cpus = BTreeSet::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
-}
-
 /// The cores that a slot sets apart.
 pub fn size(slot: &Slot) -> Cpu {
-    Cpu(cpus(&slot.cpus).map_or(0, |cpus| cpus.len() as u64).saturating_mul(1000))
+    Cpu(slot.processors().map_or(0, |cpus| cpus.len() as u64).saturating_mul(1000))
 }
 
 /// The slot that an instance would hold: that of the name, or the smallest that does. `bound` are the processors that
@@ -62,22 +40,4 @@ pub(super) fn choose<'a>(
 
 fn holds(slot: &Slot, demand: &Demand) -> bool {
     demand.cpu <= size(slot) && slot.memory.is_none_or(|memory| demand.memory <= memory)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processors_are_numbers_and_ranges() {
-        let check = |text: &str, expected: Option<usize>| {
-            assert_eq!(cpus(text).map(|cpus| cpus.len()), expected, "{text}");
-        };
-        check("0", Some(1));
-        check("0-3", Some(4));
-        check("0-3,2,6", Some(5));
-        for bad in ["", "a", "3-0", "0-", "-1", "0,,1", "+1", "0-99999999999", "5000"] {
-            check(bad, None);
-        }
-    }
 }
