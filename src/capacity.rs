@@ -117,8 +117,11 @@ pub struct Total {
 /// What definitions come to. With an environment, only its nodes and what runs on them.
 pub fn of(catalog: &Catalog, sites: &Sites<'_>, placed: &Placed, only: Option<&EnvironmentName>) -> Capacity {
     let is_meant = |environment: Option<&EnvironmentName>| only.is_none() || environment == only;
-    let sites: &Sites<'_> =
-        &sites.iter().filter(|(_, site)| is_meant(site.environment)).map(|(name, site)| (*name, *site)).collect();
+    let sites: &Sites<'_> = &sites
+        .iter()
+        .filter(|(_, site)| is_meant(site.environment))
+        .map(|(name, site)| (*name, *site))
+        .collect();
     let costs = cost::costs(sites, placed);
     let rooms = room::of_nodes(sites, placed);
     let services = services(catalog, sites, placed, &costs);
@@ -139,11 +142,7 @@ fn node(sites: &Sites<'_>, node: NodeName, room: Room) -> Option<NodeRoom> {
     Some(NodeRoom { environment: site.environment.cloned(), price: site.node.price, node, room })
 }
 
-fn environments(
-    sites: &Sites<'_>,
-    rooms: &BTreeMap<NodeName, Room>,
-    costs: &Costs,
-) -> Vec<EnvironmentRoom> {
+fn environments(sites: &Sites<'_>, rooms: &BTreeMap<NodeName, Room>, costs: &Costs) -> Vec<EnvironmentRoom> {
     let of_node = |node: &NodeName| sites.get(node).and_then(|site| site.environment);
     let mut numbers: BTreeMap<Option<&EnvironmentName>, (usize, Range)> = BTreeMap::new();
     for site in sites.values() {
@@ -177,9 +176,10 @@ fn services(catalog: &Catalog, sites: &Sites<'_>, placed: &Placed, costs: &Costs
         instances,
         cost: costs.get(id).into_iter().flat_map(BTreeMap::values).copied().sum(),
     };
-    let counted = placed.chosen.iter().map(|(id, nodes)| {
-        (id, nodes.keys().filter(|node| sites.contains_key(*node)).count())
-    });
+    let counted = placed
+        .chosen
+        .iter()
+        .map(|(id, nodes)| (id, nodes.keys().filter(|node| sites.contains_key(*node)).count()));
     counted.filter(|(_, instances)| *instances > 0).map(|(id, instances)| told(id, instances)).collect()
 }
 

@@ -150,7 +150,8 @@ impl Explanation {
     ) -> Option<Self> {
         let placing = &desired.placing;
         let sites = &desired::sites(catalog, placing, holders);
-        let held = desired.all_held();
+        let instances = desired.services.get(&entry.service().service);
+        let held = desired.held_on(instances.into_iter().flat_map(|service| service.instances.keys()));
         let costs = &cost::costs(sites, &held);
         let currency = &catalog.settings.budget.currency.clone().unwrap_or_else(|| CURRENCY.into());
         let ground = Ground { sites, holders, costs, currency };

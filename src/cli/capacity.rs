@@ -44,7 +44,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     tell_mistakes(definitions);
     let Definitions { catalog, desired, .. } = definitions;
     let sites = sites(catalog, &desired.placing, &Holders::default());
-    let capacity = capacity::of(catalog, &sites, &desired.all_held(), args.environment.as_ref());
+    let capacity =
+        capacity::of(catalog, &sites, &desired.held_on(desired.nodes.keys()), args.environment.as_ref());
     show(&match (args.output, args.cost) {
         (Format::Json, _) => json::document(&capacity),
         (Format::Text, false) => render::capacity::text(&capacity),
@@ -60,6 +61,9 @@ pub(super) fn check_environment(definitions: &Definitions, name: &EnvironmentNam
     }
     let names = known.keys().map(EnvironmentName::as_str);
     let otherwise = "environments are defined in gitops.toml: `[environments.NAME]`";
-    Err(CliError::new(format!("there is no environment `{name}`"))
-        .hint(suggestion(name.as_str(), names, otherwise)))
+    Err(CliError::new(format!("there is no environment `{name}`")).hint(suggestion(
+        name.as_str(),
+        names,
+        otherwise,
+    )))
 }

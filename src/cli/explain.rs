@@ -1,6 +1,7 @@
 //! `gitops explain`
 
-use std::collections::{BTreeMap, BTreeSet};
+mod live;
+
 use std::io::stderr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,10 +14,8 @@ use super::output::{Format, form, show};
 use crate::catalog::ServiceEntry;
 use crate::diagnostic::Diagnostic;
 use crate::explain::Explanation;
-use crate::fleet::{FleetStatus, NodeState};
 use crate::holders::Holders;
-use crate::name::{EnvironmentName, NodeName, ServiceName};
-use crate::plan::NodePlan;
+use crate::name::{EnvironmentName, ServiceName};
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
 use crate::yaml::suggestion;
@@ -49,7 +48,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
-    let holders = if args.live { block_on(live(&args.connection))? } else { Holders::default() };
+    let holders = match args.live {
+        true => block_on(async { live::holders(&Client::new(&args.connection)?).await })?,
+        false => Holders::default(),
+    };
     let definitions = examined(&args.path, args.rev.as_deref(), Some(&holders))?;
     if let Some(name) = &args.environment {
         check_environment(definitions, name)?;
@@ -88,23 +90,12 @@ fn entry<'a>(definitions: &'a Definitions, name: &ServiceName) -> Result<&'a Arc
             .hint("mend the mistakes above first"));
     }
     let known = services.keys().map(ServiceName::as_str);
-    Err(CliError::new(format!("there is no service `{name}`"))
-        .hint(suggestion(name.as_str(), known, "each folder in services/ is one")))
+    Err(CliError::new(format!("there is no service `{name}`")).hint(suggestion(
+        name.as_str(),
+        known,
+        "each folder in services/ is one",
+    )))
 }
 
 /// What is said of a service that cannot be placed.
 const EXPLAINED: [&str; 2] = ["no-placement", "over-committed"];
-
-/// What stands where by the newest plans, and which nodes are silent.
-async fn live(connection: &Connection) -> Result<Holders, CliError> {
-    let client = Client::new(connection)?;
-    let fleet: FleetStatus = client.get("/v1/status").await?;
-    let mut plans: BTreeMap<NodeName, Arc<NodePlan>> = BTreeMap::new();
-    for view in fleet.nodes.iter().filter(|view| view.plan.is_some()) {
-        let plan: NodePlan = client.get(&format!("/v1/plans/{}", view.node)).await?;
-        plans.insert(view.node.clone(), Arc::new(plan));
-    }
-    let silent = fleet.nodes.iter().filter(|view| view.state == NodeState::Stale);
-    let offline: BTreeSet<NodeName> = silent.map(|view| view.node.clone()).collect();
-    Ok(Holders::of_plans(Arc::new(plans)).with_offline(offline))
-}

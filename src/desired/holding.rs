@@ -3,11 +3,9 @@
 //! Placement looks only at what is in play. Quotas, costs and `gitops capacity` count everything, and find out what the
 //! other instances take when they first ask: the answer stays with the instance for as long as that stands.
 
-use std::collections::BTreeMap;
-
-use super::{Desired, Instance, ServiceInstances, placing};
+use super::{Desired, Instance, placing};
 use crate::name::NodeName;
-use crate::place::{Demand, Held, Id, Placed, demand};
+use crate::place::{Demand, Held, Placed, demand};
 
 impl Instance {
     /// What it takes of its node.
@@ -27,29 +25,22 @@ impl Instance {
 }
 
 impl Desired {
-    /// What an instance of a service holds of its node.
-    pub fn held(&self, service: &ServiceInstances, node: &NodeName, instance: &Instance) -> Held {
-        let id = placing::id(&service.entry, instance.deployment());
+    /// What an instance holds of its node.
+    pub fn held(&self, node: &NodeName, instance: &Instance) -> Held {
+        let id = placing::id(&instance.entry, instance.deployment());
         let reserved = self.placing.placed.chosen.get(&id).and_then(|nodes| nodes.get(node));
         reserved.cloned().unwrap_or_else(|| instance.holds())
     }
 
-    /// What everything holds.
-    pub fn all_held(&self) -> Placed {
-        let mut all = (*self.placing.placed).clone();
-        for service in self.services.values() {
-            let mut missing: BTreeMap<Id, BTreeMap<NodeName, Held>> = BTreeMap::new();
-            for (node, instance) in &service.instances {
-                let id = placing::id(&service.entry, instance.deployment());
-                let is_known = self.placing.placed.chosen.get(&id).is_some_and(|nodes| nodes.contains_key(node));
-                if !is_known {
-                    let held = instance.holds();
-                    all.reserved.entry(node.clone()).or_default().add(&id, &held);
-                    missing.entry(id).or_default().insert(node.clone(), held);
-                }
-            }
-            for (id, nodes) in missing {
-                all.chosen.entry(id).or_default().extend(nodes);
+    /// What everything on these nodes holds.
+    pub fn held_on<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeName>) -> Placed {
+        let mut all = Placed::default();
+        for node in nodes {
+            for instance in self.nodes.get(node).into_iter().flat_map(|instances| instances.iter()) {
+                let id = placing::id(&instance.entry, instance.deployment());
+                let held = self.held(node, instance);
+                all.reserved.entry(node.clone()).or_default().add(&id, &held);
+                all.chosen.entry(id).or_default().insert(node.clone(), held);
             }
         }
         all

@@ -57,7 +57,8 @@ pub(super) fn findings(catalog: &Catalog, desired: &Desired) -> Vec<Diagnostic> 
             found.extend(exceeded(catalog, (key, quota), project, services));
         }
     }
-    let unused: Vec<_> = quotas.keys().filter(|key| &***key != OTHERS && !projects.contains_key(&***key)).collect();
+    let unused: Vec<_> =
+        quotas.keys().filter(|key| &***key != OTHERS && !projects.contains_key(&***key)).collect();
     if !unused.is_empty() && all_read(catalog) {
         found.extend(unused.into_iter().map(|key| nobody(catalog, key, projects.keys().copied())));
     }
@@ -83,7 +84,7 @@ fn projects<'a>(catalog: &'a Catalog, desired: &Desired) -> Projects<'a> {
 
 fn taken(desired: &Desired, service: &ServiceInstances) -> Taken {
     service.instances.iter().fold(Taken::default(), |sum, (node, instance)| {
-        let held = desired.held(service, node, instance);
+        let held = desired.held(node, instance);
         let gpus = held.gpus.values().fold(0_u64, |sum, count| sum.saturating_add((*count).into()));
         sum.plus(Taken { cpu: held.cpu.0, memory: held.memory.0, gpus })
     })
@@ -165,8 +166,11 @@ fn told(
             "let them take less (`resources:`)",
         ),
     };
-    let mut largest: Vec<(&ServiceName, u64)> =
-        services.iter().map(|(name, taken)| (*name, limit.of(*taken))).filter(|(_, taken)| *taken > 0).collect();
+    let mut largest: Vec<(&ServiceName, u64)> = services
+        .iter()
+        .map(|(name, taken)| (*name, limit.of(*taken)))
+        .filter(|(_, taken)| *taken > 0)
+        .collect();
     largest.sort_by_key(|(name, taken)| (Reverse(*taken), *name));
     let header = if key == OTHERS { "[quota.\"*\"]".to_owned() } else { format!("[quota.{key}]") };
     let diagnostic = Diagnostic::error("quota-exceeded", place, message)

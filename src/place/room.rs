@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn what_is_left_of_an_environment_is_what_is_left_of_its_nodes() {
-        let nodes = [node("{node: a, capacity: {cpu: 1}}"), node("{node: b, capacity: {cpu: 4}}"), node("node: c")];
+        let nodes =
+            [node("{node: a, capacity: {cpu: 1}}"), node("{node: b, capacity: {cpu: 4}}"), node("node: c")];
         let sites: Sites<'_> = nodes
             .iter()
             .map(|node| (&node.node, Site { node, environment: None, offline: false, others: 0 }))

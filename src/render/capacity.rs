@@ -22,9 +22,13 @@ pub fn text(capacity: &Capacity) -> String {
     let mut text = String::new();
     if capacity.environments.iter().any(|environment| environment.environment.is_some()) {
         let rows = capacity.environments.iter().flat_map(|environment| {
-            let name = environment.environment.as_ref().map_or("(none)".to_owned(), |name| cut(name.as_str()));
+            let name =
+                environment.environment.as_ref().map_or("(none)".to_owned(), |name| cut(name.as_str()));
             let nodes = count(environment.nodes, "node");
-            lines([name, format!("{nodes}, {}", count(environment.room.instances, "instance"))], &environment.room)
+            lines(
+                [name, format!("{nodes}, {}", count(environment.room.instances, "instance"))],
+                &environment.room,
+            )
         });
         text.push_str(&table(["ENVIRONMENT", "", "WHAT", "RESERVED", "FREE"], rows.collect()));
         text.push('\n');
@@ -140,7 +144,14 @@ pub fn costs(capacity: &Capacity) -> String {
         let environment = service.id.environment.as_ref().map_or("-", |name| name.as_str());
         let project = service.project.as_deref().map_or("-".to_owned(), |project| name(Some(project)));
         let service_name = cut(service.id.service.as_str());
-        [service_name.into(), cut(environment).into(), project.into(), service.instances.to_string().into(), low, high]
+        [
+            service_name.into(),
+            cut(environment).into(),
+            project.into(),
+            service.instances.to_string().into(),
+            low,
+            high,
+        ]
     });
     let head = ["SERVICE", "ENVIRONMENT", "PROJECT", "INSTANCES", "    LEAST", "     MOST"];
     text.push_str(&table(head, rows.collect()));
@@ -149,7 +160,10 @@ pub fn costs(capacity: &Capacity) -> String {
             let [low, high] = amounts(project.cost);
             [name(project.project.as_deref()).into(), project.services.to_string().into(), low, high]
         });
-        text.push_str(&format!("\n{}", table(["PROJECT", "SERVICES", "    LEAST", "     MOST"], rows.collect())));
+        text.push_str(&format!(
+            "\n{}",
+            table(["PROJECT", "SERVICES", "    LEAST", "     MOST"], rows.collect())
+        ));
     }
     if capacity.environments.iter().any(|environment| environment.environment.is_some()) {
         let rows = capacity.environments.iter().map(|environment| {
@@ -157,7 +171,10 @@ pub fn costs(capacity: &Capacity) -> String {
             let environment_name = environment.environment.as_ref().map(|name| name.as_str());
             [name(environment_name).into(), environment.nodes.to_string().into(), low, high]
         });
-        text.push_str(&format!("\n{}", table(["ENVIRONMENT", "NODES", "    LEAST", "     MOST"], rows.collect())));
+        text.push_str(&format!(
+            "\n{}",
+            table(["ENVIRONMENT", "NODES", "    LEAST", "     MOST"], rows.collect())
+        ));
     }
     text.push_str(&in_all(total, &currency));
     text

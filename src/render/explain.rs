@@ -19,7 +19,11 @@ fn deployment(service: &str, explained: &Explained) -> String {
     text.push_str(&format!("  each instance takes {}\n", takes(&explained.takes)));
     if let Some(cost) = explained.cost {
         let currency = inert(&explained.currency);
-        let range = if cost.low == cost.high { cost.low.to_string() } else { format!("{} to {}", cost.low, cost.high) };
+        let range = if cost.low == cost.high {
+            cost.low.to_string()
+        } else {
+            format!("{} to {}", cost.low, cost.high)
+        };
         text.push_str(&format!("  it costs {range} {currency} a month\n"));
     }
     let width = explained.nodes.iter().map(|node| node.node.as_str().chars().count()).max().unwrap_or(0);
@@ -28,7 +32,10 @@ fn deployment(service: &str, explained: &Explained) -> String {
         text.push_str(&lines(&group, width));
     }
     if let Some(change) = &explained.change {
-        text.push_str(&format!("  {} {change}\n", painted(WARN, "the smallest change that makes it fit on one more:")));
+        text.push_str(&format!(
+            "  {} {change}\n",
+            painted(WARN, "the smallest change that makes it fit on one more:")
+        ));
     }
     text
 }
@@ -41,7 +48,9 @@ fn standing(explained: &Explained) -> String {
     match explained.asks {
         Asks::Nothing => "runs nowhere: its `place` names no nodes and selects none".into(),
         Asks::Named(0) => "runs nowhere: it names no nodes".into(),
-        Asks::Named(wanted) if placed == wanted => format!("runs on the {} that it names", count(wanted, "node")),
+        Asks::Named(wanted) if placed == wanted => {
+            format!("runs on the {} that it names", count(wanted, "node"))
+        }
         Asks::Named(wanted) => {
             painted(BAD, &format!("names {}, and can run on {placed} of them", count(wanted, "node")))
         }
@@ -73,15 +82,17 @@ fn takes(takes: &Takes) -> String {
         name => format!("slot `{}`", inert(name)),
     }));
     match words.is_empty() {
-        true => "nothing that is counted: neither `resources:` nor limits in its Compose files say more".into(),
+        true => {
+            "nothing that is counted: neither `resources:` nor limits in its Compose files say more".into()
+        }
         false => words.join(", "),
     }
 }
 
 fn gpu_words(gpus: &Gpus) -> String {
-    let number = gpus.count.map_or("all GPUs".to_owned(), |number| {
-        count(usize::try_from(number).unwrap_or(usize::MAX), "GPU")
-    });
+    let number = gpus
+        .count
+        .map_or("all GPUs".to_owned(), |number| count(usize::try_from(number).unwrap_or(usize::MAX), "GPU"));
     let model = gpus.model.as_ref().map(|model| format!(" of model `{}`", inert(model))).unwrap_or_default();
     let memory = gpus.memory_bytes.map(|bytes| format!(" with {}", Bytes(bytes))).unwrap_or_default();
     format!("{number}{model}{memory}")
@@ -149,7 +160,8 @@ fn points(verdict: Word, score: &Score) -> String {
     let before = [
         (score.sticky > 0).then(|| "an instance stands here".to_owned()),
         (score.prefer_no_schedule < 0).then(|| "its taints would rather keep it away".to_owned()),
-        (score.spread < 0).then(|| format!("{} on nodes like it", count(number(-score.spread), "other instance"))),
+        (score.spread < 0)
+            .then(|| format!("{} on nodes like it", count(number(-score.spread), "other instance"))),
     ];
     let added = [
         ("preference", score.preference),
