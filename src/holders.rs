@@ -50,9 +50,10 @@ impl Holders {
             let ensures = plan.steps.iter().filter_map(Step::as_ensure);
             ensures.map(move |ensure| (node, &ensure.service, &ensure.model))
         });
-        let others = self.others.iter().flat_map(|(node, there)| {
-            there.iter().map(move |(service, model)| (node, service, model))
-        });
+        let others = self
+            .others
+            .iter()
+            .flat_map(|(node, there)| there.iter().map(move |(service, model)| (node, service, model)));
         plans.chain(others)
     }
 

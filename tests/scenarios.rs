@@ -242,7 +242,15 @@ impl World {
 
     fn reconcile(&self, definitions: &Definitions) -> Outcome {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
-        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER, listening_since: Timestamp::UNIX_EPOCH, seen: None })
+        reconcile(&Inputs {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after: STALE_AFTER,
+            listening_since: Timestamp::UNIX_EPOCH,
+            seen: None,
+        })
     }
 
     fn publish(&mut self, outcome: &Outcome) {

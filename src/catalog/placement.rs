@@ -74,12 +74,12 @@ impl Checked<'_> {
         if place.nodes.is_some() || place.select.is_some() || place.all == Some(true) {
             return None;
         }
-        let help = "add `place` with `nodes: […]`, `select: {LABEL: VALUE}` or `all: true` in it";
-        let diagnostic = match **place == Placement::default() {
-            true => Diagnostic::error("missing-field", self.at(&[]), "the field `place` is missing"),
-            false => Diagnostic::error("missing-field", self.at(&[]), "`place` does not say on which nodes"),
+        let (message, add) = match **place == Placement::default() {
+            true => ("the field `place` is missing", "add `place` with"),
+            false => ("`place` does not say on which nodes", "add"),
         };
-        Some(diagnostic.help(help))
+        let help = format!("{add} `nodes: […]`, `select: {{LABEL: VALUE}}` or `all: true`");
+        Some(Diagnostic::error("missing-field", self.at(&[]), message).help(help))
     }
 
     fn contradictions(&self) -> Vec<Diagnostic> {
@@ -91,8 +91,12 @@ impl Checked<'_> {
             let fields = [("count", place.count.is_some()), ("failover", place.failover.is_some())];
             let given = fields.into_iter().filter(|(_, is_given)| *is_given);
             found.extend(given.map(|(field, _)| {
-                self.conflict(field, "all: true", "it runs on every node that fits")
+                self.conflict(field, "all: true", "the service runs on every node that fits")
             }));
+        }
+        if place.nodes.is_none() && place.sticky == Some(false) && place.failover.is_some() {
+            let because = "where it goes when a node is lost would not last";
+            found.push(self.conflict("failover", "sticky: false", because));
         }
         found.extend(self.empty_selectors());
         if place.count == Some(0) {
@@ -104,7 +108,9 @@ impl Checked<'_> {
             if preference.weight.is_some_and(|weight| !(1..=100).contains(&weight)) {
                 let field = [Step::Key("prefer"), Step::Item(index), Step::Key("weight")];
                 let message = "`weight` must be from 1 to 100";
-                found.push(Diagnostic::error("invalid-value", self.at(&field), message).help("leave it out for 50"));
+                found.push(
+                    Diagnostic::error("invalid-value", self.at(&field), message).help("leave it out for 50"),
+                );
             }
         }
         found
@@ -123,7 +129,7 @@ impl Checked<'_> {
             ("failover", place.failover.is_some()),
         ];
         let given = fields.into_iter().filter(|(_, is_given)| *is_given);
-        given.map(|(field, _)| self.conflict(field, "nodes", "it runs on the nodes that it names"))
+        given.map(|(field, _)| self.conflict(field, "nodes", "the service runs on the nodes that it names"))
     }
 
     fn conflict(&self, field: &'static str, with: &str, because: &str) -> Diagnostic {
@@ -145,7 +151,12 @@ impl Checked<'_> {
         });
         let forbid = self.place.forbid.iter().enumerate().filter_map(|(index, selector)| {
             let field = [Step::Key("forbid"), Step::Item(index)];
-            empty(selector, &field, "this names no label, so that it forbids nothing", "name a label, or remove it")
+            empty(
+                selector,
+                &field,
+                "this names no label, so that it forbids nothing",
+                "name a label, or remove it",
+            )
         });
         let prefer = self.place.prefer.iter().enumerate().filter_map(|(index, preference)| {
             let field = [Step::Key("prefer"), Step::Item(index), Step::Key("select")];
@@ -170,7 +181,11 @@ fn amounts(
 }
 
 /// The name of a slot that no node has.
-pub(super) fn unknown_slot(catalog: &Catalog, place: &Placement, at: impl Fn() -> Place) -> Option<Diagnostic> {
+pub(super) fn unknown_slot(
+    catalog: &Catalog,
+    place: &Placement,
+    at: impl Fn() -> Place,
+) -> Option<Diagnostic> {
     let slot = place.slot.as_deref().filter(|slot| *slot != ANY_SLOT && !catalog.unread.nodes)?;
     let slots = || catalog.nodes.values().flat_map(|node| node.value.slots.keys());
     if slots().any(|known| **known == *slot) {
@@ -204,19 +219,23 @@ pub(super) fn check_node(catalog: &Catalog, node: &Located<Node>) -> Vec<Diagnos
             found.push(diagnostic.help("write numbers and ranges, such as `0-3` or `0,2`"));
             continue;
         };
-        if let Some((other, both)) = taken.iter().find_map(|(other, theirs)| {
-            Some((*other, theirs.intersection(&cpus).next().copied()?))
-        }) {
+        if let Some((other, both)) = taken
+            .iter()
+            .find_map(|(other, theirs)| Some((*other, theirs.intersection(&cpus).next().copied()?)))
+        {
             let message = format!("processor {both} is in the slots `{other}` and `{name}`");
             let diagnostic = Diagnostic::error("shared-processor", at(&[Step::Key("cpus")]), message);
-            found.push(diagnostic.help("a processor belongs to one slot at most: take it out of one of them"));
+            found
+                .push(diagnostic.help("a processor belongs to one slot at most: take it out of one of them"));
         }
         taken.push((name, cpus));
     }
     for (index, gpu) in node.value.capacity.gpus.iter().enumerate().filter(|(_, gpu)| gpu.count == Some(0)) {
         let field = [Step::Key("capacity"), Step::Key("gpus"), Step::Item(index), Step::Key("count")];
         let message = format!("there are none of model `{}`", gpu.model);
-        found.push(Diagnostic::error("invalid-value", catalog.place(node, &field), message).help("remove the item"));
+        found.push(
+            Diagnostic::error("invalid-value", catalog.place(node, &field), message).help("remove the item"),
+        );
     }
     found
 }

@@ -95,9 +95,7 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
     }
     found.extend(entry.deployments.iter().filter_map(|deployment| {
-        let at = || {
-            catalog.deployment_place(entry, deployment, &[Step::Key("place"), Step::Key("slot")])
-        };
+        let at = || catalog.deployment_place(entry, deployment, &[Step::Key("place"), Step::Key("slot")]);
         placement::unknown_slot(catalog, &deployment.service.place, at)
     }));
     for (index, name) in

@@ -194,7 +194,8 @@ impl State {
     }
 
     fn being_lost(&self) -> impl Iterator<Item = (Timestamp, &NodeName, u32)> {
-        let failovers = self.definitions.iter().flat_map(|definitions| &definitions.desired.placing.failovers);
+        let failovers =
+            self.definitions.iter().flat_map(|definitions| &definitions.desired.placing.failovers);
         let silent = failovers.flat_map(|seconds| self.stale.iter().map(move |node| (node, *seconds)));
         let waiting = silent.filter(|(node, seconds)| !self.lost.contains(&((*node).clone(), *seconds)));
         waiting.filter_map(|(node, seconds)| {

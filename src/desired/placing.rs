@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Desired, Instance};
 use super::rendering::{Draft, Rendering};
+use super::{Desired, Instance};
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
 use crate::definition::{Capacity, Located, Node, TaintEffect};
 use crate::diagnostic::Diagnostic;
@@ -32,7 +32,11 @@ pub struct Placing {
 
 impl Placing {
     /// The nodes of a deployment, with what it holds there; none where it is not in play.
-    pub(super) fn of(&self, entry: &ServiceEntry, deployment: &Deployment) -> Option<&BTreeMap<NodeName, Held>> {
+    pub(super) fn of(
+        &self,
+        entry: &ServiceEntry,
+        deployment: &Deployment,
+    ) -> Option<&BTreeMap<NodeName, Held>> {
         if self.requests.is_empty() {
             return None;
         }
@@ -65,9 +69,11 @@ impl Placing {
         }
         let sites = sites(catalog, self, holders);
         let telling = Telling { catalog, sites: &sites, placed: &self.placed, holders };
-        let told = self.placed.misplaced.iter().filter_map(|misplaced| {
-            telling.diagnostic(self.requests.get(&misplaced.id)?, misplaced)
-        });
+        let told = self
+            .placed
+            .misplaced
+            .iter()
+            .filter_map(|misplaced| telling.diagnostic(self.requests.get(&misplaced.id)?, misplaced));
         told.collect()
     }
 }
@@ -124,9 +130,10 @@ pub(super) fn place(
 /// The nodes as placement sees them.
 pub fn sites<'a>(catalog: &'a Catalog, placing: &Placing, holders: &Holders) -> Sites<'a> {
     let mut others: BTreeMap<&NodeName, usize> = BTreeMap::new();
-    let deployments = catalog.services.values().flat_map(|entry| {
-        entry.deployments.iter().map(move |deployment| (entry, deployment))
-    });
+    let deployments = catalog
+        .services
+        .values()
+        .flat_map(|entry| entry.deployments.iter().map(move |deployment| (entry, deployment)));
     for (entry, deployment) in deployments.filter(|_| placing.chooses()) {
         if placing.of(entry, deployment).is_none() {
             for node in here(catalog, deployment) {
@@ -237,7 +244,8 @@ fn request(
     for node in candidates {
         let instance = rendering.on(node, None);
         if let Some(instance) = &instance {
-            let before = known.iter().find(|(of, _)| Arc::ptr_eq(of, instance)).map(|(_, demand)| demand.clone());
+            let before =
+                known.iter().find(|(of, _)| Arc::ptr_eq(of, instance)).map(|(_, demand)| demand.clone());
             let demand = before.unwrap_or_else(|| Arc::new(demand(catalog, deployment, instance)));
             match known.first() {
                 None => request.demands.common = demand.clone(),

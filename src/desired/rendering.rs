@@ -104,7 +104,8 @@ impl<'a> Rendering<'a> {
             return here.filter_map(|name| Some((nodes.get(name)?, None))).collect();
         };
         let on = chosen.iter().filter_map(|(name, held)| Some((nodes.get(name)?, held.slot.as_ref())));
-        let cpus = |node: &'a Located<Node>, slot: &Arc<str>| node.value.slots.get(slot).map(|slot| &slot.cpus);
+        let cpus =
+            |node: &'a Located<Node>, slot: &Arc<str>| node.value.slots.get(slot).map(|slot| &slot.cpus);
         on.map(|(node, slot)| (node, slot.and_then(|slot| cpus(node, slot)))).collect()
     }
 
@@ -197,4 +198,3 @@ fn render_with(
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
 const DEFAULT_HEALTH_SECONDS: u32 = 120;
-

@@ -99,7 +99,10 @@ impl Container {
         let devices = devices.into_iter().flatten().filter(|device| is_gpu(device));
         let listed = self.gpus.as_array().into_iter().flatten();
         let all = (self.gpus == "all").then_some(GpuDemand { count: None, model: None, memory: None });
-        devices.chain(listed).map(|device| of_device(device, times)).fold(all, |sum, one| both(sum, Some(one)))
+        devices
+            .chain(listed)
+            .map(|device| of_device(device, times))
+            .fold(all, |sum, one| both(sum, Some(one)))
     }
 }
 
@@ -196,7 +199,8 @@ mod tests {
         check("{}", "a: {gpus: all}", Some(None));
         check("{}", "a: {gpus: [{count: 2}]}, b: {gpus: [{device_ids: ['0']}]}", Some(Some(3)));
         let device = "{capabilities: [gpu], count: 1}";
-        let devices = format!("a: {{deploy: {{replicas: 2, resources: {{reservations: {{devices: [{device}]}}}}}}}}");
+        let devices =
+            format!("a: {{deploy: {{replicas: 2, resources: {{reservations: {{devices: [{device}]}}}}}}}}");
         check("{}", &devices, Some(Some(2)));
         check("{}", &devices.replace("gpu", "tpu"), None);
         check("{gpus: {model: l4}}", "a: {gpus: all}", Some(Some(1)));

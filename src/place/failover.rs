@@ -36,8 +36,10 @@ impl Losses {
         let mut losses = Self::default();
         for request in moving {
             let there = found.get(&request.id.service).into_iter().flatten();
-            let mut there: BTreeMap<&NodeName, Vec<String>> =
-                there.filter(|(node, _)| may_fit(request, node)).map(|(node, bound)| (node, bound.clone())).collect();
+            let mut there: BTreeMap<&NodeName, Vec<String>> = there
+                .filter(|(node, _)| may_fit(request, node))
+                .map(|(node, bound)| (node, bound.clone()))
+                .collect();
             let lost: BTreeSet<NodeName> =
                 there.keys().filter(|node| is_lost(request, node)).map(|node| (*node).clone()).collect();
             let chosen = placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
@@ -62,7 +64,8 @@ impl Losses {
             chosen.entry(&request.id.service).or_default().extend(nodes);
         }
         let stands = |service| self.stands.get(service).into_iter().flat_map(BTreeMap::keys);
-        self.lost.is_empty() && chosen.iter().all(|(service, nodes)| stands(*service).eq(nodes.iter().copied()))
+        self.lost.is_empty()
+            && chosen.iter().all(|(service, nodes)| stands(*service).eq(nodes.iter().copied()))
     }
 
     /// The nodes that are lost to a deployment.

@@ -33,7 +33,6 @@ pub use filter::Misfit;
 pub use reserve::{Held, Reserved};
 pub use score::Score;
 
-
 /// Names a deployment: a service, in one environment where it names environments.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Id {

@@ -66,8 +66,7 @@ pub(super) fn fit<'a>(
     bound: &[String],
 ) -> Result<Held, Vec<Misfit<'a>>> {
     let mut missing = Vec::new();
-    let mut held =
-        Held { cpu: demand.cpu, memory: demand.memory, disk: demand.disk, ..Held::default() };
+    let mut held = Held { cpu: demand.cpu, memory: demand.memory, disk: demand.disk, ..Held::default() };
     if let Some(wanted) = slot {
         match slot::choose(wanted, node, reserved, demand, bound) {
             Ok((name, slot)) => {

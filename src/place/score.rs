@@ -101,9 +101,11 @@ pub(super) fn dearest(sites: &Sites<'_>) -> u64 {
 
 fn unwelcome(request: &Request, site: &Site<'_>) -> i64 {
     let tolerated = |taint| request.place.tolerate.iter().any(|one| one.covers(taint));
-    let unwelcome = site.node.taints.iter().filter(|taint| {
-        taint.effect == TaintEffect::PreferNoSchedule && !tolerated(taint)
-    });
+    let unwelcome = site
+        .node
+        .taints
+        .iter()
+        .filter(|taint| taint.effect == TaintEffect::PreferNoSchedule && !tolerated(taint));
     count(unwelcome.count())
 }
 

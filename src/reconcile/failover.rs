@@ -65,7 +65,7 @@ fn move_away(inputs: &Inputs<'_>, requests: &[&Request], losses: Losses, holders
     let placing = definitions.desired.placing.clone();
     let silent = |name: &&NodeName| {
         let reported = inputs.reported.nodes.get(*name);
-        reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after))
+        reported.is_none_or(|reported| reported.is_stale(inputs.now, inputs.stale_after))
     };
     let offline = definitions.catalog.nodes.keys().filter(silent).cloned().collect();
     let holders = holders.clone().with_offline(offline);
@@ -99,7 +99,8 @@ fn stays(
         let (Fault::Stays { nodes }, Some(request)) = (&misplaced.fault, request) else { continue };
         let lost = Request { lost: losses.of(&request.id), ..(*request).clone() };
         let refusal = explain::refusal(sites, &lost, placed, holders);
-        let change = refusal.change.map(|change| format!("; the smallest change that makes one fit: {change}"));
+        let change =
+            refusal.change.map(|change| format!("; the smallest change that makes one fit: {change}"));
         let reason = format!("its node is lost, and no other fits{}", change.unwrap_or_default());
         for node in nodes {
             stays.entry(node.clone()).or_default().insert(request.id.service.clone(), reason.clone());
