@@ -12,22 +12,25 @@ mod rendering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
+
 use crate::align::differing;
-use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::Rendered;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
 use crate::place::{Demand, Placed};
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
+use crate::usage::Uses;
 
 use placing::Drafts;
 pub use placing::{Placing, asked, id, site, sites};
 
 /// One service on one node (or on several that give it the same values), fully specified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// What a plan will say, without reasons.
     pub ensure: Ensure,
@@ -37,6 +40,12 @@ pub struct Instance {
     deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The features that it uses.
+    pub uses: Arc<Uses>,
+    /// What it lets its containers do to the host or to other projects.
+    pub capabilities: Arc<[Used]>,
+    /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
+    pub granted_until: Option<Timestamp>,
     /// What it takes of its node, once somebody asked.
     takes: OnceLock<Demand>,
 }
@@ -53,6 +62,12 @@ impl Instance {
             (Some(one), Some(other)) => one == other,
             _ => true,
         }
+    }
+
+    /// A capability whose grant has ended, if what it uses needs grants.
+    pub fn ended_grant(&self, now: Timestamp) -> Option<&Used> {
+        self.granted_until.filter(|end| *end <= now)?;
+        self.capabilities.iter().find(|used| used.ends().is_some_and(|end| end <= now))
     }
 }
 
@@ -83,8 +98,7 @@ impl Desired {
     /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after. What stands
     /// where is said by `holders`, and else by `previous`.
     ///
-    /// Beside it comes what cannot be placed or rendered: nodes that are full, missing variables and files, mostly; and
-    /// instances that would share a project. Services that have such a mistake are left out.
+    /// Beside it comes what cannot be placed or rendered: nodes that are full, missing variables and files, mostly. Services that have such a mistake are left out.
     pub fn build(
         catalog: &Catalog,
         previous: Option<(&Catalog, &Self)>,
@@ -139,7 +153,6 @@ impl Desired {
             Some(desired) => renewed_nodes(desired, &services, changed),
             None => ordered(catalog.nodes.keys().cloned(), services.values()),
         };
-        found.extend(shared_projects(&renewed));
         let mut nodes = previous.map(|desired| desired.nodes.clone()).unwrap_or_default();
         nodes.extend(renewed);
         (Self { services, nodes, placing: placing.clone(), tree: catalog.tree.clone() }, found)
@@ -276,33 +289,6 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, takes, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    let (entry, rendered, takes) = (entry.clone(), rendered.clone(), takes.clone());
-    Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, takes })
-}
-
-/// Two services with one Compose project on one node would take each other's containers for orphans.
-fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (node, instances) in nodes {
-        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
-        for instance in instances.iter() {
-            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
-                found.push(shared_project(node, other, instance));
-            }
-        }
-    }
-    found
-}
-
-fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
-    let project = &other.ensure.project;
-    let (first, second) = (&one.ensure.service, &other.ensure.service);
-    Diagnostic::error(
-        "shared-project",
-        Place::file(other.entry.path().clone()),
-        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
-    )
-    .help("give one of them another `name:` in its Compose file")
+    Arc::new(Instance { ensure, ..(**instance).clone() })
 }

@@ -15,6 +15,7 @@ pub mod definition;
 mod spread;
 pub mod compose;
 pub mod catalog;
+pub mod usage;
 pub mod place;
 pub mod desired;
 pub mod govern;

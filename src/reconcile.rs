@@ -181,10 +181,10 @@ impl Sight {
 
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
-    let Inputs { definitions, plans, reported, .. } = *inputs;
+    let Inputs { definitions, plans, reported, now, .. } = *inputs;
     let moved = failover::moved(inputs);
     let desired = moved.as_ref().map_or(&definitions.desired, |moved| &moved.desired);
-    let situation = Situation { revision: &definitions.revision, desired, plans, reported };
+    let situation = Situation { revision: &definitions.revision, desired, plans, reported, now };
     let mut outcome = Outcome::default();
     let (mut awake, mut sights) = (Vec::new(), Vec::new());
     for node in situation.nodes() {

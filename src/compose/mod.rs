@@ -27,6 +27,7 @@ mod model;
 mod normal;
 mod paths;
 mod places;
+pub mod powers;
 mod read;
 mod reference;
 mod resolve;
@@ -49,6 +50,7 @@ use crate::tree::Tree;
 pub use digest::{RULE, instance_digest};
 pub use emit::labelled;
 use places::{Origin, Places};
+use powers::Powers;
 use resolve::Pass;
 
 /// Variables by name: all that interpolation sees.
@@ -106,6 +108,14 @@ struct Layer {
     value: Arc<Value>,
 }
 
+impl Layer {
+    fn overlay(overlay: &Overlay) -> Self {
+        let Overlay { path, document, field, value } = overlay.clone();
+        let origin = Origin { path, document, field, service: None };
+        Self { origin, base: String::new(), is_overlay: true, value }
+    }
+}
+
 /// One model of a service.
 #[derive(Clone, Debug)]
 pub struct Rendered {
@@ -113,6 +123,9 @@ pub struct Rendered {
     pub project: Arc<str>,
     /// In canonical form: no short forms, no anchors, no extensions, keys sorted, `$` as it stands.
     pub model: Model,
+    /// The `x-…` fields at the top of the files and of the services in the model, merged like the rest, their variables
+    /// as they stand. No digest covers them.
+    pub extensions: Option<Model>,
     /// What travels, by path relative to the service's folder.
     pub files: BTreeMap<Arc<str>, File>,
     /// By Compose service.
@@ -122,6 +135,8 @@ pub struct Rendered {
     pub used_variables: BTreeSet<Arc<str>>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
+    /// What it lets its containers do to the host or to other projects.
+    pub powers: Powers,
     origins: Vec<Origin>,
 }
 
@@ -145,6 +160,7 @@ impl Source {
         let project = self.project(&mut pass);
         pass.scope.project = Some(project.clone());
         let mut model = pass.merged();
+        let extensions = extensions::take_extensions(&mut model);
         let finished = pass.finish(&mut model);
         self.bind(&mut model);
         self.check_project(&mut pass, &project);
@@ -153,15 +169,18 @@ impl Source {
         if !found.is_empty() {
             return Err(found.into_diagnostics(&self.folder));
         }
+        let powers = powers::powers(&model, &project, &travelling.files, &finished.unknown);
         let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
             containers: digest::containers(&model, &travelling),
+            extensions: extensions::beside(extensions, &model),
             model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
             project,
             files: travelling.files,
             used_variables: scope.used,
             warnings: self.warnings.iter().cloned().chain(warnings).collect(),
+            powers,
             origins,
         })
     }
@@ -178,6 +197,13 @@ impl Source {
         for service in services.values_mut().filter_map(Value::as_mapping_mut) {
             service.entry("cpuset".into()).or_insert_with(|| Value::String(cpuset.as_ref().to_owned()));
         }
+    }
+
+    /// The same with these merged over it, too.
+    pub fn with(&self, overlays: &[Overlay]) -> Self {
+        let mut more = self.clone();
+        more.layers.extend(overlays.iter().map(Layer::overlay));
+        more
     }
 
     /// The mistakes that stand even if there are more variables than these.

@@ -8,6 +8,7 @@
 mod control;
 mod day;
 mod feature;
+mod image;
 mod node;
 mod offer;
 mod placement;
@@ -20,6 +21,7 @@ mod service;
 mod settings;
 mod taint;
 mod toml_text;
+mod value_path;
 mod written;
 
 use std::collections::BTreeSet;
@@ -28,16 +30,18 @@ use std::sync::Arc;
 pub use control::{Approval, Control, Enforcement, Grant, Level, Rule};
 pub use day::Day;
 pub use feature::{Feature, FeatureState, Needs, UsedBy};
+pub use image::{ImageName, ImageSource, ImageSourceError};
 pub use node::{Capacity, Gpu, Node, Slot};
 pub use offer::Offer;
 pub use placement::{GpuRequest, Placement, Preference, Resources};
-pub use policy::{Budget, Capabilities, Environment, Policy, Quota};
+pub use policy::{Budget, Capabilities, Environment, Loosened, Policy, Quota};
 pub use quantity::{Bytes, Cpu, Money};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
 pub use service::{ComposeFiles, Health, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
+pub use value_path::{Part, ValuePath, ValuePathError};
 
 /// A definition and the document it came from, so that any of its fields can be found again and pointed at.
 #[derive(Clone, Debug, PartialEq)]

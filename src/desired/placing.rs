@@ -18,6 +18,7 @@ use crate::name::{NodeName, ServiceName};
 use crate::place::told::Telling;
 use crate::place::{self, Demand, Demands, Held, Id, Placed, Request, Site, Sites, choose, filter};
 use crate::spread::spread;
+use crate::usage;
 
 /// What is in play, and what came of it.
 #[derive(Clone, Debug, Default)]
@@ -244,8 +245,10 @@ fn request(
     for node in candidates {
         let instance = rendering.on(node, None);
         if let Some(instance) = &instance {
-            let before =
-                known.iter().find(|(of, _)| Arc::ptr_eq(of, instance)).map(|(_, demand)| demand.clone());
+            let before = known
+                .iter()
+                .find(|(of, _)| Arc::ptr_eq(&of.rendered, &instance.rendered))
+                .map(|(_, demand)| demand.clone());
             let demand = before.unwrap_or_else(|| Arc::new(demand(catalog, deployment, instance)));
             match known.first() {
                 None => request.demands.common = demand.clone(),
@@ -266,7 +269,7 @@ fn request(
 fn demand(catalog: &Catalog, deployment: &Deployment, instance: &Instance) -> Demand {
     let service = &deployment.service;
     // What names its nodes is judged where it runs.
-    let needs = if service.place.nodes.is_some() { Vec::new() } else { needs(catalog, deployment) };
+    let needs = if service.place.nodes.is_some() { Vec::new() } else { needs(catalog, instance) };
     place::demand::of(&service.resources, &instance.ensure.model, needs)
 }
 
@@ -275,13 +278,13 @@ pub fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) 
     Site { node: &node.value, environment: catalog.environment_of(name), offline: false, others: 0 }
 }
 
-/// What the features that a deployment uses need of a node.
-fn needs(catalog: &Catalog, deployment: &Deployment) -> Vec<place::Need> {
-    let features = deployment.features(&catalog.settings).iter();
-    let needs = features.filter_map(|name| catalog.features.get(name)).map(|feature| place::Need {
-        feature: feature.value.feature.clone(),
-        labels: feature.value.needs.labels.clone(),
-        capabilities: feature.value.needs.capabilities.clone(),
-    });
-    needs.filter(|need| need.labels.is_some() || !need.capabilities.is_empty()).collect()
+/// What the features that an instance uses need of a node.
+fn needs(catalog: &Catalog, instance: &Instance) -> Vec<place::Need> {
+    let needs = usage::needs(catalog, instance.uses.keys()).into_iter();
+    let owned = |need: usage::Need<'_>| place::Need {
+        feature: need.feature.clone(),
+        labels: need.needs.labels.clone(),
+        capabilities: need.needs.capabilities.clone(),
+    };
+    needs.map(owned).collect()
 }

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::Instance;
 use super::placing::{self, Drafts, Placing};
-use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
 use crate::diagnostic::Diagnostic;
 use crate::name::NodeName;
 use crate::plan::Ensure;
+use crate::usage;
 
 type Values = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -126,7 +127,7 @@ impl<'a> Rendering<'a> {
         match instance {
             Ok(instance) => {
                 self.done.push(Draft { values, cpus: cpus.cloned(), instance: instance.clone() });
-                Some(instance)
+                Some(with_grants(self.catalog, &instance, &node.value))
             }
             Err(diagnostics) => {
                 let name = &node.value.node;
@@ -171,9 +172,9 @@ fn render_with(
     values: &Values,
     cpus: Option<&Arc<str>>,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let Deployment { service, source, .. } = &entry.deployments[number];
-    let bound = cpus.map(|cpus| source.bound_to(cpus.clone()));
-    let rendered = Arc::new(bound.as_ref().unwrap_or(source).render(&catalog.tree, values)?);
+    let deployment = &entry.deployments[number];
+    let service = &deployment.service;
+    let (rendered, uses) = usage::Subject { catalog, entry, deployment }.render(values, cpus)?;
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
@@ -192,8 +193,27 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    let takes = OnceLock::new();
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered, takes }))
+    Ok(Arc::new(Instance {
+        ensure,
+        entry: entry.clone(),
+        deployment: number,
+        rendered: Arc::new(rendered),
+        uses: Arc::new(uses),
+        capabilities: [].into(),
+        granted_until: None,
+        takes: OnceLock::new(),
+    }))
+}
+
+/// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.
+fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<Instance> {
+    let used = catalog.capabilities(&instance.ensure.service, node, &instance.rendered.powers);
+    if *instance.capabilities == *used {
+        return instance.clone();
+    }
+    let ends = used.iter().filter_map(Used::ends).min();
+    let granted_until = ends.filter(|_| catalog.denies_capabilities());
+    Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.

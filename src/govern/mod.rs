@@ -5,8 +5,14 @@
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
 mod budget;
+mod claims;
+mod collisions;
+mod capabilities;
 mod controls;
+mod environments;
 mod features;
+mod policy;
+mod grants;
 mod quota;
 
 pub(crate) use budget::CURRENCY;
@@ -25,6 +31,7 @@ use crate::desired::{Desired, Instance, ServiceInstances};
 use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::spread::spread;
+use crate::usage;
 
 /// The instances of a service, by node.
 pub type Instances = BTreeMap<NodeName, Arc<Instance>>;
@@ -61,17 +68,25 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
         found.extend(features::findings(subject));
         found.extend(controls::findings(subject));
     }
+    found.extend(environments::findings(subject));
+    found.extend(policy::findings(subject));
+    found.extend(capabilities::findings(subject));
     found
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.
-fn together(catalog: &Catalog, desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
-    quota::findings(catalog, desired)
+fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
+    let mut found = collisions::findings(catalog, desired, previous);
+    found.extend(quota::findings(catalog, desired));
+    found
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    budget::check_ground(catalog)
+fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
+    let mut found = usage::check_ground(catalog);
+    found.extend(grants::check(catalog, now));
+    found.extend(budget::check_ground(catalog));
+    found
 }
 
 /// What was said of each service.
