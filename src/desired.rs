@@ -98,7 +98,8 @@ impl Desired {
     /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after. What stands
     /// where is said by `holders`, and else by `previous`.
     ///
-    /// Beside it comes what cannot be placed or rendered: nodes that are full, missing variables and files, mostly. Services that have such a mistake are left out.
+    /// Beside it comes what cannot be placed or rendered: nodes that are full, missing variables and files, mostly.
+    /// Services that have such a mistake are left out.
     pub fn build(
         catalog: &Catalog,
         previous: Option<(&Catalog, &Self)>,

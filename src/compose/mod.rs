@@ -185,6 +185,13 @@ impl Source {
         })
     }
 
+    /// The same with these merged over it, too.
+    pub fn with(&self, overlays: &[Overlay]) -> Self {
+        let mut more = self.clone();
+        more.layers.extend(overlays.iter().map(Layer::overlay));
+        more
+    }
+
     /// The same, for an instance that holds these processors.
     pub fn bound_to(&self, cpus: Arc<str>) -> Self {
         Self { cpuset: Some(cpus), ..self.clone() }
@@ -197,13 +204,6 @@ impl Source {
         for service in services.values_mut().filter_map(Value::as_mapping_mut) {
             service.entry("cpuset".into()).or_insert_with(|| Value::String(cpuset.as_ref().to_owned()));
         }
-    }
-
-    /// The same with these merged over it, too.
-    pub fn with(&self, overlays: &[Overlay]) -> Self {
-        let mut more = self.clone();
-        more.layers.extend(overlays.iter().map(Layer::overlay));
-        more
     }
 
     /// The mistakes that stand even if there are more variables than these.

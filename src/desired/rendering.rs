@@ -173,8 +173,10 @@ fn render_with(
     cpus: Option<&Arc<str>>,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
     let deployment = &entry.deployments[number];
-    let service = &deployment.service;
-    let (rendered, uses) = usage::Subject { catalog, entry, deployment }.render(values, cpus)?;
+    let Deployment { service, source, .. } = deployment;
+    let bound = cpus.map(|cpus| source.bound_to(cpus.clone()));
+    let subject = usage::Subject { catalog, entry, deployment };
+    let (rendered, uses) = subject.render(bound.as_ref().unwrap_or(source), values)?;
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
