@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::git::{Repository, Scope, TreeCache, worktree};
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
+use crate::render::count;
 use crate::tree::{Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
@@ -37,6 +38,25 @@ impl Reader {
         let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
         self.last = kept.as_ref().ok().copied().or(self.last);
         Ok(kept)
+    }
+
+    /// The same as far as they can be read, for commands that explain them. That there are mistakes is said.
+    pub(super) fn examined(
+        &mut self,
+        dir: &Path,
+        revision: Option<&str>,
+    ) -> Result<&'static Definitions, CliError> {
+        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
+        let known = Known::at(clock::now());
+        let definitions = Definitions::examine(revision, &Arc::new(tree), &known);
+        let errors = definitions.findings.iter().filter(|one| one.is_error()).count();
+        if errors > 0 {
+            let errors = count(errors, "mistake");
+            anstream::eprintln!(
+                "note: the definitions have {errors}, so something may be missing here: `gitops validate` shows them"
+            );
+        }
+        Ok(Box::leak(Box::new(definitions)))
     }
 }
 

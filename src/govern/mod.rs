@@ -6,6 +6,8 @@
 
 mod controls;
 mod features;
+pub mod standing;
+mod used;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 pub mod diagnostics;
 pub mod diff;
 pub mod events;
+pub mod features;
 pub mod json;
 pub mod logs;
 pub mod plan;
