@@ -4,8 +4,14 @@
 //! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
+mod claims;
+mod collisions;
+mod capabilities;
 mod controls;
+mod environments;
 mod features;
+mod grants;
+mod policy;
 pub mod standing;
 mod used;
 
@@ -59,17 +65,22 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
         found.extend(features::findings(subject));
         found.extend(controls::findings(subject));
     }
+    found.extend(environments::findings(subject));
+    found.extend(policy::findings(subject));
+    found.extend(capabilities::findings(subject));
     found
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.
-fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
-    Vec::new()
+fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
+    collisions::findings(catalog, desired, previous)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    usage::check_ground(catalog)
+fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
+    let mut found = usage::check_ground(catalog);
+    found.extend(grants::check(catalog, now));
+    found
 }
 
 /// What was said of each service.
