@@ -12,6 +12,7 @@ pub mod status;
 pub mod yaml;
 pub mod definition;
 mod spread;
+pub mod condition;
 pub mod compose;
 pub mod catalog;
 pub mod govern;
