@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::align::differing;
-use crate::catalog::{Catalog, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
 use crate::diagnostic::{Diagnostic, Place};
@@ -25,8 +25,25 @@ pub struct Instance {
     pub ensure: Ensure,
     /// The definition that it comes from.
     pub entry: Arc<ServiceEntry>,
+    /// Which of its deployments.
+    deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+}
+
+impl Instance {
+    /// The service as it is in the environment of the node.
+    pub fn deployment(&self) -> &Deployment {
+        &self.entry.deployments[self.deployment]
+    }
+
+    /// Whether both can be in one environment: one that belongs to none is in all of them.
+    pub fn shares_environment(&self, other: &Self) -> bool {
+        match (&self.deployment().environment, &other.deployment().environment) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
+    }
 }
 
 /// A service and its instances.
@@ -53,12 +70,11 @@ pub struct Desired {
 type Values = BTreeMap<Arc<str>, Arc<str>>;
 
 impl Desired {
-    /// Renders a catalog. `previous` must come from the catalog that this one was loaded after.
+    /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after.
     ///
-    /// # Errors
-    ///
-    /// What cannot be rendered: missing variables and files, mostly; and instances that would share a project.
-    pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> Result<Self, Vec<Diagnostic>> {
+    /// Beside it comes what cannot be rendered: missing variables and files, mostly; and instances that would share a
+    /// project. Services that have such a mistake are left out.
+    pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> (Self, Vec<Diagnostic>) {
         let previous = previous.filter(|(before, _)| before.same_ground(catalog));
         let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
         let changed = changed_services(catalog, previous.map(|(before, _)| before));
@@ -85,12 +101,9 @@ impl Desired {
         found.extend(shared_projects(&renewed));
         found.sort();
         found.dedup();
-        if !found.is_empty() {
-            return Err(found);
-        }
         let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
         nodes.extend(renewed);
-        Ok(Self { services, nodes, tree: catalog.tree.clone() })
+        (Self { services, nodes, tree: catalog.tree.clone() }, found)
     }
 
     /// Every (node, service) that has an instance.
@@ -132,50 +145,104 @@ fn warnings(instances: &BTreeMap<NodeName, Arc<Instance>>) -> Vec<Diagnostic> {
     warnings
 }
 
-/// The instances of one service, rendered once for each distinct set of values that its files use.
+/// The instances of one service.
 fn render(
     catalog: &Catalog,
     entry: &Arc<ServiceEntry>,
 ) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
-    let mut done: Vec<(Values, Arc<Instance>)> = Vec::new();
-    let mut instances = BTreeMap::new();
-    let mut found = Vec::new();
-    // A mistake that many nodes share is said once, with how many they are.
-    let mut failed: BTreeMap<Diagnostic, (&NodeName, usize)> = BTreeMap::new();
-    let nodes: Vec<_> =
-        entry.service().place.named().iter().filter_map(|name| catalog.nodes.get(name)).collect();
-    if nodes.is_empty() && entry.service().place.named().len() + entry.definition.broken.len() > 0 {
-        found.extend(entry.source.mistakes(&catalog.tree, &values(catalog, None, entry)));
+    let (mut instances, mut found) = (BTreeMap::new(), Vec::new());
+    for deployment in 0..entry.deployments.len() {
+        let (rendered, mistakes) = Rendering::new(catalog, entry, deployment).run();
+        instances.extend(rendered);
+        found.extend(mistakes);
     }
-    for node in nodes {
-        let values = values(catalog, Some(node), entry);
-        if !catalog.knows_variables(entry, node) {
-            found.extend(entry.source.mistakes(&catalog.tree, &values));
-            continue;
+    found.sort();
+    found.dedup();
+    if found.is_empty() { Ok(instances) } else { Err(found) }
+}
+
+/// One deployment being rendered, once for each distinct set of values that its files use.
+struct Rendering<'a> {
+    catalog: &'a Catalog,
+    entry: &'a Arc<ServiceEntry>,
+    number: usize,
+    done: Vec<(Values, Arc<Instance>)>,
+    /// A mistake that many nodes share is said once, with how many they are.
+    failed: BTreeMap<Diagnostic, (NodeName, usize)>,
+    found: Vec<Diagnostic>,
+}
+
+impl<'a> Rendering<'a> {
+    fn new(catalog: &'a Catalog, entry: &'a Arc<ServiceEntry>, number: usize) -> Self {
+        let (done, failed, found) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { catalog, entry, number, done, failed, found }
+    }
+
+    fn deployment(&self) -> &'a Deployment {
+        &self.entry.deployments[self.number]
+    }
+
+    fn run(mut self) -> (BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>) {
+        let nodes = self.nodes();
+        let named = self.deployment().service.place.named().len();
+        if nodes.is_empty() && named + self.entry.definition.broken.len() > 0 {
+            self.only_mistakes(None);
         }
-        let same = done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
+        let mut instances = BTreeMap::new();
+        for node in nodes {
+            if let Some(instance) = self.on(node) {
+                instances.insert(node.value.node.clone(), instance);
+            }
+        }
+        let service = &self.entry.service().service;
+        let told = self.failed.into_iter().map(|(diagnostic, (node, count))| {
+            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            diagnostic.note(format!("while rendering `{service}` for node `{node}`{more}"))
+        });
+        (instances, self.found.into_iter().chain(told).collect())
+    }
+
+    /// The nodes that it is placed on.
+    fn nodes(&self) -> Vec<&'a Located<Node>> {
+        let catalog = self.catalog;
+        let environment = self.deployment().environment.as_ref();
+        let is_here = |name: &&NodeName| environment.is_none() || catalog.environment_of(name) == environment;
+        let named = self.deployment().service.place.named().iter().filter(is_here);
+        named.filter_map(|name| catalog.nodes.get(name)).collect()
+    }
+
+    /// The instance on a node, if it can be rendered there.
+    fn on(&mut self, node: &Located<Node>) -> Option<Arc<Instance>> {
+        if !self.catalog.knows_variables(self.entry, node) {
+            self.only_mistakes(Some(node));
+            return None;
+        }
+        let values = values(self.catalog, Some(node), self.deployment());
+        let same = self.done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
         let instance = match same {
             Some((_, instance)) => Ok(instance.clone()),
-            None => render_with(catalog, entry, &values),
+            None => render_with(self.catalog, self.entry, self.number, &values),
         };
         match instance {
             Ok(instance) => {
-                done.push((values, instance.clone()));
-                instances.insert(node.value.node.clone(), instance);
+                self.done.push((values, instance.clone()));
+                Some(instance)
             }
             Err(diagnostics) => {
+                let name = &node.value.node;
                 for diagnostic in diagnostics {
-                    failed.entry(diagnostic).or_insert((&node.value.node, 0)).1 += 1;
+                    self.failed.entry(diagnostic).or_insert((name.clone(), 0)).1 += 1;
                 }
+                None
             }
         }
     }
-    let service = &entry.service().service;
-    found.extend(failed.into_iter().map(|(diagnostic, (node, count))| {
-        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        diagnostic.note(format!("while rendering `{service}` for node `{node}`{more}"))
-    }));
-    if found.is_empty() { Ok(instances) } else { Err(found) }
+
+    /// Nothing is rendered, and what is wrong in any case is told.
+    fn only_mistakes(&mut self, node: Option<&Located<Node>>) {
+        let values = values(self.catalog, node, self.deployment());
+        self.found.extend(self.deployment().source.mistakes(&self.catalog.tree, &values));
+    }
 }
 
 /// Two sets of values that agree in every variable that is used give the same render.
@@ -184,22 +251,27 @@ fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
         || rendered.used_variables.iter().all(|name| one.get(name) == other.get(name))
 }
 
-/// What `${NAME}` sees: the variables of the service, over those of the node, over the defaults.
-fn values(catalog: &Catalog, node: Option<&Located<Node>>, entry: &ServiceEntry) -> Values {
+/// What `${NAME}` sees: the variables of the service, over those of the node, of its environment and of the defaults.
+fn values(catalog: &Catalog, node: Option<&Located<Node>>, deployment: &Deployment) -> Values {
+    let node = node.map(|node| &node.value);
+    let environment = node.and_then(|node| catalog.environment_of(&node.node));
+    let environment = environment.and_then(|name| catalog.settings.environments.get(name));
     let defaults = catalog.settings.defaults.variables.iter();
     let all = defaults
-        .chain(node.into_iter().flat_map(|node| &node.value.variables))
-        .chain(&entry.service().variables);
+        .chain(environment.into_iter().flat_map(|environment| &environment.variables))
+        .chain(node.into_iter().flat_map(|node| &node.variables))
+        .chain(&deployment.service.variables);
     all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
 }
 
 fn render_with(
     catalog: &Catalog,
     entry: &Arc<ServiceEntry>,
+    number: usize,
     values: &Values,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let rendered = Arc::new(entry.source.render(&catalog.tree, values)?);
-    let service = entry.service();
+    let Deployment { service, source, .. } = &entry.deployments[number];
+    let rendered = Arc::new(source.render(&catalog.tree, values)?);
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
@@ -218,7 +290,7 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), rendered }))
+    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered }))
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
@@ -293,8 +365,9 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
+    let Instance { entry, deployment, rendered, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    Arc::new(Instance { ensure, entry: instance.entry.clone(), rendered: instance.rendered.clone() })
+    Arc::new(Instance { ensure, entry: entry.clone(), deployment: *deployment, rendered: rendered.clone() })
 }
 
 /// Two services with one Compose project on one node would take each other's containers for orphans.

@@ -13,7 +13,8 @@ use crate::check;
 use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{self, NodeFacts, NodeView};
-use crate::govern;
+use crate::govern::{Before, Judgements};
+use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::{Ensure, NodePlan, Step};
 use crate::planner::{self, Planned, Situation};
@@ -30,35 +31,62 @@ pub struct Definitions {
     pub catalog: Catalog,
     /// Everything that should be.
     pub desired: Desired,
-    /// Warnings and recorded findings.
+    /// What is said of them, in order: warnings and recorded findings, unless they were only examined.
     pub findings: Vec<Diagnostic>,
+    judgements: Judgements,
+}
+
+/// What is known when definitions are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The definitions before, which had no mistakes. What both have in common is not read again.
+    pub previous: Option<&'a Definitions>,
+    /// Who holds what. None: as the definitions before have it.
+    pub holders: Option<&'a Holders>,
+    /// When they are read: grants and approvals end.
+    pub now: Timestamp,
+}
+
+impl Known<'_> {
+    /// Nothing but the time.
+    pub fn at(now: Timestamp) -> Self {
+        Self { previous: None, holders: None, now }
+    }
 }
 
 impl Definitions {
-    /// Reads a tree. What `previous` has in common with it is taken over instead of parsed and rendered again.
+    /// Reads a tree.
     ///
     /// # Errors
     ///
     /// All findings, in order, if one of them is an error.
-    pub fn load(
-        revision: Revision,
-        tree: &Arc<Tree>,
-        previous: Option<&Self>,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    pub fn load(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let examined = Self::examine(revision, tree, known);
+        if examined.findings.iter().any(Diagnostic::is_error) {
+            return Err(examined.findings);
+        }
+        Ok(examined)
+    }
+
+    /// Reads a tree as far as it can be read, with all its findings, errors included: for commands that explain them.
+    /// It must not be planned from, nor be the `previous` of other definitions, if there are errors.
+    pub fn examine(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Self {
+        let Known { previous, now, .. } = *known;
         let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));
-        findings.extend(govern::findings(&catalog));
         let before = previous.map(|previous| (&previous.catalog, &previous.desired));
-        let desired = Desired::build(&catalog, before).unwrap_or_else(|diagnostics| {
-            findings.extend(diagnostics);
-            Desired::default()
-        });
+        let (desired, mistakes) = Desired::build(&catalog, before);
+        findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
+        let before = previous.map(|previous| Before {
+            catalog: &previous.catalog,
+            desired: &previous.desired,
+            judgements: &previous.judgements,
+        });
+        let (judgements, judged) = Judgements::new(&catalog, &desired, before, now);
+        findings.extend(judged);
         findings.sort();
         findings.dedup();
-        if findings.iter().any(Diagnostic::is_error) {
-            return Err(findings);
-        }
-        Ok(Self { revision, catalog, desired, findings })
+        Self { revision, catalog, desired, findings, judgements }
     }
 }
 

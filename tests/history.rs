@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gitops::check;
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{NodePlan, Step};
-use gitops::reconcile::{Definitions, Inputs, Outcome, Seen, reconcile};
+use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
 use gitops::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
@@ -126,7 +126,8 @@ impl Fleet {
     fn commit(&mut self) {
         self.commits += 1;
         let revision: Revision = format!("{:040x}", self.commits).parse().expect("forty digits");
-        let loaded = Definitions::load(revision, &tree(&self.models), self.definitions.as_ref());
+        let known = Known { previous: self.definitions.as_ref(), holders: None, now: self.now };
+        let loaded = Definitions::load(revision, &tree(&self.models), &known);
         self.definitions = Some(loaded.expect("every history is valid"));
     }
 
@@ -259,7 +260,7 @@ proptest! {
             fleet.models[service] = model;
             fleet.commit();
             let next = fleet.definitions.as_ref().expect("there was a commit");
-            let fresh = Definitions::load(next.revision.clone(), &tree(&fleet.models), None).expect("it is valid");
+            let fresh = Definitions::load(next.revision.clone(), &tree(&fleet.models), &Known::at(fleet.now)).expect("it is valid");
             let shown = |definitions: &Definitions| {
                 let nodes = definitions.desired.nodes.iter();
                 nodes.map(|(node, instances)| (node.clone(), instances.iter().map(|one| one.ensure.clone()).collect())).collect::<Vec<(_, Vec<_>)>>()

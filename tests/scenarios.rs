@@ -36,7 +36,7 @@ use gitops::desired::Desired;
 use gitops::diff;
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::{NodePlan, RunState, Step};
-use gitops::reconcile::{Definitions, Inputs, Outcome, reconcile};
+use gitops::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
 use gitops::render;
 use gitops::render::diagnostics::Form;
 use gitops::status::{
@@ -201,7 +201,8 @@ impl World {
     fn pass(&mut self) {
         self.commits += 1;
         let _ = writeln!(self.output, "=== pass {} at {}", self.commits, self.now);
-        match Definitions::load(revision(self.commits), &self.tree(), self.definitions.as_deref()) {
+        let known = Known { previous: self.definitions.as_deref(), holders: None, now: self.now };
+        match Definitions::load(revision(self.commits), &self.tree(), &known) {
             Err(diagnostics) => {
                 self.valid = false;
                 self.say("diagnostics", &render::diagnostics::text(&diagnostics, Form::Pictures));
@@ -295,7 +296,7 @@ impl World {
             (Arc::from(path), entry.clone())
         };
         let tree: Arc<Tree> = Arc::new(self.files.iter().enumerate().map(renamed).collect());
-        let other = Definitions::load(definitions.revision.clone(), &tree, None)
+        let other = Definitions::load(definitions.revision.clone(), &tree, &Known::at(self.now))
             .map_err(|_| "the definitions are no longer valid when their files are renamed")?;
         let digests = |desired: &Desired| -> Vec<(String, Digest)> {
             let keys = desired.keys();

@@ -21,7 +21,7 @@ use gitops::diff;
 use gitops::git::{Access, Mirror, MirrorConfig, Repository, Scope, TreeCache};
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{NodePlan, Step};
-use gitops::reconcile::{Definitions, Inputs, Outcome, Seen, reconcile};
+use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
 use gitops::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
@@ -123,7 +123,8 @@ impl Estate {
     }
 
     fn load(&self, revision: usize, tree: &Arc<Tree>, previous: Option<&Definitions>) -> Definitions {
-        Definitions::load(self.revisions[revision].clone(), tree, previous).expect("the workload is valid")
+        Definitions::load(self.revisions[revision].clone(), tree, &known(previous))
+            .expect("the workload is valid")
     }
 
     fn store(&self, name: &str) -> SqliteStore {
@@ -303,7 +304,8 @@ fn offline_diff(estate: &Estate, runs: usize) {
             let mut cache = TreeCache::default();
             let mut load = |revision: &Revision, previous: Option<&Definitions>| {
                 let tree = repository.tree(revision, &Scope::default(), &mut cache).expect("it is there");
-                Definitions::load(revision.clone(), &Arc::new(tree), previous).expect("the workload is valid")
+                Definitions::load(revision.clone(), &Arc::new(tree), &known(previous))
+                    .expect("the workload is valid")
             };
             let old = load(&estate.revisions[0], None);
             let new = load(&estate.revisions[last], Some(&old));
@@ -384,4 +386,8 @@ fn daemon_at_rest(quick: bool) {
     );
     daemon.kill().expect("it runs");
     daemon.wait().expect("it ends");
+}
+
+fn known(previous: Option<&Definitions>) -> Known<'_> {
+    Known { previous, ..Known::at(clock::now()) }
 }

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Feature, Located, Node, Service, Settings};
+use crate::definition::{Control, Environment, Feature, Located, Node, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{ControlName, FeatureName, NodeName, ServiceName};
+use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
 
@@ -38,6 +38,8 @@ pub struct Catalog {
     default_places: Arc<BTreeMap<(&'static str, usize), Place>>,
     /// By name.
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
+    /// The environment of each node that is in one.
+    environments: Arc<BTreeMap<NodeName, EnvironmentName>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
@@ -63,10 +65,33 @@ struct Unread {
 pub struct ServiceEntry {
     /// `service.yaml`.
     pub definition: Located<Service>,
-    /// The Compose files, parsed.
-    pub source: compose::Source,
+    /// One for each environment that it names, in their order; one for all nodes if it names none.
+    pub deployments: Vec<Deployment>,
     /// Warnings about it.
     findings: Vec<Diagnostic>,
+}
+
+/// A service as it is in one environment, or everywhere.
+#[derive(Debug)]
+pub struct Deployment {
+    /// The environment; none where the service names no environments.
+    pub environment: Option<EnvironmentName>,
+    /// What was written, with what is given otherwise for the environment.
+    pub service: Arc<Service>,
+    /// The Compose files, parsed. Shared by the environments for which they are the same.
+    pub source: Arc<compose::Source>,
+}
+
+impl Deployment {
+    /// The features that it uses by name: its own list, or that of the defaults.
+    pub fn features<'a>(&'a self, settings: &'a Settings) -> &'a [FeatureName] {
+        or_default(&self.service.features, &settings.defaults.features)
+    }
+
+    /// The controls that it names: its own list, or that of the defaults.
+    pub fn controls<'a>(&'a self, settings: &'a Settings) -> &'a [ControlName] {
+        or_default(&self.service.controls, &settings.defaults.controls)
+    }
 }
 
 impl ServiceEntry {
@@ -85,14 +110,34 @@ impl ServiceEntry {
         self.definition.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 
-    /// The features that it uses: its own list, or that of the defaults.
-    pub fn features<'a>(&'a self, settings: &'a Settings) -> &'a [FeatureName] {
-        or_default(&self.service().features, &settings.defaults.features)
+    /// The deployment for a node of this environment, as its number.
+    pub fn deployment_in(&self, environment: Option<&EnvironmentName>) -> Option<usize> {
+        let is_for = |deployment: &Deployment| {
+            deployment.environment.is_none() || deployment.environment.as_ref() == environment
+        };
+        self.deployments.iter().position(is_for)
     }
 
-    /// The controls that it must meet: its own list, or that of the defaults.
-    pub fn controls<'a>(&'a self, settings: &'a Settings) -> &'a [ControlName] {
-        or_default(&self.service().controls, &settings.defaults.controls)
+    /// Where the value of a field that an environment may override was written for this deployment.
+    fn field_of<'a>(&self, deployment: &'a Deployment, field: &'a str) -> Vec<yaml::Step<'a>> {
+        let environment = deployment.environment.as_ref();
+        let overrides = self.service().environments.as_ref().zip(environment);
+        let given = overrides.and_then(|(all, name)| all.get(name)?.as_ref());
+        let is_given = given.is_some_and(|given| match field {
+            "features" => given.features.is_some(),
+            "controls" => given.controls.is_some(),
+            "compose" => given.compose.is_some(),
+            "place" => given.place.is_some(),
+            "profiles" => given.profiles.is_some(),
+            "resources" => given.resources.is_some(),
+            _ => false,
+        });
+        match environment.filter(|_| is_given) {
+            Some(name) => {
+                vec![yaml::Step::Key("environments"), yaml::Step::Key(name.as_str()), yaml::Step::Key(field)]
+            }
+            None => vec![yaml::Step::Key(field)],
+        }
     }
 }
 
@@ -126,6 +171,47 @@ impl Catalog {
     /// The place of a field of a definition: for findings about it.
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)
+    }
+
+    /// The place of a field of a deployment, such as `place`: in the override of its environment if it is given there.
+    pub fn deployment_place(
+        &self,
+        entry: &ServiceEntry,
+        deployment: &Deployment,
+        field: &[yaml::Step<'_>],
+    ) -> Place {
+        let Some((yaml::Step::Key(first), rest)) = field.split_first() else {
+            return self.place(&entry.definition, field);
+        };
+        let mut steps = entry.field_of(deployment, first);
+        steps.extend_from_slice(rest);
+        self.place(&entry.definition, &steps)
+    }
+
+    /// The place of an item of the `features` or `controls` that hold for a deployment: in the service, or in the
+    /// defaults.
+    pub fn item_place(
+        &self,
+        entry: &ServiceEntry,
+        deployment: &Deployment,
+        field: &'static str,
+        index: usize,
+    ) -> Place {
+        let own = match field {
+            "features" => deployment.service.features.is_some(),
+            _ => deployment.service.controls.is_some(),
+        };
+        match own {
+            true => {
+                self.deployment_place(entry, deployment, &[yaml::Step::Key(field), yaml::Step::Item(index)])
+            }
+            false => self.default_place(field, index),
+        }
+    }
+
+    /// The environment that a node is in.
+    pub fn environment_of(&self, node: &NodeName) -> Option<&EnvironmentName> {
+        self.environments.get(node)
     }
 
     /// The place of an item of `features` or `controls` of the defaults: for findings about it.
@@ -210,6 +296,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
         default_places: Arc::new(files::default_places(tree, &settings.defaults)),
+        environments: Arc::new(environments(&settings, &nodes)),
         settings: Arc::new(settings),
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
@@ -224,6 +311,18 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     found.extend(references::check_ground(&catalog));
     catalog.ground_findings = found;
     catalog
+}
+
+/// The environment of each node: the first by name whose selector fits.
+fn environments(
+    settings: &Settings,
+    nodes: &BTreeMap<NodeName, Located<Node>>,
+) -> BTreeMap<NodeName, EnvironmentName> {
+    let of = |node: &Located<Node>| {
+        let fits = |environment: &Environment| environment.nodes.matches(|label| node.value.label(label));
+        settings.environments.iter().find(|(_, one)| fits(one)).map(|(name, _)| name.clone())
+    };
+    nodes.iter().filter_map(|(name, node)| Some((name.clone(), of(node)?))).collect()
 }
 
 /// The paths whose content or kind differs between two trees.

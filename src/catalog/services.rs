@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, ServiceEntry, files, strays};
+use super::{Catalog, Deployment, ServiceEntry, files, strays};
 use crate::compose::{self, Overlay, ReadSpec};
-use crate::definition::{Located, Service};
+use crate::definition::{Located, Override, Service};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::ServiceName;
+use crate::name::{EnvironmentName, ServiceName};
 use crate::spread::spread;
 use crate::tree::Tree;
 use crate::yaml::Step;
@@ -75,12 +75,12 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
     }
     found.extend(check_lists(tree, folder, &definition));
     found.extend(strays::in_service(tree, folder));
-    match compose_source(catalog, folder, &definition) {
-        Ok(source) => {
+    match deployments(catalog, folder, &definition) {
+        Ok(deployments) => {
             // What is only a warning stays with the entry, so that it is told again while the entry stands.
             let (errors, findings): (Vec<_>, Vec<_>) = found.into_iter().partition(Diagnostic::is_error);
             let named = definition.value.service.as_str() == folder_name(folder);
-            (named.then_some(ServiceEntry { definition, source, findings }), errors)
+            (named.then_some(ServiceEntry { definition, deployments, findings }), errors)
         }
         Err(diagnostics) => {
             let guessed = definition.broken.contains("compose");
@@ -162,12 +162,49 @@ fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<
     found
 }
 
-fn compose_source(
+/// The service as it is in each of its environments. Two of them that read the same files share what was read.
+fn deployments(
     catalog: &Catalog,
     folder: &str,
     definition: &Located<Service>,
-) -> Result<compose::Source, Vec<Diagnostic>> {
+) -> Result<Vec<Deployment>, Vec<Diagnostic>> {
     let service = &definition.value;
+    let mut deployments: Vec<Deployment> = Vec::new();
+    let mut found = Vec::new();
+    for (environment, service) in in_environments(service) {
+        let reads = |other: &&Deployment| reads_the_same(&other.service, &service);
+        let source = match deployments.iter().find(reads) {
+            Some(other) => Ok(other.source.clone()),
+            None => compose_source(catalog, folder, &service).map(Arc::new),
+        };
+        match source {
+            Ok(source) => deployments.push(Deployment { environment, service, source }),
+            Err(diagnostics) => found.extend(diagnostics),
+        }
+    }
+    found.sort();
+    found.dedup();
+    if found.is_empty() { Ok(deployments) } else { Err(found) }
+}
+
+fn in_environments(service: &Service) -> Vec<(Option<EnvironmentName>, Arc<Service>)> {
+    let Some(environments) = &service.environments else { return vec![(None, Arc::new(service.clone()))] };
+    let nothing = Override::default();
+    let overridden = |(name, other): (&EnvironmentName, &Option<Override>)| {
+        (Some(name.clone()), Arc::new(service.overridden(other.as_ref().unwrap_or(&nothing))))
+    };
+    environments.iter().map(overridden).collect()
+}
+
+fn reads_the_same(one: &Service, other: &Service) -> bool {
+    (&one.compose, &one.profiles, &one.features) == (&other.compose, &other.profiles, &other.features)
+}
+
+fn compose_source(
+    catalog: &Catalog,
+    folder: &str,
+    service: &Service,
+) -> Result<compose::Source, Vec<Diagnostic>> {
     let defaults = &catalog.settings.defaults;
     let profiles = service.profiles.as_ref().or(defaults.profiles.as_ref());
     let spec = ReadSpec {

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::CliError;
+use crate::clock;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Repository, Scope, TreeCache, worktree};
 use crate::name::Revision;
-use crate::reconcile::Definitions;
+use crate::reconcile::{Definitions, Known};
 use crate::tree::{Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
@@ -31,7 +32,8 @@ impl Reader {
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
         let (revision, tree) = tree(dir, revision, &mut self.cache)?;
-        let loaded = Definitions::load(revision, &Arc::new(tree), self.last);
+        let known = Known { previous: self.last, holders: None, now: clock::now() };
+        let loaded = Definitions::load(revision, &Arc::new(tree), &known);
         let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
         self.last = kept.as_ref().ok().copied().or(self.last);
         Ok(kept)

@@ -7,10 +7,12 @@ use tokio::time::Instant;
 
 use super::Repository;
 use super::state::{Effect, Event, Pass};
+use crate::api::control::Plans;
 use crate::api::metrics::Metrics;
 use crate::clock;
+use crate::holders::Holders;
 use crate::name::Revision;
-use crate::reconcile::{Definitions, Inputs, reconcile};
+use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 
 /// What effects are carried out with.
@@ -31,7 +33,7 @@ impl Tools {
                 let result = self.repository.descends(&newest, &base).await;
                 Some(Event::Compared(result.map_err(|error| chain(&*error))))
             }
-            Effect::Load { revision, previous } => Some(self.load(revision, previous).await),
+            Effect::Load { revision, previous, plans } => Some(self.load(revision, previous, plans).await),
             Effect::Keep(revision) => {
                 if let Err(error) = self.repository.keep(&revision).await {
                     tracing::warn!(%revision, error = %chain(&*error), "cannot keep the deployed commit");
@@ -60,12 +62,16 @@ impl Tools {
         result
     }
 
-    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>) -> Event {
+    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>, plans: Plans) -> Event {
         let tree = match self.repository.tree(&revision).await {
             Ok(tree) => tree,
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
-        let load = move || Definitions::load(revision, &Arc::new(tree), previous.as_deref()).map(Arc::new);
+        let load = move || {
+            let holders = Holders::of_plans(plans);
+            let (previous, holders, now) = (previous.as_deref(), Some(&holders), clock::now());
+            Definitions::load(revision, &Arc::new(tree), &Known { previous, holders, now }).map(Arc::new)
+        };
         Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
     }
 

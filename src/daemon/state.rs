@@ -99,6 +99,8 @@ pub enum Effect {
         revision: Revision,
         /// The definitions before it.
         previous: Option<Arc<Definitions>>,
+        /// Who holds what.
+        plans: Plans,
     },
     /// Keep the commit from being collected as garbage: it is deployed.
     Keep(Revision),

@@ -61,6 +61,26 @@ pub struct Service {
     pub profiles: Option<Vec<Arc<str>>>,
 }
 
+impl Service {
+    /// The service as it is in an environment: without `environments`, and with what is given otherwise there.
+    pub fn overridden(&self, other: &Override) -> Self {
+        let Override { compose, place, state, variables, features, controls, .. } = other.clone();
+        let Override { health, on_file_change, profiles, resources, .. } = other.clone();
+        let mut service = Self { environments: None, ..self.clone() };
+        service.variables.extend(variables);
+        service.compose = compose.or(service.compose);
+        service.place = place.unwrap_or(service.place);
+        service.state = state.or(service.state);
+        service.features = features.or(service.features);
+        service.controls = controls.or(service.controls);
+        service.health = health.or(service.health);
+        service.on_file_change = on_file_change.or(service.on_file_change);
+        service.profiles = profiles.or(service.profiles);
+        service.resources = resources.unwrap_or(service.resources);
+        service
+    }
+}
+
 /// One Compose file or several.
 #[derive(Clone, Debug, PartialEq, JsonSchema)]
 #[schemars(untagged)]

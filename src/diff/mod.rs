@@ -275,7 +275,9 @@ mod tests {
         let tree = Tree::from_files(files.map(|(path, text)| (path.to_owned(), text.to_owned())));
         let (catalog, found) = catalog::load(&Arc::new(tree), None);
         assert_eq!(found, []);
-        Desired::build(&catalog, None).expect("the files above are right")
+        let (desired, found) = Desired::build(&catalog, None);
+        assert_eq!(found, [], "the files above are right");
+        desired
     }
 
     #[test]

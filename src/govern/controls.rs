@@ -1,10 +1,10 @@
 //! Whether a service meets its controls, requirement by requirement.
 
-use crate::catalog::{Catalog, ServiceEntry};
+use super::Subject;
+use crate::catalog::{Catalog, Deployment, ServiceEntry};
 use crate::definition::Control;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::name::{ControlName, FeatureName};
-use crate::yaml::Step;
 
 /// How one required feature stands for one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +19,31 @@ enum Requirement {
 }
 
 /// One finding for each control that the service does not meet.
-pub(super) fn findings(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
-    let asked = entry.controls(&catalog.settings).iter().enumerate();
+pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    subject.entry.deployments.iter().flat_map(|deployment| of_deployment(subject, deployment)).collect()
+}
+
+fn of_deployment<'a>(
+    subject: &'a Subject<'_>,
+    deployment: &'a Deployment,
+) -> impl Iterator<Item = Diagnostic> + 'a {
+    let Subject { catalog, .. } = *subject;
+    let asked = deployment.controls(&catalog.settings).iter().enumerate();
     let known = asked.filter_map(|(index, name)| {
         Some((index, name, &catalog.controls.get(name).filter(|control| control.broken.is_empty())?.value))
     });
-    known.filter_map(|(index, name, control)| finding(catalog, entry, index, (name, control))).collect()
+    known.filter_map(|(index, name, control)| finding(subject, deployment, index, (name, control)))
 }
 
 fn finding(
-    catalog: &Catalog,
-    entry: &ServiceEntry,
+    subject: &Subject<'_>,
+    deployment: &Deployment,
     index: usize,
     (name, control): (&ControlName, &Control),
 ) -> Option<Diagnostic> {
+    let Subject { catalog, entry, .. } = *subject;
     let standing: Vec<(&FeatureName, Requirement)> =
-        control.requires.iter().map(|feature| (feature, requirement(catalog, entry, feature))).collect();
+        control.requires.iter().map(|feature| (feature, requirement(catalog, deployment, feature))).collect();
     let mut unmet = standing.iter().filter(|(_, requirement)| *requirement != Requirement::Met);
     let (first, _) = unmet.next()?;
     let more = unmet.count();
@@ -45,7 +54,7 @@ fn finding(
         0 => format!("requires feature `{first}`"),
         more => format!("requires feature `{first}` and {more} more"),
     };
-    let place = place(catalog, entry, index);
+    let place = catalog.item_place(entry, deployment, "controls", index);
     let mut diagnostic =
         Diagnostic::new(control.enforcement.severity(), "control-not-satisfied", place, message).label(label);
     for (feature, requirement) in &standing {
@@ -57,8 +66,8 @@ fn finding(
     })
 }
 
-fn requirement(catalog: &Catalog, entry: &ServiceEntry, feature: &FeatureName) -> Requirement {
-    let used = entry.features(&catalog.settings).contains(feature);
+fn requirement(catalog: &Catalog, deployment: &Deployment, feature: &FeatureName) -> Requirement {
+    let used = deployment.features(&catalog.settings).contains(feature);
     let available = catalog.features.get(feature).is_some_and(|feature| feature.value.state.is_available());
     match (used, available) {
         (true, true) => Requirement::Met,
@@ -81,11 +90,4 @@ fn fix(standing: &[(&FeatureName, Requirement)], entry: &ServiceEntry) -> Option
     let unused = standing.iter().filter(|(_, requirement)| *requirement == Requirement::NotUsed);
     let names: Vec<String> = unused.map(|(feature, _)| format!("`{feature}`")).collect();
     (!names.is_empty()).then(|| format!("add {} to `features:` in {}", names.join(" and "), entry.path()))
-}
-
-fn place(catalog: &Catalog, entry: &ServiceEntry, index: usize) -> Place {
-    match entry.service().controls {
-        Some(_) => catalog.place(&entry.definition, &[Step::Key("controls"), Step::Item(index)]),
-        None => catalog.default_place("controls", index),
-    }
 }

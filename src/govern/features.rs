@@ -1,27 +1,34 @@
 //! What the state of a feature means for the services that use it. The behaviour of each state is fixed.
 
-use crate::catalog::{Catalog, ServiceEntry};
+use super::Subject;
+use crate::catalog::Deployment;
 use crate::definition::{Feature, FeatureState};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::FeatureName;
-use crate::yaml::Step;
+use crate::name::{FeatureName, ServiceName};
 
 /// One finding for each used feature whose state has something to say.
-pub(super) fn findings(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
-    let used = entry.features(&catalog.settings).iter().enumerate();
-    let known = used.filter_map(|(index, name)| Some((index, name, &catalog.features.get(name)?.value)));
-    known.filter_map(|(index, name, feature)| finding(catalog, entry, index, name, feature)).collect()
+pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    subject.entry.deployments.iter().flat_map(|deployment| of_deployment(subject, deployment)).collect()
+}
+
+fn of_deployment<'a>(
+    subject: &'a Subject<'_>,
+    deployment: &'a Deployment,
+) -> impl Iterator<Item = Diagnostic> + 'a {
+    let Subject { catalog, entry, .. } = *subject;
+    let used = deployment.features(&catalog.settings).iter().enumerate();
+    used.filter_map(move |(index, name)| {
+        let place = || catalog.item_place(entry, deployment, "features", index);
+        finding(&entry.service().service, name, &catalog.features.get(name)?.value, place)
+    })
 }
 
 fn finding(
-    catalog: &Catalog,
-    entry: &ServiceEntry,
-    index: usize,
+    service: &ServiceName,
     name: &FeatureName,
     feature: &Feature,
+    place: impl Fn() -> Place,
 ) -> Option<Diagnostic> {
-    let service = &entry.service().service;
-    let place = || place(catalog, entry, index);
     let replacement = feature.replaced_by.as_ref();
     let instead = replacement.map(|other| format!("use `{other}` instead"));
     match feature.state {
@@ -57,13 +64,5 @@ fn finding(
             let help = instead.unwrap_or_else(|| format!("remove `{name}` from `features:`"));
             Some(Diagnostic::error("feature-removed", place(), message).help(help))
         }
-    }
-}
-
-/// Where the service names the feature; or, where the defaults do, the defaults.
-fn place(catalog: &Catalog, entry: &ServiceEntry, index: usize) -> Place {
-    match entry.service().features {
-        Some(_) => catalog.place(&entry.definition, &[Step::Key("features"), Step::Item(index)]),
-        None => catalog.default_place("features", index),
     }
 }

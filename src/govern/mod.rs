@@ -1,20 +1,155 @@
-//! What the states of features and the enforcement of controls have to say about each service.
+//! What features, controls, capabilities and policy have to say about each service, and about all of them together.
 //!
-//! A control asks two things of a feature, and a finding says which of them failed: is it *available* where the
-//! service runs, and does the service *use* it.
+//! [`check_ground`] looks at settings, nodes, features and controls themselves; [`judge`] at one service, as it is
+//! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
+//! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
 mod controls;
 mod features;
 
-use crate::catalog::Catalog;
-use crate::diagnostic::Diagnostic;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// All findings about features and controls, of services and of controls that could be read in full.
-pub fn findings(catalog: &Catalog) -> Vec<Diagnostic> {
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::catalog::{Catalog, ServiceEntry};
+use crate::desired::{Desired, Instance, ServiceInstances};
+use crate::diagnostic::Diagnostic;
+use crate::name::{NodeName, ServiceName};
+use crate::spread::spread;
+
+/// The instances of a service, by node.
+pub type Instances = BTreeMap<NodeName, Arc<Instance>>;
+
+/// One service, to be judged.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// All definitions.
+    pub catalog: &'a Catalog,
+    /// The service.
+    pub entry: &'a ServiceEntry,
+    /// It on its nodes; none where it could not be rendered.
+    pub instances: &'a Instances,
+    /// When it is judged.
+    pub now: Timestamp,
+    before: Option<&'a Instances>,
+    looked_back: Cell<bool>,
+}
+
+impl<'a> Subject<'a> {
+    /// It on its nodes before the change; none where nothing is known of before. Who asks is asked again when nothing
+    /// changes any more.
+    pub fn before(&self) -> Option<&'a Instances> {
+        self.looked_back.set(true);
+        self.before
+    }
+}
+
+/// Everything that is said of one service alone.
+fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
+    let Subject { catalog, entry, .. } = *subject;
     let mut found = Vec::new();
-    for entry in catalog.services.values().filter(|entry| catalog.knows_features(entry)) {
-        found.extend(features::findings(catalog, entry));
-        found.extend(controls::findings(catalog, entry));
+    if catalog.knows_features(entry) {
+        found.extend(features::findings(subject));
+        found.extend(controls::findings(subject));
     }
     found
+}
+
+/// What is said of services that share something: nodes, a quota, a budget.
+fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
+    Vec::new()
+}
+
+/// Mistakes in settings, nodes, features and controls that need no service to be seen.
+fn check_ground(_catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
+    Vec::new()
+}
+
+/// What was said of each service.
+#[derive(Clone, Debug, Default)]
+pub struct Judgements {
+    /// Grants and approvals end with a day, so what is said on one day may be different on the next.
+    day: Date,
+    services: BTreeMap<ServiceName, Arc<Judged>>,
+}
+
+/// What was said of one service.
+#[derive(Debug)]
+struct Judged {
+    /// Of these instances.
+    of: Option<Arc<ServiceInstances>>,
+    found: Vec<Diagnostic>,
+    /// It was looked at what the service was before, and that was different.
+    is_passing: bool,
+}
+
+/// The definitions before: what was said of them may still stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// All definitions.
+    pub catalog: &'a Catalog,
+    /// What they came to.
+    pub desired: &'a Desired,
+    /// What was said of them.
+    pub judgements: &'a Judgements,
+}
+
+impl Judgements {
+    /// Judges every service, and all of them together.
+    pub fn new(
+        catalog: &Catalog,
+        desired: &Desired,
+        before: Option<Before<'_>>,
+        now: Timestamp,
+    ) -> (Self, Vec<Diagnostic>) {
+        let day = now.to_zoned(TimeZone::UTC).date();
+        let standing =
+            before.filter(|before| before.judgements.day == day && before.catalog.same_ground(catalog));
+        let stands = |name: &ServiceName| -> Option<&Arc<Judged>> {
+            let judged = standing?.judgements.services.get(name)?;
+            let same = judged.of.as_ref().map(Arc::as_ptr) == desired.services.get(name).map(Arc::as_ptr);
+            (same && judged.of.is_some() && !judged.is_passing).then_some(judged)
+        };
+        let (mut services, mut open) = (BTreeMap::new(), Vec::new());
+        for (name, entry) in &catalog.services {
+            match stands(name) {
+                Some(judged) => _ = services.insert(name.clone(), judged.clone()),
+                None => open.push((name, entry)),
+            }
+        }
+        let judged = spread(&open, |(name, entry)| judge_one(catalog, desired, before, now, (name, entry)));
+        services.extend(open.iter().map(|(name, _)| (*name).clone()).zip(judged));
+        let mut found = check_ground(catalog, now);
+        found.extend(services.values().flat_map(|judged| judged.found.iter().cloned()));
+        found.extend(together(catalog, desired, before.map(|before| before.desired)));
+        (Self { day, services }, found)
+    }
+}
+
+fn judge_one(
+    catalog: &Catalog,
+    desired: &Desired,
+    before: Option<Before<'_>>,
+    now: Timestamp,
+    (name, entry): (&ServiceName, &ServiceEntry),
+) -> Arc<Judged> {
+    let of = desired.services.get(name).cloned();
+    let old = before.and_then(|before| before.desired.services.get(name));
+    let is_same = of.as_ref().zip(old).is_some_and(|(new, old)| Arc::ptr_eq(new, old));
+    let nothing = Instances::new();
+    let subject = Subject {
+        catalog,
+        entry,
+        instances: of.as_ref().map_or(&nothing, |of| &of.instances),
+        now,
+        before: before.map(|_| old.map_or(&nothing, |old| &old.instances)),
+        looked_back: Cell::new(false),
+    };
+    let found = judge(&subject);
+    let is_passing = subject.looked_back.get() && !is_same;
+    Arc::new(Judged { of, found, is_passing })
 }

@@ -83,7 +83,8 @@ fn fresh(situation: &Situation<'_>, old: Option<&Ensure>, instance: &Instance) -
 /// its present form on some other node. Order within the node is kept by the agent.
 fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Option<String> {
     let dependencies = instance.entry.service().depends_on.iter();
-    let mut unready = dependencies.flat_map(|dependency| unready_nodes(situation, node, dependency));
+    let mut unready =
+        dependencies.flat_map(|dependency| unready_nodes(situation, node, instance, dependency));
     let (dependency, other) = unready.next()?;
     let more = unready.count();
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
@@ -93,11 +94,12 @@ fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Opti
 fn unready_nodes<'a>(
     situation: &'a Situation<'_>,
     node: &'a NodeName,
+    instance: &'a Instance,
     dependency: &'a ServiceName,
 ) -> impl Iterator<Item = (&'a ServiceName, &'a NodeName)> {
     let instances = situation.desired.services.get(dependency);
     instances.into_iter().flat_map(|service| &service.instances).filter_map(move |(other, wanted)| {
-        let elsewhere = other != node;
+        let elsewhere = other != node && wanted.shares_environment(instance);
         let ready = || situation.is_acknowledged(other, dependency, wanted.ensure.digest);
         (elsewhere && !ready()).then_some((dependency, other))
     })

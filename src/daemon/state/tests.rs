@@ -11,6 +11,7 @@ use crate::diagnostic::Place;
 use crate::fleet::SourceState;
 use crate::name::Generation;
 use crate::plan::NodePlan;
+use crate::reconcile::Known;
 use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
 use crate::tree::Tree;
 
@@ -39,7 +40,10 @@ fn policy() -> Policy {
 
 fn definitions(letter: char) -> Arc<Definitions> {
     let tree = Arc::new(Tree::from_files([("gitops.toml", "format = 1\nname = \"test\"\n")]));
-    Arc::new(Definitions::load(rev(letter), &tree, None).expect("the smallest repository is valid"))
+    Arc::new(
+        Definitions::load(rev(letter), &tree, &Known::at(Timestamp::UNIX_EPOCH))
+            .expect("the smallest repository is valid"),
+    )
 }
 
 fn mistakes() -> Vec<Diagnostic> {
