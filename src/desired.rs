@@ -17,6 +17,7 @@ use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
+use crate::usage::{self, Uses};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Instance {
     deployment: usize,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The features that it uses.
+    pub uses: Arc<Uses>,
 }
 
 impl Instance {
@@ -270,8 +273,9 @@ fn render_with(
     number: usize,
     values: &Values,
 ) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let Deployment { service, source, .. } = &entry.deployments[number];
-    let rendered = Arc::new(source.render(&catalog.tree, values)?);
+    let deployment = &entry.deployments[number];
+    let service = &deployment.service;
+    let (rendered, uses) = usage::Subject { catalog, entry, deployment }.render(values)?;
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
@@ -290,7 +294,8 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered }))
+    let (rendered, uses) = (Arc::new(rendered), Arc::new(uses));
+    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered, uses }))
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
@@ -365,9 +370,10 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, .. } = &**instance;
+    let Instance { entry, deployment, rendered, uses, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    Arc::new(Instance { ensure, entry: entry.clone(), deployment: *deployment, rendered: rendered.clone() })
+    let (entry, rendered, uses) = (entry.clone(), rendered.clone(), uses.clone());
+    Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, uses })
 }
 
 /// Two services with one Compose project on one node would take each other's containers for orphans.

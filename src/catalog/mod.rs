@@ -175,6 +175,12 @@ impl Catalog {
         !(settings || features || controls || broken("features") || broken("controls"))
     }
 
+    /// What a feature adds to the services that use it. One that is not available adds nothing.
+    pub fn overlay(&self, feature: &Feature) -> Option<&compose::Overlay> {
+        let available = feature.state.is_available();
+        self.overlays.get(feature.overlay.as_ref().filter(|_| available)?)
+    }
+
     /// The place of a field of a definition: for findings about it.
     pub fn place<T>(&self, definition: &Located<T>, field: &[yaml::Step<'_>]) -> Place {
         place(&self.tree, definition, field)

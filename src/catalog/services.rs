@@ -215,15 +215,11 @@ fn compose_source(
     compose::Source::read(&catalog.tree, folder, &spec)
 }
 
-/// The overlays of the features that the service uses, in the order in which it names them. A feature that is not
-/// available adds nothing.
+/// The overlays of the features that the service uses, in the order in which it names them.
 fn overlays(catalog: &Catalog, service: &Service) -> Vec<Overlay> {
     let features = super::or_default(&service.features, &catalog.settings.defaults.features);
-    let available = features
-        .iter()
-        .filter_map(|name| catalog.features.get(name))
-        .filter(|feature| feature.value.state.is_available());
-    available.filter_map(|feature| catalog.overlays.get(feature.value.overlay.as_ref()?)).cloned().collect()
+    let features = features.iter().filter_map(|name| catalog.features.get(name));
+    features.filter_map(|feature| catalog.overlay(&feature.value)).cloned().collect()
 }
 
 /// By name, for look-ups of what else there is.

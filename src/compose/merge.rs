@@ -129,9 +129,17 @@ impl Merge<'_> {
             }
             (Value::Sequence(base), Value::Sequence(over)) => base.extend(over),
             (Value::Tagged(base), over) => self.values(&mut base.value, over),
-            (Value::Mapping(_) | Value::Sequence(_), _) => self.clashes.push(self.path.join(".")),
+            (Value::Mapping(_) | Value::Sequence(_), _) if !self.is_extension() => {
+                self.clashes.push(self.path.join("."));
+            }
             (base, over) => *base = over,
         }
+    }
+
+    /// What is said of an extension has no kind that it must be.
+    fn is_extension(&self) -> bool {
+        let is = |key: Option<&String>| key.is_some_and(|key| key.starts_with("x-"));
+        is(self.path.first()) || is(self.path.get(2)) && self.path[0] == "services"
     }
 }
 

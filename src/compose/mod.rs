@@ -104,6 +104,14 @@ struct Layer {
     value: Arc<Value>,
 }
 
+impl Layer {
+    fn overlay(overlay: &Overlay) -> Self {
+        let Overlay { path, document, field, value } = overlay.clone();
+        let origin = Origin { path, document, field, service: None };
+        Self { origin, base: String::new(), is_overlay: true, value }
+    }
+}
+
 /// One model of a service.
 #[derive(Clone, Debug)]
 pub struct Rendered {
@@ -111,6 +119,9 @@ pub struct Rendered {
     pub project: Arc<str>,
     /// In canonical form: no short forms, no anchors, no extensions, keys sorted, `$` as it stands.
     pub model: Model,
+    /// The `x-…` fields at the top of the files and of the services in the model, merged like the rest, their variables
+    /// as they stand. No digest covers them.
+    pub extensions: Option<Model>,
     /// What travels, by path relative to the service's folder.
     pub files: BTreeMap<Arc<str>, File>,
     /// By Compose service.
@@ -143,6 +154,7 @@ impl Source {
         let project = self.project(&mut pass);
         pass.scope.project = Some(project.clone());
         let mut model = pass.merged();
+        let extensions = extensions::take_extensions(&mut model);
         let finished = pass.finish(&mut model);
         self.check_project(&mut pass, &project);
         let travelling = pass.travelling(&model, finished.made);
@@ -154,6 +166,7 @@ impl Source {
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
             containers: digest::containers(&model, &travelling),
+            extensions: extensions::beside(extensions, &model),
             model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
             project,
             files: travelling.files,
@@ -161,6 +174,13 @@ impl Source {
             warnings: self.warnings.iter().cloned().chain(warnings).collect(),
             origins,
         })
+    }
+
+    /// The same with these merged over it, too.
+    pub fn with(&self, overlays: &[Overlay]) -> Self {
+        let mut more = self.clone();
+        more.layers.extend(overlays.iter().map(Layer::overlay));
+        more
     }
 
     /// The mistakes that stand even if there are more variables than these.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
-use super::places::Origin;
 use super::{Documents, Layer, ReadSpec, Source, paths};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::tree::Tree;
@@ -56,17 +55,7 @@ impl Source {
                 Err(mistakes) => found.extend(mistakes),
             }
         }
-        source.layers.extend(spec.overlays.iter().map(|overlay| Layer {
-            origin: Origin {
-                path: overlay.path.clone(),
-                document: overlay.document,
-                field: overlay.field,
-                service: None,
-            },
-            base: String::new(),
-            is_overlay: true,
-            value: overlay.value.clone(),
-        }));
+        source.layers.extend(spec.overlays.iter().map(Layer::overlay));
         if found.is_empty() { Ok(source) } else { Err(found) }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_yaml::{Mapping, Value};
 
 use super::extends::Pool;
-use super::extensions::drop_extensions;
+use super::extensions::{put_back, take_extensions};
 use super::interpolate::{Fault, Scope};
 use super::mistakes::{MAX_MISTAKES, Mistakes};
 use super::normal::Normal;
@@ -114,7 +114,7 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         model
     }
 
-    /// A document with its variables replaced and what means nothing left out.
+    /// A document with its variables replaced, but for those in extensions.
     pub(super) fn prepared(&mut self, layer: &Layer) -> Option<Mapping> {
         self.documents += 1;
         if self.documents > MAX_DOCUMENTS {
@@ -126,8 +126,9 @@ impl<'s, 't, 'v> Pass<'s, 't, 'v> {
         match &*layer.value {
             Value::Mapping(document) => {
                 let mut document = document.clone();
-                drop_extensions(&mut document);
+                let extensions = take_extensions(&mut document);
                 self.interpolate(&layer.origin, &mut document);
+                put_back(&mut document, extensions);
                 Some(document)
             }
             Value::Null => None,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::offer::Offer;
 use super::selector::Selector;
+use super::value_path::ValuePath;
 use crate::name::FeatureName;
 use crate::yaml::Scalar;
 
@@ -60,9 +61,9 @@ pub struct Needs {
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsedBy {
-    /// Keys with dots between them, `*` for any one: `services.*.gpus`. It is looked for in the Compose model, then in
-    /// `service.yaml`.
-    pub path: Arc<str>,
+    /// Keys with dots between them, `*` for any one, quotes around a key with a dot of its own. Where its first key is a
+    /// field of `service.yaml` it is looked for there, else in the Compose model: `services.*.gpus`, `place.slot`.
+    pub path: ValuePath,
     /// What must be there. Default: anything but `false`, nothing or emptiness.
     pub value: Option<Scalar>,
 }

@@ -20,6 +20,7 @@ mod service;
 mod settings;
 mod taint;
 mod toml_text;
+mod value_path;
 mod written;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ pub use selector::{Pattern, Selector};
 pub use service::{ComposeFiles, Health, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
+pub use value_path::{Part, ValuePath, ValuePathError};
 
 /// A definition and the document it came from, so that any of its fields can be found again and pointed at.
 #[derive(Clone, Debug, PartialEq)]

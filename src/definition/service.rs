@@ -62,6 +62,25 @@ pub struct Service {
 }
 
 impl Service {
+    /// The names of its fields, in order.
+    pub const FIELDS: [&str; 15] = [
+        "compose",
+        "controls",
+        "depends_on",
+        "description",
+        "environments",
+        "features",
+        "health",
+        "labels",
+        "on_file_change",
+        "place",
+        "profiles",
+        "resources",
+        "service",
+        "state",
+        "variables",
+    ];
+
     /// The service as it is in an environment: without `environments`, and with what is given otherwise there.
     pub fn overridden(&self, other: &Override) -> Self {
         let Override { compose, place, state, variables, features, controls, .. } = other.clone();
@@ -163,5 +182,19 @@ impl<'de> Deserialize<'de> for ComposeFiles {
         }
 
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_the_fields_are_all_there_are() {
+        let schema = schemars::schema_for!(Service);
+        let fields = schema.get("properties").and_then(|fields| fields.as_object()).expect("it has fields");
+        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, Service::FIELDS);
     }
 }

@@ -20,6 +20,7 @@ use crate::desired::{Desired, Instance, ServiceInstances};
 use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::spread::spread;
+use crate::usage;
 
 /// The instances of a service, by node.
 pub type Instances = BTreeMap<NodeName, Arc<Instance>>;
@@ -65,8 +66,8 @@ fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(_catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    Vec::new()
+fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
+    usage::check_ground(catalog)
 }
 
 /// What was said of each service.
