@@ -105,7 +105,7 @@ fn what_is_no_condition_is_said_when_it_is_read() {
         ("contains('a', 'b')", "`contains` is written `text.contains('part')`"),
         ("b'abc' == b'abc'", "bytes (`b'…'`) cannot be used here"),
         ("Rule{id: 1} == 1", "a message (`Name{…}`) cannot be used here"),
-        ("service.name ==", "the expression cannot be read: mismatched input 'the end' (line 1, column 16 of the expression)"),
+        ("service.name ==", "the expression cannot be read: mismatched input the end (line 1, column 16 of the expression)"),
     ] {
         assert_eq!(answer(text), format!("mistake: {expected}"), "{text}");
     }

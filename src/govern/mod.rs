@@ -66,8 +66,10 @@ fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
-fn check_ground(catalog: &Catalog, _now: Timestamp) -> Vec<Diagnostic> {
-    usage::check_ground(catalog)
+fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
+    let mut found = usage::check_ground(catalog);
+    found.extend(controls::check_ground(catalog, now));
+    found
 }
 
 /// What was said of each service.

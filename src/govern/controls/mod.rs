@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Subject;
 use crate::catalog::{Asked, Deployment};
 use crate::condition::{Condition, Failure, Mistake};
-use crate::definition::{Approval, Control, Enforcement, Level, Located, Node, Rule};
+use crate::definition::{Approval, Control, Enforcement, Level, Located, Rule};
 use crate::desired::Instance;
 use crate::diagnostic::Diagnostic;
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName};
@@ -295,9 +295,4 @@ fn approved<'a>(subject: &Subject<'_>, control: &'a Control, rule: &Rule) -> Opt
 
 fn is_live(approval: &Approval, now: Timestamp) -> bool {
     approval.until.is_none_or(|day| now < day.end())
-}
-
-/// The node of a spot, as it is defined.
-fn node_of<'a>(subject: &Subject<'a>, name: &NodeName) -> Option<&'a Located<Node>> {
-    subject.catalog.nodes.get(name)
 }
