@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Catalog, Deployment};
 use crate::condition::{Condition, Mistake};
-use crate::definition::{Control, Enforcement, Located, Rule};
+use crate::definition::{Control, Enforcement, Located};
 use crate::name::{ControlName, EnvironmentName};
 
 /// What a rule may look at, in the order in which [`Condition::holds`] takes them.
@@ -18,8 +18,10 @@ pub const VARIABLES: [&str; 6] = ["service", "compose", "node", "instance", "bef
 pub(super) type Rules = BTreeMap<ControlName, Vec<Result<Condition, Mistake>>>;
 
 pub(super) fn read_rules(controls: &BTreeMap<ControlName, Located<Control>>) -> Rules {
-    let read = |rule: &Rule| Condition::read(&rule.expression, &VARIABLES);
-    let of = |control: &Located<Control>| control.value.rules.iter().map(read).collect();
+    let rules = controls.values().flat_map(|control| &control.value.rules);
+    let texts: Vec<&str> = rules.map(|rule| &*rule.expression).collect();
+    let mut read = Condition::read_all(&texts, &VARIABLES).into_iter();
+    let mut of = |control: &Located<Control>| read.by_ref().take(control.value.rules.len()).collect();
     controls.iter().map(|(name, control)| (name.clone(), of(control))).collect()
 }
 

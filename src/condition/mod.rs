@@ -43,8 +43,8 @@ pub enum Mistake {
         /// How many it has.
         bytes: usize,
     },
-    /// Nested deeper than [`Condition::MAX_DEPTH`].
-    #[error("the expression is nested deeper than {} levels", Condition::MAX_DEPTH)]
+    /// Brackets in brackets in brackets, or too many operators in a row.
+    #[error("the expression is nested too deep")]
     TooDeep,
     /// It is not CEL.
     #[error("the expression cannot be read: {0}")]
@@ -116,18 +116,15 @@ pub enum Failure {
 }
 
 impl Condition {
-    /// Longer texts are refused. The reader goes one level down for each operator in a row, so this bounds its stack.
+    /// Longer texts are refused.
     pub const MAX_BYTES: usize = 2048;
     /// Deeper conditions are refused; none that a person can read is.
     pub const MAX_DEPTH: usize = 64;
 
-    /// Reads a condition over the `variables`.
-    ///
-    /// # Errors
-    ///
-    /// The first mistake in it.
-    pub fn read(text: &str, variables: &[&str]) -> Result<Self, Mistake> {
-        read::condition(text, variables)
+    /// Reads conditions over the `variables`, each by itself: what comes out is in their order, with the first mistake of
+    /// each that has one.
+    pub fn read_all(texts: &[&str], variables: &[&str]) -> Vec<Result<Self, Mistake>> {
+        if texts.is_empty() { Vec::new() } else { read::conditions(texts, variables) }
     }
 
     /// Whether it looks at the variable with this number.

@@ -22,6 +22,8 @@ use crate::name::{NodeName, ServiceName};
 use crate::spread::spread;
 use crate::usage;
 
+pub use controls::{Answer, Compliance};
+
 /// The instances of a service, by node.
 pub type Instances = BTreeMap<NodeName, Arc<Instance>>;
 
@@ -58,6 +60,18 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
         found.extend(controls::findings(subject));
     }
     found
+}
+
+/// How every service stands to every control that it must meet, by service. Rules that look at what was before see
+/// nothing there.
+pub fn compliance(catalog: &Catalog, desired: &Desired, now: Timestamp) -> Vec<Compliance> {
+    let nothing = Instances::new();
+    let of = |(name, entry): (&ServiceName, &Arc<ServiceEntry>)| {
+        let instances = desired.services.get(name).map_or(&nothing, |of| &of.instances);
+        let looked_back = Cell::new(false);
+        controls::compliance(&Subject { catalog, entry, instances, now, before: None, looked_back })
+    };
+    catalog.services.iter().flat_map(of).collect()
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.

@@ -6,6 +6,7 @@
 mod facts;
 mod finding;
 mod ground;
+mod report;
 
 use jiff::Timestamp;
 
@@ -19,43 +20,45 @@ use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName};
 use crate::usage::{self, Lack};
 use facts::Facts;
 pub(super) use ground::check_ground;
+pub use report::Compliance;
+pub(super) use report::compliance;
 
 /// How a service stands to one control.
 #[derive(Clone, Debug)]
-pub struct Standing<'a> {
+pub(super) struct Standing<'a> {
     /// The control.
-    pub control: &'a Located<Control>,
+    pub(super) control: &'a Located<Control>,
     /// Why it must meet it.
-    pub asked: Asked<'a>,
+    pub(super) asked: Asked<'a>,
     /// Where it was looked at: each instance. One without a node for each environment where it has none.
-    pub spots: Vec<Spot<'a>>,
+    pub(super) spots: Vec<Spot<'a>>,
     /// What the control asks for, in its order.
-    pub asks: Vec<Ask<'a>>,
+    pub(super) asks: Vec<Ask<'a>>,
 }
 
 /// One place where a service runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Spot<'a> {
+pub(super) struct Spot<'a> {
     /// The service as it is in an environment, or everywhere.
-    pub deployment: &'a Deployment,
+    pub(super) deployment: &'a Deployment,
     /// The node; none where it runs on none.
-    pub node: Option<&'a NodeName>,
+    pub(super) node: Option<&'a NodeName>,
     /// What the control weighs there.
-    pub enforcement: Enforcement,
+    pub(super) enforcement: Enforcement,
 }
 
 /// One thing that a control asks for.
 #[derive(Clone, Debug)]
-pub struct Ask<'a> {
+pub(super) struct Ask<'a> {
     /// What it is.
-    pub what: What<'a>,
+    pub(super) what: What<'a>,
     /// How it stands at each of the spots, in their order.
-    pub outcomes: Vec<Outcome<'a>>,
+    pub(super) outcomes: Vec<Outcome<'a>>,
 }
 
 /// What a control asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum What<'a> {
+pub(super) enum What<'a> {
     /// A feature that must be used and available.
     Required(&'a FeatureName),
     /// A feature that is good to use.
@@ -66,7 +69,7 @@ pub enum What<'a> {
 
 /// How one thing that is asked for stands at one spot.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome<'a> {
+pub(super) enum Outcome<'a> {
     /// Used and available, or the condition holds.
     Met,
     /// A feature that could be used there, and is not.
@@ -92,14 +95,14 @@ pub enum Outcome<'a> {
 
 impl Outcome<'_> {
     /// Whether nothing is left to ask for.
-    pub fn is_met(&self) -> bool {
+    pub(super) fn is_met(&self) -> bool {
         matches!(self, Self::Met | Self::Approved(_) | Self::Unknown)
     }
 }
 
 impl What<'_> {
     /// Whether a service that lacks it does not meet the control; otherwise it does not meet it fully.
-    pub fn is_enforced(self) -> bool {
+    pub(super) fn is_enforced(self) -> bool {
         match self {
             Self::Required(_) => true,
             Self::Optional(_) => false,
@@ -132,7 +135,7 @@ impl Answer {
 
 impl<'a> Standing<'a> {
     /// Whether the service meets the control.
-    pub fn answer(&self) -> Answer {
+    pub(super) fn answer(&self) -> Answer {
         let unmet = self.asks.iter().filter(|ask| ask.outcomes.iter().any(|outcome| !outcome.is_met()));
         let of = |ask: &Ask<'_>| match ask.what.is_enforced() && !ask.outcomes.iter().any(Outcome::is_met) {
             true => Answer::NotMet,
@@ -142,7 +145,7 @@ impl<'a> Standing<'a> {
     }
 
     /// How it stands in one environment, or where the service is in none.
-    pub fn within(&self, environment: Option<&EnvironmentName>) -> Self {
+    pub(super) fn within(&self, environment: Option<&EnvironmentName>) -> Self {
         let inside: Vec<usize> = (0..self.spots.len())
             .filter(|index| self.spots[*index].deployment.environment.as_ref() == environment)
             .collect();
@@ -159,7 +162,7 @@ impl<'a> Standing<'a> {
     }
 
     /// The control's name.
-    pub fn name(&self) -> &'a ControlName {
+    pub(super) fn name(&self) -> &'a ControlName {
         self.asked.control
     }
 }
@@ -171,7 +174,7 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
 }
 
 /// How a service stands to each control that it must meet.
-pub fn standings<'a>(subject: &'a Subject<'_>) -> Vec<Standing<'a>> {
+pub(super) fn standings<'a>(subject: &'a Subject<'_>) -> Vec<Standing<'a>> {
     let mut asked: Vec<(Asked<'a>, Vec<(&'a Deployment, Option<(&'a NodeName, &'a Instance)>)>)> = Vec::new();
     for deployment in &subject.entry.deployments {
         let mut here: Vec<_> = instances(subject, deployment).map(|instance| (deployment, Some(instance))).collect();
