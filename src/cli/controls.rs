@@ -108,7 +108,8 @@ fn check(args: &CheckArgs) -> Result<Exit, CliError> {
     }
     tell_mistakes(definitions);
     // What could not be read was not asked, so it is not met either.
-    let is_met = !answers.iter().any(|answer| answer.is_error) && !definitions.findings.iter().any(Diagnostic::is_error);
+    let is_met = !answers.iter().any(|answer| answer.is_error)
+        && !definitions.findings.iter().any(Diagnostic::is_error);
     print(&match args.shown.output {
         Format::Text => controls::text(&answers),
         Format::Json => json::document(&Report { evaluated: &evaluated, is_met, answers: &answers }),

@@ -139,7 +139,12 @@ impl<'a> Evaluation<'a> {
         for (key, value) in entries {
             match self.value(key)? {
                 Value::Text(key) => _ = map.insert(key, self.value(value)?),
-                other => return Err(Failure::Type { what: "{…: …}", on: format!("a key that is {}", other.kind()) }),
+                other => {
+                    return Err(Failure::Type {
+                        what: "{…: …}",
+                        on: format!("a key that is {}", other.kind()),
+                    });
+                }
             }
         }
         Ok(Value::Map(Map::Made(Arc::new(map))))

@@ -161,7 +161,9 @@ fn uint<'a>(value: &Value<'a>) -> Result<Value<'a>, Failure> {
     match value {
         Value::Uint(value) => Ok(Value::Uint(*value)),
         Value::Int(value) => u64::try_from(*value).map(Value::Uint).map_err(|_| too_large),
-        Value::Double(value) if *value >= 0.0 && *value < 2f64.powi(64) => Ok(Value::Uint(value.trunc() as u64)),
+        Value::Double(value) if *value >= 0.0 && *value < 2f64.powi(64) => {
+            Ok(Value::Uint(value.trunc() as u64))
+        }
         Value::Double(_) => Err(too_large),
         Value::Text(text) => text.parse().map(Value::Uint).map_err(|_| no(text, "uint")),
         other => Err(unfit(Function::Uint, std::slice::from_ref(other))),

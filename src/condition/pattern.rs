@@ -22,14 +22,17 @@ impl Pattern {
     pub(super) fn read(text: &str) -> Result<Self, Mistake> {
         let mut last = None;
         for (size, weight) in SIZES {
-            let regex = RegexBuilder::new(text).unicode(false).size_limit(size).dfa_size_limit(1 << 18).build();
+            let regex =
+                RegexBuilder::new(text).unicode(false).size_limit(size).dfa_size_limit(1 << 18).build();
             match regex {
                 Ok(regex) => return Ok(Self { regex, weight }),
                 Err(error) => last = Some(error),
             }
         }
         Err(Mistake::Pattern(match last {
-            Some(regex::Error::CompiledTooBig(_)) => "it is too large: use fewer or smaller repetitions".to_owned(),
+            Some(regex::Error::CompiledTooBig(_)) => {
+                "it is too large: use fewer or smaller repetitions".to_owned()
+            }
             Some(error) => last_line(&error.to_string()),
             None => String::new(),
         }))

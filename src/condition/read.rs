@@ -136,7 +136,9 @@ impl<'a> Reader<'a> {
         match (name.as_str(), target, args.as_slice()) {
             (operators::LOGICAL_NOT, None, [inner]) => self.boxed(inner).map(Node::Not),
             (operators::NEGATE, None, [inner]) => self.boxed(inner).map(Node::Negate),
-            (operators::LOGICAL_AND, None, [one, other]) => Ok(Node::And(self.boxed(one)?, self.boxed(other)?)),
+            (operators::LOGICAL_AND, None, [one, other]) => {
+                Ok(Node::And(self.boxed(one)?, self.boxed(other)?))
+            }
             (operators::LOGICAL_OR, None, [one, other]) => Ok(Node::Or(self.boxed(one)?, self.boxed(other)?)),
             (operators::INDEX, None, [of, index]) => Ok(Node::Index(self.boxed(of)?, self.boxed(index)?)),
             (operators::CONDITIONAL, None, [condition, then, otherwise]) => {
@@ -150,7 +152,9 @@ impl<'a> Reader<'a> {
                 (Some(operator), _, None, [one, other]) => {
                     Ok(Node::Binary(operator, self.boxed(one)?, self.boxed(other)?))
                 }
-                (_, Some((kind, form)), Some(over), arguments) => self.each(kind, name, form, over, arguments),
+                (_, Some((kind, form)), Some(over), arguments) => {
+                    self.each(kind, name, form, over, arguments)
+                }
                 (_, Some((_, written)), None, _) => Err(form(name, written)),
                 _ => self.function(name, target.as_deref(), arguments),
             },
@@ -211,7 +215,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-const MATCHES: &str = "text.matches('pattern')` with the pattern written out, as in `image.matches('^ghcr.io/')";
+const MATCHES: &str =
+    "text.matches('pattern')` with the pattern written out, as in `image.matches('^ghcr.io/')";
 
 /// The types that `type(…)` can be compared with.
 const TYPES: [&str; 8] = ["bool", "int", "uint", "double", "string", "list", "map", "null_type"];

@@ -51,11 +51,17 @@ fn conditions_are_answered() {
         ("'log.audit' in service.features && 'tier' in service.labels && !(7 in service.features)", "true"),
         ("service.before == null && type(service.before) == null_type", "true"),
         ("service.count == 3.0 && 3u == service.count && service.count < 3.5 && 2u < 3", "true"),
-        ("compose.services.db.big > 9223372036854775807 && compose.services.db.big == 18446744073709551615u", "true"),
+        (
+            "compose.services.db.big > 9223372036854775807 && compose.services.db.big == 18446744073709551615u",
+            "true",
+        ),
         ("size('äö') == 2 && size([1, 2]) == 2 && service.labels.size() == 1", "true"),
         ("'a' + 'b' == 'ab' && [1] + [2] == [1, 2] && 7 / 2 == 3 && 7 % 2 == 1 && -7 / 2 == -3", "true"),
         ("{'a': 1}['a'] == 1 && [1, 2][1] == 2 && {'a': [1]} == {'a': [1.0]}", "true"),
-        ("string(1) + string(true) == '1true' && double('1.5') == 1.5 && uint(3) == 3u && bool('true')", "true"),
+        (
+            "string(1) + string(true) == '1true' && double('1.5') == 1.5 && uint(3) == 3u && bool('true')",
+            "true",
+        ),
         ("(1 < 2 ? 'yes' : service.nothing) == 'yes'", "true"),
         // What is wrong on one side does not count where the other decides.
         ("service.nothing == 1 || true", "true"),
@@ -100,16 +106,25 @@ fn what_is_no_condition_is_said_when_it_is_read() {
         ("  \n ", "the expression is empty"),
         ("servce.name == 'x'", "there is no variable `servce`: there are `compose`, `service`"),
         ("service.all(x, y)", "there is no variable `y`: there are `compose`, `service`"),
-        ("service.name.matches(service.name)", "`matches` is written `text.matches('pattern')` with the pattern written out, as in `image.matches('^ghcr.io/')`"),
+        (
+            "service.name.matches(service.name)",
+            "`matches` is written `text.matches('pattern')` with the pattern written out, as in `image.matches('^ghcr.io/')`",
+        ),
         ("service.name.matches('(')", "the pattern cannot be read: unclosed group"),
-        ("service.name.matches('((a{1,100}){1,100}){1,100}')", "the pattern cannot be read: it is too large: use fewer or smaller repetitions"),
+        (
+            "service.name.matches('((a{1,100}){1,100}){1,100}')",
+            "the pattern cannot be read: it is too large: use fewer or smaller repetitions",
+        ),
         ("has(service)", "`has` is written `has(map.field)`"),
         ("service.all(x)", "`all` is written `list.all(item, condition)`"),
         ("size()", "`size` is written `size(x)`"),
         ("contains('a', 'b')", "`contains` is written `text.contains('part')`"),
         ("b'abc' == b'abc'", "bytes (`b'…'`) cannot be used here"),
         ("Rule{id: 1} == 1", "a message (`Name{…}`) cannot be used here"),
-        ("service.name ==", "the expression cannot be read: mismatched input the end (line 1, column 16 of the expression)"),
+        (
+            "service.name ==",
+            "the expression cannot be read: mismatched input the end (line 1, column 16 of the expression)",
+        ),
     ] {
         assert_eq!(answer(text), format!("mistake: {expected}"), "{text}");
     }
@@ -130,10 +145,52 @@ fn hostile() -> Vec<String> {
         let times = (Condition::MAX_BYTES - middle.len()) / (open.len() + close.len());
         format!("{}{middle}{}", open.repeat(times), close.repeat(times))
     };
-    let chains = ["a.", "1+", "1<", "a&&", "a||", "a?b:", "a?", "-", "!", ".", "?", "$%^&*", "([{", "a[", "{1:", "[", "(", "\\", "'", "\"\"\"", "r'", "0x", "9", "\u{1f600}", "//"];
+    let chains = [
+        "a.",
+        "1+",
+        "1<",
+        "a&&",
+        "a||",
+        "a?b:",
+        "a?",
+        "-",
+        "!",
+        ".",
+        "?",
+        "$%^&*",
+        "([{",
+        "a[",
+        "{1:",
+        "[",
+        "(",
+        "\\",
+        "'",
+        "\"\"\"",
+        "r'",
+        "0x",
+        "9",
+        "\u{1f600}",
+        "//",
+    ];
     let mut texts: Vec<String> = chains.iter().flat_map(|unit| [fill(unit), fill(unit) + "1"]).collect();
-    texts.extend([("(", "true", ")"), ("!(", "true", ")"), ("[", "1", "]"), ("{'a':", "1", "}"), ("true?", "1", ":1"), ("[1].map(x,", "1", ")"), ("size(", "'a'", ")"), ("service[", "'a'", "]"), ("has(", "a.b", ")")].map(|(open, middle, close)| both(open, middle, close)));
-    texts.extend(["service", "[1]", "'a'"].iter().flat_map(|start| [".name", "[0]", ".map(x,x)", "+'a'", "==1"].map(|unit| format!("{start}{}", unit.repeat((Condition::MAX_BYTES - 7) / unit.len())))));
+    texts.extend(
+        [
+            ("(", "true", ")"),
+            ("!(", "true", ")"),
+            ("[", "1", "]"),
+            ("{'a':", "1", "}"),
+            ("true?", "1", ":1"),
+            ("[1].map(x,", "1", ")"),
+            ("size(", "'a'", ")"),
+            ("service[", "'a'", "]"),
+            ("has(", "a.b", ")"),
+        ]
+        .map(|(open, middle, close)| both(open, middle, close)),
+    );
+    texts.extend(["service", "[1]", "'a'"].iter().flat_map(|start| {
+        [".name", "[0]", ".map(x,x)", "+'a'", "==1"]
+            .map(|unit| format!("{start}{}", unit.repeat((Condition::MAX_BYTES - 7) / unit.len())))
+    }));
     texts
 }
 
@@ -175,7 +232,10 @@ fn no_condition_takes_long_or_grows() {
         // Without optimization and on a busy machine; optimized, it is a millisecond or two.
         assert!(started.elapsed().as_millis() < 500, "{text}: {:?}", started.elapsed());
     }
-    assert_eq!(read("service.deep == service.deep").expect("a condition").holds(&[&Json::Null, &values]), Ok(true));
+    assert_eq!(
+        read("service.deep == service.deep").expect("a condition").holds(&[&Json::Null, &values]),
+        Ok(true)
+    );
 }
 
 fn nested(depth: usize) -> Json {
@@ -188,15 +248,57 @@ fn the_deepest_condition_is_answered() {
     assert_eq!(answer(&chain), "true");
     let longer = format!("0{} > 0", " + 1".repeat(Condition::MAX_DEPTH));
     assert_eq!(answer(&longer), "mistake: the expression is nested too deep");
-    let negated = format!("{}true{}", "!(!(".repeat(Condition::MAX_DEPTH / 2), "))".repeat(Condition::MAX_DEPTH / 2));
+    let negated =
+        format!("{}true{}", "!(!(".repeat(Condition::MAX_DEPTH / 2), "))".repeat(Condition::MAX_DEPTH / 2));
     assert!(!answer(&negated).contains("failure"));
 }
 
 /// Parts of conditions, right and wrong.
 const PARTS: [&str; 44] = [
-    "service", "compose", ".name", ".labels", ".tier", ".count", ".features", ".services", "[0]", "['tier']", "true", "false", "null", "1",
-    "-7", "2u", "1.5", "9223372036854775807", "'a'", "'tier'", "r'\\d'", "[", "]", "{", "}", "(", ")", ",", ":", "?", " + ", " - ", " == ",
-    " < ", " in ", " && ", " || ", "!", ".all(x, ", ".map(x, x", "has(", "size(", ".matches('a+')", "x",
+    "service",
+    "compose",
+    ".name",
+    ".labels",
+    ".tier",
+    ".count",
+    ".features",
+    ".services",
+    "[0]",
+    "['tier']",
+    "true",
+    "false",
+    "null",
+    "1",
+    "-7",
+    "2u",
+    "1.5",
+    "9223372036854775807",
+    "'a'",
+    "'tier'",
+    "r'\\d'",
+    "[",
+    "]",
+    "{",
+    "}",
+    "(",
+    ")",
+    ",",
+    ":",
+    "?",
+    " + ",
+    " - ",
+    " == ",
+    " < ",
+    " in ",
+    " && ",
+    " || ",
+    "!",
+    ".all(x, ",
+    ".map(x, x",
+    "has(",
+    "size(",
+    ".matches('a+')",
+    "x",
 ];
 
 /// The same expression, for the crate's own evaluation: what both answer, they answer alike.
@@ -215,8 +317,25 @@ fn crate_answer(text: &str, compose: &Json, service: &Json) -> Option<bool> {
 fn made(numbers: &mut impl Iterator<Item = usize>, depth: usize) -> String {
     let mut next = |below: usize| numbers.next().unwrap_or(0) % below;
     let leaves = [
-        "service.count", "service.name", "service.labels.tier", "service.features", "service.labels", "1", "2.5", "3u", "'web'", "'gold'", "true",
-        "false", "null", "[1, 2, 3]", "compose.services.app.ports", "compose.services", "service.before", "service.missing", "x",
+        "service.count",
+        "service.name",
+        "service.labels.tier",
+        "service.features",
+        "service.labels",
+        "1",
+        "2.5",
+        "3u",
+        "'web'",
+        "'gold'",
+        "true",
+        "false",
+        "null",
+        "[1, 2, 3]",
+        "compose.services.app.ports",
+        "compose.services",
+        "service.before",
+        "service.missing",
+        "x",
     ];
     if depth == 0 {
         return leaves[next(leaves.len())].to_owned();

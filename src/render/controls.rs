@@ -53,18 +53,19 @@ pub fn rows(catalog: &Catalog, answers: &[Compliance]) -> Vec<Row> {
         let of_this = worst.iter().filter(|((control, _), _)| *control == name);
         of_this.filter(|(_, answer)| wanted.is_none_or(|wanted| wanted == **answer)).count()
     };
-    let row = |(name, located): (&ControlName, &crate::definition::Located<crate::definition::Control>)| Row {
-        control: name.clone(),
-        title: located.value.name.clone(),
-        owner: located.value.owner.clone(),
-        enforcement: catalog.enforcement(&located.value, None).as_str(),
-        rules: located.value.rules.len(),
-        requires: located.value.requires.len(),
-        services: number(name, None),
-        met: number(name, Some(Answer::Met)),
-        not_fully_met: number(name, Some(Answer::NotFullyMet)),
-        not_met: number(name, Some(Answer::NotMet)),
-    };
+    let row =
+        |(name, located): (&ControlName, &crate::definition::Located<crate::definition::Control>)| Row {
+            control: name.clone(),
+            title: located.value.name.clone(),
+            owner: located.value.owner.clone(),
+            enforcement: catalog.enforcement(&located.value, None).as_str(),
+            rules: located.value.rules.len(),
+            requires: located.value.requires.len(),
+            services: number(name, None),
+            met: number(name, Some(Answer::Met)),
+            not_fully_met: number(name, Some(Answer::NotFullyMet)),
+            not_met: number(name, Some(Answer::NotMet)),
+        };
     catalog.controls.iter().map(row).collect()
 }
 

@@ -154,7 +154,9 @@ fn of_instance(subject: &Subject<'_>, node: &NodeName, instance: &Instance) -> J
 }
 
 fn texts<K: AsRef<str>>(pairs: &BTreeMap<K, Scalar>) -> Json {
-    let pairs = pairs.iter().map(|(name, value)| (name.as_ref().to_owned(), Json::String(value.0.as_ref().to_owned())));
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (name.as_ref().to_owned(), Json::String(value.0.as_ref().to_owned())));
     Json::Object(pairs.collect::<Map<String, Json>>())
 }
 

@@ -15,7 +15,8 @@ use crate::yaml::Step;
 
 /// All that is to be said of a service and a control.
 pub(super) fn of(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Diagnostic> {
-    let mut found: Vec<Diagnostic> = standing.asks.iter().filter_map(|ask| failed(subject, standing, ask)).collect();
+    let mut found: Vec<Diagnostic> =
+        standing.asks.iter().filter_map(|ask| failed(subject, standing, ask)).collect();
     found.extend(not_met(subject, standing));
     found.extend(standing.asks.iter().filter_map(|ask| approved(subject, standing, ask)));
     found
@@ -30,7 +31,8 @@ fn not_met(subject: &Subject<'_>, standing: &Standing<'_>) -> Option<Diagnostic>
         Answer::NotMet => "not met",
         _ => "not fully met",
     };
-    let message = format!("control `{name}` ({}) is {answer} by service `{service}`", heaviest(standing).as_str());
+    let message =
+        format!("control `{name}` ({}) is {answer} by service `{service}`", heaviest(standing).as_str());
     let diagnostic = Diagnostic::new(severity, "control-not-satisfied", place(subject, standing), message);
     let diagnostic = lines(standing).into_iter().fold(diagnostic.label(label(&missing)), Diagnostic::note);
     let diagnostic = why(subject, standing).into_iter().fold(diagnostic, Diagnostic::note);
@@ -47,7 +49,7 @@ fn severity(standing: &Standing<'_>, ask: &Ask<'_>) -> Option<Severity> {
     let missing = ask.outcomes.iter().zip(&standing.spots).filter(|(outcome, _)| !outcome.is_met());
     missing
         .map(|(outcome, spot)| match (outcome, ask.what) {
-            (Outcome::Failed(_), _) => Severity::Error,
+            (outcome, _) if outcome.is_unanswered() => Severity::Error,
             (_, What::Rule(Rule { level: Level::Warn, .. })) => Severity::Warning,
             (_, What::Rule(_)) => Severity::Error,
             _ => spot.enforcement.severity(),
@@ -155,12 +157,16 @@ pub(super) fn told(what: What<'_>, outcome: &Outcome<'_>) -> String {
         Outcome::Met if matches!(what, What::Rule(_)) => "holds".into(),
         Outcome::Met => "used, available".into(),
         Outcome::NotUsed => "available, but not used by this service".into(),
-        Outcome::Unavailable { is_used: true, lack } => format!("used, but not available: {}", obstacle(lack)),
+        Outcome::Unavailable { is_used: true, lack } => {
+            format!("used, but not available: {}", obstacle(lack))
+        }
         Outcome::Unavailable { is_used: false, lack } => {
             format!("not available, and not used by this service: {}", obstacle(lack))
         }
         Outcome::Broken => message.to_owned(),
-        Outcome::Approved(approval) => format!("does not hold, and need not{}: {}", until(approval), approval.reason),
+        Outcome::Approved(approval) => {
+            format!("does not hold, and need not{}: {}", until(approval), approval.reason)
+        }
         Outcome::Failed(failure) => format!("cannot be evaluated, which counts as denied: {failure}"),
         Outcome::Unread(mistake) => format!("cannot be read, which counts as denied: {mistake}"),
         Outcome::Unknown => "not known: the service runs on no node".into(),
@@ -196,7 +202,8 @@ fn nodes(spots: &[&Spot<'_>]) -> String {
 /// What to do, each thing once, in order.
 pub(super) fn fixes(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<String> {
     let is_not_used = |ask: &&Ask<'_>| {
-        matches!(ask.what, What::Required(_)) && ask.outcomes.iter().any(|outcome| *outcome == Outcome::NotUsed)
+        matches!(ask.what, What::Required(_))
+            && ask.outcomes.iter().any(|outcome| *outcome == Outcome::NotUsed)
     };
     let unused = standing.asks.iter().filter(is_not_used).filter_map(|ask| match ask.what {
         What::Required(feature) => Some(format!("`{feature}`")),
@@ -226,15 +233,26 @@ fn lacking<'s>(standing: &'s Standing<'_>, ask: &'s Ask<'_>) -> Option<(&'s Node
 
 fn mend(subject: &Subject<'_>, node: &NodeName, lack: &Lack) -> Option<String> {
     let path = &subject.catalog.nodes.get(node)?.path;
-    Some(format!("once the node has it, write {} in {path}, or run the service on nodes that have it", lack.mend()?))
+    Some(format!(
+        "once the node has it, write {} in {path}, or run the service on nodes that have it",
+        lack.mend()?
+    ))
 }
 
 fn rule_fix(standing: &Standing<'_>, ask: &Ask<'_>, rule: &Rule) -> Option<String> {
     let is_broken = ask.outcomes.contains(&Outcome::Broken);
     let written = rule.fix.as_ref().filter(|_| is_broken).map(|fix| fix.trim().to_owned());
     let approval = (is_broken && rule.level == Level::RequireApproval).then(|| {
-        let owner = standing.control.value.owner.as_ref().map_or("its owner".to_owned(), |owner| format!("`{owner}`"));
-        format!("or ask {owner} for an approval of rule `{}` under `approvals:` in {}", rule.id, standing.control.path)
+        let owner = standing
+            .control
+            .value
+            .owner
+            .as_ref()
+            .map_or("its owner".to_owned(), |owner| format!("`{owner}`"));
+        format!(
+            "or ask {owner} for an approval of rule `{}` under `approvals:` in {}",
+            rule.id, standing.control.path
+        )
     });
     match (written, approval) {
         (Some(fix), Some(approval)) => Some(format!("{fix}, {approval}")),
@@ -262,9 +280,12 @@ fn failed(subject: &Subject<'_>, standing: &Standing<'_>, ask: &Ask<'_>) -> Opti
         .catalog
         .place(standing.control, &[Step::Key("rules"), Step::Item(index), Step::Key("expression")]);
     let service = &subject.entry.service().service;
-    let message = format!("rule `{}` of control `{}` has no answer for service `{service}`", rule.id, standing.name());
+    let message =
+        format!("rule `{}` of control `{}` has no answer for service `{service}`", rule.id, standing.name());
     let diagnostic = Diagnostic::error("rule-failed", place, message).label(first.to_string());
-    let told = by_failure.iter().map(|(failure, spots)| format!("{failure}{}", nodes(spots)));
+    let is_everywhere = by_failure.values().next().is_some_and(|spots| spots.len() == standing.spots.len());
+    let told = by_failure.iter().filter(|_| !is_everywhere);
+    let told = told.map(|(failure, spots)| format!("{failure}{}", nodes(spots)));
     let diagnostic = told.fold(diagnostic, Diagnostic::note);
     Some(diagnostic.note("what has no answer counts as denied").help(failure_help(first)))
 }
@@ -287,8 +308,14 @@ fn approved(subject: &Subject<'_>, standing: &Standing<'_>, ask: &Ask<'_>) -> Op
         _ => None,
     })?;
     let service = &subject.entry.service().service;
-    let message = format!("service `{service}` need not keep rule `{}` of control `{}`", rule.id, standing.name());
+    let message =
+        format!("service `{service}` need not keep rule `{}` of control `{}`", rule.id, standing.name());
     let diagnostic = Diagnostic::info("rule-approved", place(subject, standing), message);
     let end = approval.until.map_or("it holds on".to_owned(), |day| format!("it ends on {day}"));
-    Some(diagnostic.note(&*rule.message).note(format!("approved in {}: {}", standing.control.path, approval.reason)).note(end))
+    Some(
+        diagnostic
+            .note(&*rule.message)
+            .note(format!("approved in {}: {}", standing.control.path, approval.reason))
+            .note(end),
+    )
 }

@@ -21,11 +21,18 @@ pub(in super::super) fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<D
     found
 }
 
-fn check(catalog: &Catalog, name: &ControlName, control: &Located<Control>, now: Timestamp) -> Vec<Diagnostic> {
+fn check(
+    catalog: &Catalog,
+    name: &ControlName,
+    control: &Located<Control>,
+    now: Timestamp,
+) -> Vec<Diagnostic> {
     let mut found = rules(catalog, name, control);
     found.extend(applies_to(catalog, name, control));
     let approvals = control.value.approvals.iter().enumerate();
-    found.extend(approvals.flat_map(|(index, approval)| check_approval(catalog, control, index, approval, now)));
+    found.extend(
+        approvals.flat_map(|(index, approval)| check_approval(catalog, control, index, approval, now)),
+    );
     found
 }
 
@@ -33,10 +40,14 @@ fn rules(catalog: &Catalog, name: &ControlName, control: &Located<Control>) -> V
     let mut found = Vec::new();
     let mut seen: BTreeSet<&Arc<str>> = BTreeSet::new();
     for (index, (rule, read)) in control.value.rules.iter().zip(catalog.rules(name)).enumerate() {
-        let place = |field| catalog.place(control, &[Step::Key("rules"), Step::Item(index), Step::Key(field)]);
+        let place =
+            |field| catalog.place(control, &[Step::Key("rules"), Step::Item(index), Step::Key(field)]);
         if rule.id.trim().is_empty() {
             let message = format!("a rule of control `{name}` has no name");
-            found.push(Diagnostic::error("empty-name", place("id"), message).help("give it one, such as `image-pinned`"));
+            found.push(
+                Diagnostic::error("empty-name", place("id"), message)
+                    .help("give it one, such as `image-pinned`"),
+            );
         } else if !seen.insert(&rule.id) {
             let message = format!("control `{name}` has two rules `{}`", rule.id);
             let diagnostic = Diagnostic::error("named-twice", place("id"), message);
@@ -44,7 +55,8 @@ fn rules(catalog: &Catalog, name: &ControlName, control: &Located<Control>) -> V
         }
         if let Err(mistake) = read {
             let message = format!("rule `{}` of control `{name}` cannot be read", rule.id);
-            let diagnostic = Diagnostic::error("rule-invalid", place("expression"), message).label(mistake.to_string());
+            let diagnostic =
+                Diagnostic::error("rule-invalid", place("expression"), message).label(mistake.to_string());
             found.push(diagnostic.note("what cannot be read counts as denied").help(rule_help(mistake)));
         }
     }
@@ -56,7 +68,9 @@ fn rule_help(mistake: &Mistake) -> String {
     match mistake {
         Mistake::UnknownVariable { name, .. } => suggestion(name, crate::catalog::VARIABLES, otherwise),
         Mistake::TooLong { .. } | Mistake::TooDeep => "split it into several rules".into(),
-        Mistake::Empty => "write what must hold, such as `service.labels.owner != ''`, or remove the rule".into(),
+        Mistake::Empty => {
+            "write what must hold, such as `service.labels.owner != ''`, or remove the rule".into()
+        }
         _ => otherwise.into(),
     }
 }
@@ -78,7 +92,8 @@ fn applies_to(catalog: &Catalog, name: &ControlName, control: &Located<Control>)
         return None;
     }
     let message = format!("control `{name}` applies to no service: none has {selector}");
-    let labels = catalog.services.values().flat_map(|entry| entry.service().labels.keys()).map(|label| &**label);
+    let labels =
+        catalog.services.values().flat_map(|entry| entry.service().labels.keys()).map(|label| &**label);
     let known: BTreeSet<&str> = labels.collect();
     let unknown = selector.0.keys().find(|label| !known.contains(&***label));
     let otherwise = "give services that label under `labels:` in service.yaml, or change the selector";
@@ -97,16 +112,24 @@ fn check_approval(
         let start = [Step::Key("approvals"), Step::Item(index)];
         catalog.place(control, &start.iter().chain(steps).copied().collect::<Vec<_>>())
     };
-    let mut found: Vec<Diagnostic> = approved_rule(control, approval, || place(&[Step::Key("rule")])).into_iter().collect();
+    let mut found: Vec<Diagnostic> =
+        approved_rule(control, approval, || place(&[Step::Key("rule")])).into_iter().collect();
     if approval.services.is_empty() {
-        let diagnostic = Diagnostic::error("empty-list", place(&[Step::Key("services")]), "an approval that names no service");
+        let diagnostic = Diagnostic::error(
+            "empty-list",
+            place(&[Step::Key("services")]),
+            "an approval that names no service",
+        );
         found.push(diagnostic.help("name the services, or remove the approval"));
     }
     for (item, service) in approval.services.iter().enumerate().filter(|(_, name)| !is_there(catalog, name)) {
         let message = format!("there is no service `{service}`");
         let known = catalog.services.keys().map(ServiceName::as_str);
         let help = suggestion(service.as_str(), known, "remove it: what is gone needs no approval");
-        found.push(Diagnostic::error("unknown-service", place(&[Step::Key("services"), Step::Item(item)]), message).help(help));
+        found.push(
+            Diagnostic::error("unknown-service", place(&[Step::Key("services"), Step::Item(item)]), message)
+                .help(help),
+        );
     }
     if let Some(day) = approval.until.filter(|_| !is_live(approval, now)) {
         let message = format!("this approval of rule `{}` ended on {day}", approval.rule);
@@ -137,7 +160,8 @@ fn approved_rule(
     match rule.level {
         Level::RequireApproval => None,
         Level::Deny => {
-            let message = format!("rule `{id}` of control `{name}` is of level `deny`, which nothing overrides");
+            let message =
+                format!("rule `{id}` of control `{name}` is of level `deny`, which nothing overrides");
             let help = "remove this approval; if there must be exceptions, the rule is one of level `require-approval`";
             Some(Diagnostic::error("approval-of-deny", place(), message).help(help))
         }
@@ -172,7 +196,8 @@ fn way_back<'a>(catalog: &'a Catalog, start: &'a ControlName) -> Option<Vec<(&'a
     let mut met: Vec<(&ControlName, Option<(usize, usize)>)> = vec![(start, None)];
     let mut next = 0;
     while let Some((name, _)) = met.get(next).copied() {
-        let dependencies = catalog.controls.get(name).map(|control| &*control.value.depends_on).unwrap_or_default();
+        let dependencies =
+            catalog.controls.get(name).map(|control| &*control.value.depends_on).unwrap_or_default();
         for (item, dependency) in dependencies.iter().enumerate() {
             if dependency == start {
                 let mut way = vec![(name, item)];

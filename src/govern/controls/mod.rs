@@ -98,6 +98,11 @@ impl Outcome<'_> {
     pub(super) fn is_met(&self) -> bool {
         matches!(self, Self::Met | Self::Approved(_) | Self::Unknown)
     }
+
+    /// A rule without an answer, which counts as denied whatever its level.
+    fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Unread(_))
+    }
 }
 
 impl What<'_> {
@@ -137,7 +142,9 @@ impl<'a> Standing<'a> {
     /// Whether the service meets the control.
     pub(super) fn answer(&self) -> Answer {
         let unmet = self.asks.iter().filter(|ask| ask.outcomes.iter().any(|outcome| !outcome.is_met()));
-        let of = |ask: &Ask<'_>| match ask.what.is_enforced() && !ask.outcomes.iter().any(Outcome::is_met) {
+        let is_enforced =
+            |ask: &Ask<'_>| ask.what.is_enforced() || ask.outcomes.iter().any(Outcome::is_unanswered);
+        let of = |ask: &Ask<'_>| match is_enforced(ask) && !ask.outcomes.iter().any(Outcome::is_met) {
             true => Answer::NotMet,
             false => Answer::NotFullyMet,
         };
@@ -177,7 +184,8 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
 pub(super) fn standings<'a>(subject: &'a Subject<'_>) -> Vec<Standing<'a>> {
     let mut asked: Vec<(Asked<'a>, Vec<(&'a Deployment, Option<(&'a NodeName, &'a Instance)>)>)> = Vec::new();
     for deployment in &subject.entry.deployments {
-        let mut here: Vec<_> = instances(subject, deployment).map(|instance| (deployment, Some(instance))).collect();
+        let mut here: Vec<_> =
+            instances(subject, deployment).map(|instance| (deployment, Some(instance))).collect();
         if here.is_empty() {
             here.push((deployment, None));
         }
@@ -272,7 +280,8 @@ fn rule_outcomes<'a>(
             outcomes.push(Outcome::Unknown);
             continue;
         };
-        let repeats = last.is_some_and(|last| std::ptr::eq(last, instance)) && !facts::looks_at_place(condition);
+        let repeats =
+            last.is_some_and(|last| std::ptr::eq(last, instance)) && !facts::looks_at_place(condition);
         let outcome = match outcomes.last().filter(|_| repeats) {
             Some(outcome) => outcome.clone(),
             None => match facts.holds(condition, node, instance) {

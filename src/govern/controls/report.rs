@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::Subject;
 use super::finding::{fixes, lines};
-use super::{Answer, Ask, Outcome, Standing, What, standings};
+use super::{Answer, Ask, Standing, What, standings};
 use crate::catalog::By;
 use crate::definition::Enforcement;
 use crate::name::{ControlName, EnvironmentName, NodeName, ServiceName};
@@ -61,7 +61,10 @@ fn rows(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Compliance> {
             environments.push(environment);
         }
     }
-    environments.into_iter().map(|environment| row(subject, &standing.within(environment), environment)).collect()
+    environments
+        .into_iter()
+        .map(|environment| row(subject, &standing.within(environment), environment))
+        .collect()
 }
 
 fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&EnvironmentName>) -> Compliance {
@@ -85,12 +88,11 @@ fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&Envi
 }
 
 fn is_error(ask: &Ask<'_>, enforcement: Enforcement) -> bool {
-    let is_refused = |outcome: &Outcome<'_>| matches!(outcome, Outcome::Failed(_) | Outcome::Unread(_));
     let weighs = match ask.what {
         What::Required(_) => enforcement == Enforcement::Strict,
         what => what.is_enforced(),
     };
-    ask.outcomes.iter().any(|outcome| is_refused(outcome) || weighs && !outcome.is_met())
+    ask.outcomes.iter().any(|outcome| outcome.is_unanswered() || weighs && !outcome.is_met())
 }
 
 fn name(what: What<'_>) -> String {
