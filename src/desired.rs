@@ -8,11 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::align::differing;
-use crate::catalog::{Catalog, Deployment, ServiceEntry};
+use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::{self, Rendered};
 use crate::definition::{Located, Node};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Ensure;
 use crate::spread::spread;
@@ -20,7 +22,7 @@ use crate::tree::Tree;
 use crate::usage::{self, Uses};
 
 /// One service on one node (or on several that give it the same values), fully specified.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// What a plan will say, without reasons.
     pub ensure: Ensure,
@@ -32,6 +34,10 @@ pub struct Instance {
     pub rendered: Arc<Rendered>,
     /// The features that it uses.
     pub uses: Arc<Uses>,
+    /// What it lets its containers do to the host or to other projects.
+    pub capabilities: Arc<[Used]>,
+    /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
+    pub granted_until: Option<Timestamp>,
 }
 
 impl Instance {
@@ -46,6 +52,12 @@ impl Instance {
             (Some(one), Some(other)) => one == other,
             _ => true,
         }
+    }
+
+    /// A capability whose grant has ended, if what it uses needs grants.
+    pub fn ended_grant(&self, now: Timestamp) -> Option<&Used> {
+        self.granted_until.filter(|end| *end <= now)?;
+        self.capabilities.iter().find(|used| used.ends().is_some_and(|end| end <= now))
     }
 }
 
@@ -75,8 +87,8 @@ type Values = BTreeMap<Arc<str>, Arc<str>>;
 impl Desired {
     /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after.
     ///
-    /// Beside it comes what cannot be rendered: missing variables and files, mostly; and instances that would share a
-    /// project. Services that have such a mistake are left out.
+    /// Beside it comes what cannot be rendered: missing variables and files, mostly. Services that have such a mistake
+    /// are left out.
     pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> (Self, Vec<Diagnostic>) {
         let previous = previous.filter(|(before, _)| before.same_ground(catalog));
         let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
@@ -101,7 +113,6 @@ impl Desired {
             Some((_, desired)) => renewed_nodes(desired, &services, &changed),
             None => ordered(catalog.nodes.keys().cloned(), services.values()),
         };
-        found.extend(shared_projects(&renewed));
         found.sort();
         found.dedup();
         let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
@@ -229,7 +240,7 @@ impl<'a> Rendering<'a> {
         match instance {
             Ok(instance) => {
                 self.done.push((values, instance.clone()));
-                Some(instance)
+                Some(with_grants(self.catalog, &instance, &node.value))
             }
             Err(diagnostics) => {
                 let name = &node.value.node;
@@ -294,8 +305,26 @@ fn render_with(
         on_file_change,
         because: Vec::new(),
     };
-    let (rendered, uses) = (Arc::new(rendered), Arc::new(uses));
-    Ok(Arc::new(Instance { ensure, entry: entry.clone(), deployment: number, rendered, uses }))
+    Ok(Arc::new(Instance {
+        ensure,
+        entry: entry.clone(),
+        deployment: number,
+        rendered: Arc::new(rendered),
+        uses: Arc::new(uses),
+        capabilities: [].into(),
+        granted_until: None,
+    }))
+}
+
+/// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.
+fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<Instance> {
+    let used = catalog.capabilities(&instance.ensure.service, node, &instance.rendered.powers);
+    if *instance.capabilities == *used {
+        return instance.clone();
+    }
+    let ends = used.iter().filter_map(Used::ends).min();
+    let granted_until = ends.filter(|_| catalog.denies_capabilities());
+    Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
 }
 
 /// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
@@ -370,33 +399,6 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     if after.is_empty() {
         return instance.clone();
     }
-    let Instance { entry, deployment, rendered, uses, .. } = &**instance;
     let ensure = Ensure { after, ..instance.ensure.clone() };
-    let (entry, rendered, uses) = (entry.clone(), rendered.clone(), uses.clone());
-    Arc::new(Instance { ensure, entry, deployment: *deployment, rendered, uses })
-}
-
-/// Two services with one Compose project on one node would take each other's containers for orphans.
-fn shared_projects(nodes: &NodeInstances) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (node, instances) in nodes {
-        let mut owners: BTreeMap<&str, &Instance> = BTreeMap::new();
-        for instance in instances.iter() {
-            if let Some(other) = owners.insert(&instance.ensure.project, instance) {
-                found.push(shared_project(node, other, instance));
-            }
-        }
-    }
-    found
-}
-
-fn shared_project(node: &NodeName, one: &Instance, other: &Instance) -> Diagnostic {
-    let project = &other.ensure.project;
-    let (first, second) = (&one.ensure.service, &other.ensure.service);
-    Diagnostic::error(
-        "shared-project",
-        Place::file(other.entry.path().clone()),
-        format!("services `{first}` and `{second}` are both Compose project `{project}` on node `{node}`"),
-    )
-    .help("give one of them another `name:` in its Compose file")
+    Arc::new(Instance { ensure, ..(**instance).clone() })
 }

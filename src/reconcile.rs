@@ -168,9 +168,9 @@ impl Sight {
 
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
-    let Inputs { definitions, plans, reported, .. } = *inputs;
+    let Inputs { definitions, plans, reported, now, .. } = *inputs;
     let situation =
-        Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported };
+        Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported, now };
     let mut outcome = Outcome::default();
     let (mut awake, mut sights) = (Vec::new(), Vec::new());
     for node in situation.nodes() {

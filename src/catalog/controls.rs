@@ -87,10 +87,7 @@ impl Catalog {
 
     /// What a control weighs in an environment: what it says, or more where the policy asks for more.
     pub fn enforcement(&self, control: &Control, environment: Option<&EnvironmentName>) -> Enforcement {
-        let settings = &self.settings;
-        let of_environment = environment.and_then(|name| settings.environments.get(name));
-        let asked = [settings.policy.controls, of_environment.and_then(|one| one.policy.controls)];
-        asked.into_iter().flatten().fold(control.enforcement, Ord::min)
+        self.policy_for(environment).controls.map_or(control.enforcement, |least| least.min(control.enforcement))
     }
 }
 

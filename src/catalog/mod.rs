@@ -6,7 +6,9 @@
 //! if only one folder under `services/` changed, only that service is read again.
 
 mod controls;
+mod environments;
 mod files;
+mod grants;
 mod references;
 mod services;
 mod strays;
@@ -16,13 +18,14 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Environment, Feature, Located, Node, Service, Settings};
+use crate::definition::{Control, Feature, Located, Node, Policy, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
-
+use environments::Environments;
 pub use controls::{Asked, By, VARIABLES};
+pub use grants::{Given, Terms, Used};
 
 /// All definitions at one revision.
 #[derive(Clone, Debug)]
@@ -45,8 +48,10 @@ pub struct Catalog {
     default_places: Arc<BTreeMap<(&'static str, usize), Place>>,
     /// By name.
     pub services: BTreeMap<ServiceName, Arc<ServiceEntry>>,
-    /// The environment of each node that is in one.
-    environments: Arc<BTreeMap<NodeName, EnvironmentName>>,
+    /// What follows from the policy and the environments of the settings.
+    environments: Arc<Environments>,
+    /// The grants of all controls.
+    grants: Arc<Vec<grants::Ready>>,
     /// What it was read from.
     pub tree: Arc<Tree>,
     /// What there is and could not be read.
@@ -186,6 +191,14 @@ impl Catalog {
         place(&self.tree, definition, field)
     }
 
+    /// The places of many fields of a definition, in one reading of its file.
+    pub fn places<'a, T>(
+        &'a self,
+        definition: &'a Located<T>,
+    ) -> impl Fn(&[yaml::Step<'_>]) -> Place + use<'a, T> {
+        places(&self.tree, definition)
+    }
+
     /// The place of a field of a deployment, such as `place`: in the override of its environment if it is given there.
     pub fn deployment_place(
         &self,
@@ -224,7 +237,17 @@ impl Catalog {
 
     /// The environment that a node is in.
     pub fn environment_of(&self, node: &NodeName) -> Option<&EnvironmentName> {
-        self.environments.get(node)
+        self.environments.of_node(node)
+    }
+
+    /// What is asked of services in an environment: what is asked of all, and what the environment asks beyond it.
+    pub fn policy_for(&self, environment: Option<&EnvironmentName>) -> &Policy {
+        environment.and_then(|name| self.environments.policy(name)).unwrap_or(&self.settings.policy)
+    }
+
+    /// The place of a field of a policy, such as `digest_required`: the one for all, or that of an environment.
+    pub fn policy_place(&self, environment: Option<&EnvironmentName>, field: &'static str) -> Place {
+        self.environments.place(environment, field)
     }
 
     /// The place of an item of `features` or `controls` of the defaults: for findings about it.
@@ -309,13 +332,14 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     let overlays = files::overlays(tree, &features, &mut found);
     let mut catalog = Catalog {
         default_places: Arc::new(files::default_places(tree, &settings.defaults)),
-        environments: Arc::new(environments(&settings, &nodes)),
+        environments: Arc::new(Environments::new(tree, &settings, &nodes)),
         settings: Arc::new(settings),
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
         features: Arc::new(features),
         rules: Arc::new(controls::read_rules(&controls)),
         applying: controls::applying(&controls),
+        grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),
         tree: tree.clone(),
@@ -324,20 +348,9 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         ground_findings: Vec::new(),
     };
     found.extend(references::check_ground(&catalog));
+    found.extend(environments::check(&catalog));
     catalog.ground_findings = found;
     catalog
-}
-
-/// The environment of each node: the first by name whose selector fits.
-fn environments(
-    settings: &Settings,
-    nodes: &BTreeMap<NodeName, Located<Node>>,
-) -> BTreeMap<NodeName, EnvironmentName> {
-    let of = |node: &Located<Node>| {
-        let fits = |environment: &Environment| environment.nodes.matches(|label| node.value.label(label));
-        settings.environments.iter().find(|(_, one)| fits(one)).map(|(name, _)| name.clone())
-    };
-    nodes.iter().filter_map(|(name, node)| Some((name.clone(), of(node)?))).collect()
 }
 
 /// The paths whose content or kind differs between two trees.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::environments::layers;
 use super::{Catalog, ServiceEntry, services};
 use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::{ControlName, FeatureName, ServiceName};
+use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::yaml::{Step, suggestion};
 
 /// References of nodes, features and controls.
@@ -85,27 +86,27 @@ pub(super) fn check(catalog: &Catalog, previous: Option<&Catalog>) -> Vec<Diagno
 fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let service = entry.service();
-    let places = super::places(&catalog.tree, &entry.definition);
-    let place = |fields: &[&'static str], index| {
-        let mut keys: Vec<Step<'_>> = fields.iter().map(|field| Step::Key(field)).collect();
-        keys.push(Step::Item(index));
-        places(&keys)
-    };
-    for (index, name) in
-        unknown(service.place.named(), |name| catalog.unread.nodes || catalog.nodes.contains_key(name))
-    {
-        let known = catalog.nodes.keys().map(|name| name.as_str());
-        found.push(unknown_name("node", name.as_str(), known, "nodes/", place(&["place", "nodes"], index)));
+    let place = super::places(&catalog.tree, &entry.definition);
+    for layer in layers(service) {
+        let is_node = |name: &NodeName| catalog.unread.nodes || catalog.nodes.contains_key(name);
+        for (index, name) in unknown(layer.nodes, is_node) {
+            let known = catalog.nodes.keys().map(|name| name.as_str());
+            let place = place(&layer.steps(&["place", "nodes"], index));
+            found.push(unknown_name("node", name.as_str(), known, "nodes/", place));
+        }
+        for (index, name) in unknown(layer.features, |name| has_feature(catalog, name)) {
+            found.push(unknown_feature(catalog, name, place(&layer.steps(&["features"], index))));
+        }
+        for (index, name) in unknown(layer.controls, |name| has_control(catalog, name)) {
+            found.push(unknown_control(catalog, name.as_str(), place(&layer.steps(&["controls"], index))));
+        }
     }
-    for (index, name) in
-        unknown(service.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
-    {
-        found.push(unknown_feature(catalog, name, place(&["features"], index)));
-    }
-    for (index, name) in
-        unknown(service.controls.as_deref().unwrap_or_default(), |name| has_control(catalog, name))
-    {
-        found.push(unknown_control(catalog, name.as_str(), place(&["controls"], index)));
+    let environments = service.environments.iter().flat_map(|environments| environments.keys());
+    let is_defined = |name: &EnvironmentName| catalog.settings.environments.contains_key(name);
+    let unknown_ones = environments.filter(|name| !catalog.unread.settings && !is_defined(name));
+    for name in unknown_ones.take(super::MAX_OF_A_KIND) {
+        let place = place(&[Step::Key("environments"), Step::Key(name.as_str())]);
+        found.push(unknown_environment(catalog, name, place));
     }
     for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
         // A service that is there and has mistakes was not read: those mistakes are told, not this. So is a link.
@@ -117,7 +118,7 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
                 name.as_str(),
                 known,
                 "services/",
-                place(&["depends_on"], index),
+                place(&[Step::Key("depends_on"), Step::Item(index)]),
             ));
         }
     }
@@ -153,6 +154,13 @@ fn unknown_name<'a>(
     let otherwise = format!("define it in {folder}, or remove the name here");
     Diagnostic::error(code, place, format!("there is no {kind} `{name}`"))
         .help(suggestion(name, known, &otherwise))
+}
+
+fn unknown_environment(catalog: &Catalog, name: &EnvironmentName, place: Place) -> Diagnostic {
+    let known = catalog.settings.environments.keys().map(EnvironmentName::as_str);
+    let otherwise = format!("define `[environments.{name}]` in gitops.toml, or remove the name here");
+    Diagnostic::error("unknown-environment", place, format!("there is no environment `{name}`"))
+        .help(suggestion(name.as_str(), known, &otherwise))
 }
 
 fn unknown_feature(catalog: &Catalog, name: &FeatureName, place: Place) -> Diagnostic {

@@ -40,6 +40,25 @@ impl Reader {
         self.last = kept.as_ref().ok().copied().or(self.last);
         Ok(kept)
     }
+
+    /// The same as far as they can be read, for commands that explain them. That there are mistakes is said.
+    pub(super) fn examined(
+        &mut self,
+        dir: &Path,
+        revision: Option<&str>,
+    ) -> Result<&'static Definitions, CliError> {
+        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
+        let known = Known::at(clock::now());
+        let definitions = Definitions::examine(revision, &Arc::new(tree), &known);
+        let errors = definitions.findings.iter().filter(|one| one.is_error()).count();
+        if errors > 0 {
+            let errors = count(errors, "mistake");
+            anstream::eprintln!(
+                "note: the definitions have {errors}, so something may be missing here: `gitops validate` shows them"
+            );
+        }
+        Ok(Box::leak(Box::new(definitions)))
+    }
 }
 
 /// The definitions in `dir`, at `revision` or as the files are, as far as they can be read, with all their mistakes: for

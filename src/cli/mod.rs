@@ -10,6 +10,7 @@ mod controls;
 mod diff;
 mod error;
 mod events;
+mod features;
 mod init;
 mod load;
 mod local;
@@ -45,6 +46,7 @@ enum Command {
     Validate(validate::Args),
     Diff(diff::Args),
     Render(render::Args),
+    Features(features::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -85,6 +87,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Features(args) => features::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

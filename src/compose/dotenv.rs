@@ -53,6 +53,11 @@ fn entries(text: &str) -> Vec<Entry<'_>> {
     entries
 }
 
+/// The names that the text gives values to.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    entries(text).into_iter().map(|entry| entry.name)
+}
+
 /// Where the next entry begins: behind blanks and comments.
 fn statement(text: &str, from: usize) -> Option<usize> {
     let mut at = from;

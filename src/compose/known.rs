@@ -139,15 +139,26 @@ const DEPLOY: Known = Known {
 const UPDATE: &[&str] = &["delay", "failure_action", "max_failure_ratio", "monitor", "order", "parallelism"];
 
 impl Pass<'_, '_, '_> {
-    /// Every field of the model that Compose does not know. `services` stands apart from `model`.
-    pub(super) fn unknown_fields(&mut self, model: &Mapping, services: &Mapping, warnings: &mut Mistakes) {
-        let mut unknown = |path: &[&str], known: &'static Known| self.unknown_field(path, known, warnings);
+    /// Every field of the model that Compose does not know: says so, and returns the ways to them.
+    /// `services` stands apart from `model`.
+    pub(super) fn unknown_fields(
+        &mut self,
+        model: &Mapping,
+        services: &Mapping,
+        warnings: &mut Mistakes,
+    ) -> Vec<Vec<String>> {
+        let mut all = Vec::new();
+        let mut unknown = |path: &[&str], known: &'static Known| {
+            self.unknown_field(path, known, warnings);
+            all.push(path.iter().map(|&key| key.to_owned()).collect());
+        };
         in_mapping(model, &SECTIONS, &mut Vec::new(), &mut unknown);
         for (name, service) in services {
             if let (Some(name), Value::Mapping(service)) = (name.as_str(), service) {
                 in_mapping(service, &SERVICE, &mut vec!["services", name], &mut unknown);
             }
         }
+        all
     }
 
     fn unknown_field(&mut self, path: &[&str], known: &'static Known, warnings: &mut Mistakes) {

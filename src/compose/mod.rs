@@ -27,6 +27,7 @@ mod model;
 mod normal;
 mod paths;
 mod places;
+pub mod powers;
 mod read;
 mod reference;
 mod resolve;
@@ -49,6 +50,7 @@ use crate::tree::Tree;
 pub use digest::{RULE, instance_digest};
 pub use emit::labelled;
 use places::{Origin, Places};
+use powers::Powers;
 use resolve::Pass;
 
 /// Variables by name: all that interpolation sees.
@@ -131,6 +133,8 @@ pub struct Rendered {
     pub used_variables: BTreeSet<Arc<str>>,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Diagnostic>,
+    /// What it lets its containers do to the host or to other projects.
+    pub powers: Powers,
     origins: Vec<Origin>,
 }
 
@@ -162,6 +166,7 @@ impl Source {
         if !found.is_empty() {
             return Err(found.into_diagnostics(&self.folder));
         }
+        let powers = powers::powers(&model, &project, &travelling.files, &finished.unknown);
         let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {
@@ -172,6 +177,7 @@ impl Source {
             files: travelling.files,
             used_variables: scope.used,
             warnings: self.warnings.iter().cloned().chain(warnings).collect(),
+            powers,
             origins,
         })
     }

@@ -21,6 +21,8 @@ pub(super) type Made = BTreeMap<Arc<str>, Arc<[u8]>>;
 pub(super) struct Finished {
     pub(super) warnings: Mistakes,
     pub(super) made: Made,
+    /// The ways to the fields that Compose may not know.
+    pub(super) unknown: Vec<Vec<String>>,
 }
 
 impl Pass<'_, '_, '_> {
@@ -31,7 +33,7 @@ impl Pass<'_, '_, '_> {
             self.no_services();
             return finished;
         };
-        self.unknown_fields(model, &services, &mut finished.warnings);
+        finished.unknown = self.unknown_fields(model, &services, &mut finished.warnings);
         let dropped = self.drop_inactive(&mut services);
         if services.is_empty() {
             self.no_services();

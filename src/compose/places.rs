@@ -8,6 +8,8 @@ use serde_yaml::Value;
 
 use super::mistakes::Mistakes;
 use super::resolve::EVERY;
+use super::scalar::text_of;
+use super::short;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::tree::Tree;
 use crate::yaml::{Document, Step, Text, Trail};
@@ -172,13 +174,36 @@ fn is_named(item: &Value, name: &str) -> bool {
     }
 }
 
+/// Whether an item of a list publishes this port of the host, alone or in a range of ports.
+fn publishes(item: &Value, port: &str) -> bool {
+    let is = |published: &Value| text_of(published) == port;
+    match item {
+        Value::String(text) => short::ports(text)
+            .is_some_and(|ports| ports.iter().any(|one| one.get("published").is_some_and(is))),
+        _ => item.get("published").is_some_and(is),
+    }
+}
+
+/// The one item of a list that has a variable in it, whose value is not known here.
+fn with_variable(items: &[Value]) -> Option<usize> {
+    let mut having = items.iter().enumerate().filter(|(_, item)| {
+        let texts = item.as_mapping().into_iter().flat_map(|fields| fields.values()).chain([*item]);
+        texts.filter_map(Value::as_str).any(|text| text.contains('$'))
+    });
+    having.next().map(|(number, _)| number).filter(|_| having.next().is_none())
+}
+
 /// A step by the name that the canonical form has for it, also into a list.
 fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value)> {
     match value {
         Value::Tagged(tagged) => step_into(&tagged.value, name),
         Value::Mapping(fields) => Some((Step::Key(name), fields.get(name)?)),
         Value::Sequence(items) => {
-            let number = items.iter().position(|item| is_named(item, name)).or_else(|| name.parse().ok())?;
+            let published =
+                || name.parse::<u16>().ok().and_then(|_| items.iter().position(|item| publishes(item, name)));
+            let numbered = || name.parse().ok().filter(|number: &usize| *number < items.len());
+            let number = items.iter().position(|item| is_named(item, name)).or_else(published);
+            let number = number.or_else(numbered).or_else(|| with_variable(items))?;
             Some((Step::Item(number), items.get(number)?))
         }
         _ => None,

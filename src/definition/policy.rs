@@ -1,12 +1,13 @@
 //! What `gitops.toml` asks of all services: policy, quotas, a budget, and the environments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::control::Enforcement;
+use super::image::ImageSource;
 use super::quantity::{Bytes, Cpu, Money};
 use super::selector::Selector;
 use crate::yaml::Scalar;
@@ -20,13 +21,139 @@ pub struct Policy {
     /// The least that a control weighs when it is not met: `strict`, `advisory` or `informative`.
     pub controls: Option<Enforcement>,
     /// Where images may come from: a registry and the start of a path, such as `ghcr.io/our-team/`. Default: anywhere.
-    pub images_from: Option<Vec<Arc<str>>>,
-    /// Tags that an image must not have, such as `latest`. No tag at all counts as `latest`.
+    pub images_from: Option<Vec<ImageSource>>,
+    /// Tags that an image must not have, such as `latest`. No tag at all counts as `latest`; of an image that is named
+    /// by digest no tag counts.
     pub tags_forbidden: Option<Vec<Arc<str>>>,
     /// Whether every image must be named by digest, as `…@sha256:…`. Default: `false`.
     pub digest_required: Option<bool>,
     /// Ports of the host below this one need the capability `host-port:PORT`. Default: 1024.
     pub host_port_floor: Option<u16>,
+}
+
+/// Ports of the host below this one are asked for as a capability, where a policy names no other.
+const HOST_PORT_FLOOR: u16 = 1024;
+
+impl Policy {
+    /// The first port of the host that needs no capability.
+    pub fn host_port_floor(&self) -> u16 {
+        self.host_port_floor.unwrap_or(HOST_PORT_FLOOR)
+    }
+
+    /// What holds where `env` is asked for beyond this: of each field the one that allows less. So an environment never
+    /// allows what its repository denies, whatever it says.
+    #[must_use]
+    pub fn tightened(&self, env: &Self) -> Self {
+        Self {
+            features_must_be_implemented: both(
+                self.features_must_be_implemented,
+                env.features_must_be_implemented,
+                bool::max,
+            ),
+            controls: both(self.controls, env.controls, Ord::min),
+            images_from: both(self.images_from.clone(), env.images_from.clone(), common_sources),
+            tags_forbidden: both(self.tags_forbidden.clone(), env.tags_forbidden.clone(), all_tags),
+            digest_required: both(self.digest_required, env.digest_required, bool::max),
+            host_port_floor: env
+                .host_port_floor
+                .map(|floor| floor.max(self.host_port_floor()))
+                .or(self.host_port_floor),
+        }
+    }
+
+    /// What `env` would allow although it is denied here: none of it counts, and whoever wrote it thinks it does.
+    pub fn loosened_by(&self, env: &Self) -> Vec<Loosened> {
+        let truths = [
+            (
+                Loosened::FeaturesMustBeImplemented,
+                self.features_must_be_implemented,
+                env.features_must_be_implemented,
+            ),
+            (Loosened::DigestRequired, self.digest_required, env.digest_required),
+        ];
+        let untrue = truths.into_iter().filter(|(_, here, env)| (*here, *env) == (Some(true), Some(false)));
+        let mut found: Vec<Loosened> = untrue.map(|(field, ..)| field).collect();
+        if let (Some(here), Some(there)) = (self.controls, env.controls)
+            && there > here
+        {
+            found.push(Loosened::Controls(here));
+        }
+        found.extend(self.wider_sources(env));
+        let (here, there) = (tags(self), tags(env));
+        found.extend(
+            here.filter(|tag| env.tags_forbidden.is_some() && !there.clone().any(|other| other == *tag))
+                .cloned()
+                .map(Loosened::TagsForbidden),
+        );
+        if env.host_port_floor.is_some_and(|floor| floor < self.host_port_floor()) {
+            found.push(Loosened::HostPortFloor(self.host_port_floor()));
+        }
+        found
+    }
+
+    fn wider_sources(&self, env: &Self) -> Vec<Loosened> {
+        let Some(here) = &self.images_from else { return Vec::new() };
+        let is_wider = |source: &ImageSource| !here.iter().any(|allowed| allowed.contains(source));
+        let sources = env.images_from.iter().flatten().enumerate();
+        sources.filter(|(_, source)| is_wider(source)).map(|(item, _)| Loosened::ImagesFrom(item)).collect()
+    }
+}
+
+/// A field of an environment's policy that would allow what the repository denies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loosened {
+    /// `features_must_be_implemented`, which is `true` for all.
+    FeaturesMustBeImplemented,
+    /// `controls`, which is this for all.
+    Controls(Enforcement),
+    /// The item of this number in `images_from`, from 0.
+    ImagesFrom(usize),
+    /// `tags_forbidden`, which names this tag for all.
+    TagsForbidden(Arc<str>),
+    /// `digest_required`, which is `true` for all.
+    DigestRequired,
+    /// `host_port_floor`, which is this for all.
+    HostPortFloor(u16),
+}
+
+impl Loosened {
+    /// The field, as it is written.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::FeaturesMustBeImplemented => "features_must_be_implemented",
+            Self::Controls(_) => "controls",
+            Self::ImagesFrom(_) => "images_from",
+            Self::TagsForbidden(_) => "tags_forbidden",
+            Self::DigestRequired => "digest_required",
+            Self::HostPortFloor(_) => "host_port_floor",
+        }
+    }
+}
+
+/// What both ask for, where both ask for something.
+fn both<T>(one: Option<T>, other: Option<T>, tighter: impl Fn(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(tighter(one, other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Every source of either that the other has too.
+fn common_sources(one: Vec<ImageSource>, other: Vec<ImageSource>) -> Vec<ImageSource> {
+    let within = |source: &&ImageSource, all: &[ImageSource]| all.iter().any(|wide| wide.contains(source));
+    let here = one.iter().filter(|source| within(source, &other));
+    let there = other.iter().filter(|source| within(source, &one));
+    let common: BTreeSet<ImageSource> = here.chain(there).cloned().collect();
+    common.into_iter().collect()
+}
+
+fn all_tags(one: Vec<Arc<str>>, other: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    let all: BTreeSet<Arc<str>> = one.into_iter().chain(other).collect();
+    all.into_iter().collect()
+}
+
+fn tags(policy: &Policy) -> impl Iterator<Item = &Arc<str>> + Clone {
+    policy.tags_forbidden.iter().flatten()
 }
 
 /// What the services of one project may take together.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::catalog::Used;
 use crate::desired::{Desired, Instance};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::{ContainerSpec, Ensure, FileRef, OnFileChange, Reason, RunState};
@@ -44,6 +45,25 @@ pub struct Change {
     pub because: Vec<Reason>,
     /// What happens to the containers, by Compose service; those that are left alone are not listed.
     pub effects: BTreeMap<Arc<str>, Effect>,
+    /// Dangerous powers of Compose that it uses and did not use before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<NewCapability>,
+}
+
+/// A capability that an instance begins to use, and the grant that it lives by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCapability {
+    /// Its name.
+    pub capability: Arc<str>,
+    /// The file that grants it; none where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_by: Option<Arc<str>>,
+    /// Why it was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Arc<str>>,
+    /// The last day of the grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Arc<str>>,
 }
 
 /// How an instance differs.
@@ -113,7 +133,25 @@ fn change(
         (_, None) => (ChangeKind::Remove, vec![removal_reason(node, service, old, new)]),
     };
     let effects = effects(old_ensure, after.map(|instance| &instance.ensure));
-    Change { node: node.clone(), service: service.clone(), kind, because, effects }
+    let capabilities = new_capabilities(before, after);
+    Change { node: node.clone(), service: service.clone(), kind, because, effects, capabilities }
+}
+
+fn new_capabilities(before: Option<&Arc<Instance>>, after: Option<&Arc<Instance>>) -> Vec<NewCapability> {
+    let of = |instance: Option<&Arc<Instance>>| instance.map(|instance| instance.capabilities.clone());
+    let (before, after) = (of(before).unwrap_or_default(), of(after).unwrap_or_default());
+    let is_new = |used: &&Used| !before.iter().any(|old| old.capability == used.capability);
+    after.iter().filter(is_new).map(new_capability).collect()
+}
+
+fn new_capability(used: &Used) -> NewCapability {
+    let grant = used.grant.as_ref();
+    NewCapability {
+        capability: used.capability.to_string().into(),
+        granted_by: grant.map(|grant| grant.path.clone()),
+        reason: grant.map(|grant| grant.reason.clone()),
+        until: grant.and_then(|grant| grant.until).map(|day| day.to_string().into()),
+    }
 }
 
 fn removal_reason(node: &NodeName, service: &ServiceName, old: &Desired, new: &Desired) -> Reason {

@@ -4,8 +4,16 @@
 //! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
+mod claims;
+mod collisions;
+mod capabilities;
 mod controls;
+mod environments;
 mod features;
+mod grants;
+mod policy;
+pub mod standing;
+mod used;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -59,6 +67,9 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
         found.extend(features::findings(subject));
         found.extend(controls::findings(subject));
     }
+    found.extend(environments::findings(subject));
+    found.extend(policy::findings(subject));
+    found.extend(capabilities::findings(subject));
     found
 }
 
@@ -75,14 +86,15 @@ pub fn compliance(catalog: &Catalog, desired: &Desired, now: Timestamp) -> Vec<C
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.
-fn together(_catalog: &Catalog, _desired: &Desired, _previous: Option<&Desired>) -> Vec<Diagnostic> {
-    Vec::new()
+fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
+    collisions::findings(catalog, desired, previous)
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
 fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
     let mut found = usage::check_ground(catalog);
     found.extend(controls::check_ground(catalog, now));
+    found.extend(grants::check(catalog, now));
     found
 }
 

@@ -33,6 +33,12 @@ fn step(
 ) -> Option<Step> {
     let service = &instance.ensure.service;
     let before = step_of(previous, service);
+    let kept = || before.filter(|step| !is_removed(step, previous, situation.status(node))).cloned();
+    let is_same = before.and_then(Step::as_ensure).is_some_and(|old| old.digest == instance.ensure.digest);
+    if let Some(reason) = ended_grant(situation, instance).filter(|_| !is_same) {
+        waiting.insert(service.clone(), reason);
+        return kept();
+    }
     let moving = before.filter(|step| project(step) != &*instance.ensure.project);
     if let Some(step) = moving.filter(|step| !is_removed(step, previous, situation.status(node))) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", project(step)));
@@ -45,7 +51,7 @@ fn step(
         _ => match gate(situation, node, instance) {
             Some(reason) => {
                 waiting.insert(service.clone(), reason);
-                before.filter(|step| !is_removed(step, previous, situation.status(node))).cloned()
+                kept()
             }
             None => Some(fresh(situation, before.and_then(Step::as_ensure), instance)),
         },
@@ -77,6 +83,15 @@ fn adjusted(situation: &Situation<'_>, step: &Step, old: &Ensure, instance: &Ins
 fn fresh(situation: &Situation<'_>, old: Option<&Ensure>, instance: &Instance) -> Step {
     let because = diff::reasons(old, instance, situation.desired);
     Step::Ensure(Ensure { because, ..instance.ensure.clone() })
+}
+
+/// A new or changed instance uses a capability that was granted when the commit was read, and is so no longer. What runs
+/// is left alone, also where it would have moved.
+fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Option<String> {
+    let used = instance.ended_grant(situation.now)?;
+    let grant = used.grant.as_ref()?;
+    let day = grant.until.map(|day| format!(" with {day}")).unwrap_or_default();
+    Some(format!("the grant of `{}` in {} ended{day}", used.capability, grant.path))
 }
 
 /// Why a new or changed instance must wait, if it must: a service that it depends on is not yet acknowledged in

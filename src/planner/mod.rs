@@ -13,6 +13,8 @@ mod succession;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::desired::{Desired, Instance};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Step};
@@ -29,6 +31,8 @@ pub struct Situation<'a> {
     pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
     /// What nodes said last.
     pub reported: &'a Reported,
+    /// When it is planned: grants end.
+    pub now: Timestamp,
 }
 
 impl<'a> Situation<'a> {

@@ -26,13 +26,18 @@ pub fn text(diagnostics: &[Diagnostic], form: Form) -> String {
     }
 }
 
+/// Text of several lines, each made inert, those behind the first indented.
+fn inert_lines(text: &str, indent: &str) -> String {
+    text.split('\n').map(inert).collect::<Vec<_>>().join(&format!("\n{indent}"))
+}
+
 /// `services/web/service.yaml:3:10: error[wrong-type]: …`, and what else there is to say, indented.
 fn lines(diagnostic: &Diagnostic) -> String {
     let Diagnostic { code, severity, message, place, label, notes, help } = diagnostic;
     let (word, style) = word(*severity);
     let kind = painted(style.bold(), &format!("{word}[{code}]"));
     let more = label.iter().chain(notes).cloned().chain(help.iter().map(|help| format!("fix: {help}")));
-    let more: String = more.map(|line| format!("  {}\n", inert(&line))).collect();
+    let more: String = more.map(|words| format!("  {}\n", inert_lines(&words, "  "))).collect();
     format!("{}{}: {kind}: {}\n{more}", inert(&place.path), position(place), inert(message))
 }
 
@@ -85,7 +90,7 @@ fn snippet(diagnostic: &Diagnostic, source: &str) -> String {
     let annotation = AnnotationKind::Primary.span(underlined(&source, place)).label(label.as_deref());
     let snippet = Snippet::source(&source).line_start(place.line as usize).path(&path).annotation(annotation);
     let mut group = level.primary_title(&message).id(&*diagnostic.code).element(snippet);
-    let notes: Vec<String> = diagnostic.notes.iter().map(|note| inert(note)).collect();
+    let notes: Vec<String> = diagnostic.notes.iter().map(|note| inert_lines(note, "")).collect();
     for note in &notes {
         group = group.element(Level::NOTE.no_name().message(note));
     }
@@ -112,7 +117,7 @@ fn bare(diagnostic: &Diagnostic) -> String {
     let position = position(&diagnostic.place);
     let mut lines =
         vec![format!("{heading}{message}"), format!(" --> {}{position}", inert(&diagnostic.place.path))];
-    lines.extend(diagnostic.notes.iter().map(|note| format!("  = {}", inert(note))));
+    lines.extend(diagnostic.notes.iter().map(|note| format!("  = {}", inert_lines(note, "    "))));
     lines.extend(diagnostic.help.iter().map(|help| format!("  = fix: {}", inert(help))));
     lines.join("\n")
 }

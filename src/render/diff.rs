@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{BAD, BOLD, DIM, GOOD, WARN, count, inert, painted};
-use crate::diff::{Change, ChangeKind, Diff, Effect};
+use crate::diff::{Change, ChangeKind, Diff, Effect, NewCapability};
 use crate::plan::Reason;
 
 /// The whole diff, ending in its summary line.
@@ -45,6 +45,9 @@ fn change_text(change: &Change) -> String {
         ChangeKind::Remove => ("-", "remove", BAD),
     };
     let mut text = format!("  {}\n", painted(style, &format!("{sign} {word} {}", change.service)));
+    for capability in &change.capabilities {
+        text.push_str(&format!("      {}\n", painted(BAD.bold(), &capability_text(capability))));
+    }
     for reason in &change.because {
         text.push_str(&format!("      {}\n", reason_text(reason)));
     }
@@ -60,6 +63,17 @@ pub fn reason_text(reason: &Reason) -> String {
     let source = reason.source.as_deref().map(|source| painted(DIM, &format!("   {}", inert(source))));
     let (old, new) = (value(&reason.old), value(&reason.new));
     format!("{}: {old} → {new}{}", inert(&reason.field), source.unwrap_or_default())
+}
+
+/// `! uses capability docker-socket (granted by controls/edge.yaml: reads container events, until 2027-01-31)`
+fn capability_text(new: &NewCapability) -> String {
+    let until = new.until.as_ref().map(|day| format!(", until {day}")).unwrap_or_default();
+    let reason = new.reason.as_deref().unwrap_or_default();
+    let grant = match &new.granted_by {
+        Some(path) => format!("granted by {}: {}{until}", inert(path), inert(reason)),
+        None => "not granted".to_owned(),
+    };
+    format!("! uses capability {} ({grant})", inert(&new.capability))
 }
 
 fn effects_text(change: &Change) -> String {

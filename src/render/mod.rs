@@ -8,6 +8,7 @@ pub mod controls;
 pub mod diagnostics;
 pub mod diff;
 pub mod events;
+pub mod features;
 pub mod json;
 pub mod logs;
 pub mod plan;

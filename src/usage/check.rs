@@ -22,7 +22,9 @@ fn check(catalog: &Catalog, feature: &Located<Feature>) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     found.extend(replaced_by_nothing(catalog, feature));
     found.extend(needs(catalog, feature));
-    for (index, wanted) in feature.value.used_by.iter().enumerate() {
+    // Where items of a list are broken, the others are not at their numbers.
+    let paths = feature.value.used_by.iter().enumerate().filter(|_| !feature.broken.contains("used_by"));
+    for (index, wanted) in paths {
         let place = || catalog.place(feature, &[Step::Key("used_by"), Step::Item(index), Step::Key("path")]);
         if let Some(meant) = misspelt(&wanted.path) {
             let path = &wanted.path;
@@ -61,6 +63,9 @@ fn is_everywhere(path: &ValuePath) -> bool {
 }
 
 fn needs(catalog: &Catalog, feature: &Located<Feature>) -> Option<Diagnostic> {
+    if feature.broken.contains("needs") {
+        return None;
+    }
     let Feature { feature: name, needs, state, .. } = &feature.value;
     if needs.labels.as_ref().is_some_and(|labels| labels.is_empty()) {
         let place = catalog.place(feature, &[Step::Key("needs"), Step::Key("labels")]);
@@ -68,7 +73,7 @@ fn needs(catalog: &Catalog, feature: &Located<Feature>) -> Option<Diagnostic> {
         let help = "name a label, such as `{gpu: \"*\"}`, or remove `labels`";
         return Some(Diagnostic::error("empty-selector", place, message).help(help));
     }
-    let asks = *needs != Needs::default() && state.is_available() && !feature.broken.contains("needs");
+    let asks = *needs != Needs::default() && state.is_available();
     (asks && !catalog.nodes.is_empty() && offered_by(catalog, &feature.value).is_empty()).then(|| {
         let place = catalog.place(feature, &[Step::Key("needs")]);
         let message = format!("feature `{name}` is {}, but no node offers it", state.as_str());
