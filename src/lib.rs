@@ -17,6 +17,7 @@ pub mod condition;
 pub mod compose;
 pub mod catalog;
 pub mod usage;
+pub mod place;
 pub mod desired;
 pub mod govern;
 pub mod diff;

@@ -79,8 +79,14 @@ fn each_sample_is_met_by_one_service_and_not_by_another() {
     };
     check(
         "compose-hygiene",
-        ["controls: [compose-hygiene]\nplace: {nodes: [us]}", "services: {app: {GOOD}, task: {image: job:1.2, mem_limit: 8m}}"],
-        ["controls: [compose-hygiene]\nplace: {nodes: [us]}", "services: {app: {image: nginx, restart: always}}"],
+        [
+            "controls: [compose-hygiene]\nplace: {nodes: [us]}",
+            "services: {app: {GOOD}, task: {image: job:1.2, mem_limit: 8m}}",
+        ],
+        [
+            "controls: [compose-hygiene]\nplace: {nodes: [us]}",
+            "services: {app: {image: nginx, restart: always}}",
+        ],
         &["health-check", "image-pinned", "memory-limit", "no-latest-tag"],
     );
     check(
@@ -108,7 +114,10 @@ fn each_sample_is_met_by_one_service_and_not_by_another() {
             "labels: {tier: production, owner: web}\nfeatures: [log.audit]\nplace: {nodes: [us]}",
             "services: {app: {GOOD}}",
         ],
-        ["labels: {tier: production}\nplace: {nodes: [us]}", "services: {app: {image: 'web:1.0', mem_limit: 8m}}"],
+        [
+            "labels: {tier: production}\nplace: {nodes: [us]}",
+            "services: {app: {image: 'web:1.0', mem_limit: 8m}}",
+        ],
         &["comes-back", "log.audit", "owner-named"],
     );
     check(

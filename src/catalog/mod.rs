@@ -9,6 +9,7 @@ mod controls;
 mod environments;
 mod files;
 mod grants;
+mod placement;
 mod references;
 mod services;
 mod strays;
