@@ -87,7 +87,9 @@ impl Catalog {
 
     /// What a control weighs in an environment: what it says, or more where the policy asks for more.
     pub fn enforcement(&self, control: &Control, environment: Option<&EnvironmentName>) -> Enforcement {
-        self.policy_for(environment).controls.map_or(control.enforcement, |least| least.min(control.enforcement))
+        self.policy_for(environment)
+            .controls
+            .map_or(control.enforcement, |least| least.min(control.enforcement))
     }
 }
 

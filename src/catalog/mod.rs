@@ -24,8 +24,8 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
-use environments::Environments;
 pub use controls::{Asked, By, VARIABLES};
+use environments::Environments;
 pub use grants::{Given, Terms, Used};
 
 /// All definitions at one revision.
