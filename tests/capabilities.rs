@@ -200,7 +200,15 @@ fn load(tree: &Arc<Tree>, now: &str) -> Result<Definitions, String> {
 fn plan(definitions: &Definitions, plans: &BTreeMap<NodeName, Arc<NodePlan>>, now: &str) -> Outcome {
     let (reported, stale_after) = (Reported::default(), SignedDuration::from_secs(45));
     let reported = &reported;
-    reconcile(&Inputs { definitions, plans, reported, now: time(now), listening_since: time(now), stale_after, seen: None })
+    reconcile(&Inputs {
+        definitions,
+        plans,
+        reported,
+        now: time(now),
+        listening_since: time(now),
+        stale_after,
+        seen: None,
+    })
 }
 
 fn planned(outcome: &Outcome) -> BTreeSet<(String, String)> {

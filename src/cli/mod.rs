@@ -6,6 +6,7 @@
 mod client;
 mod completions;
 mod config;
+mod controls;
 mod diff;
 mod error;
 mod events;
@@ -53,6 +54,7 @@ enum Command {
     Logs(logs::Args),
     Sync(sync::Args),
     Config(config::Args),
+    Controls(controls::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -93,6 +95,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
+        Command::Controls(args) => controls::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
