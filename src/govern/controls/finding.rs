@@ -126,15 +126,17 @@ fn ask_lines(standing: &Standing<'_>, ask: &Ask<'_>) -> Vec<String> {
         .into_iter()
         .map(|(outcome, spots)| {
             let nodes = if is_everywhere && !names_node(outcome) { String::new() } else { nodes(&spots) };
-            format!("{} {name}   {}{nodes}", mark(outcome), told(ask.what, outcome))
+            format!("{} {name}   {}{nodes}", mark(ask.what, outcome), told(ask.what, outcome))
         })
         .collect()
 }
 
-fn mark(outcome: &Outcome<'_>) -> char {
-    match outcome {
-        Outcome::Unknown => '–',
-        outcome if outcome.is_met() => '✓',
+/// What is good to have and not there is no failure.
+fn mark(what: What<'_>, outcome: &Outcome<'_>) -> char {
+    match (what, outcome) {
+        (_, Outcome::Unknown) => '–',
+        (_, outcome) if outcome.is_met() => '✓',
+        (What::Optional(_), _) => '–',
         _ => '✗',
     }
 }
