@@ -33,12 +33,33 @@ impl Reader {
         dir: &Path,
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        let examined = self.examined(dir, revision)?;
+        match examined.findings.iter().any(Diagnostic::is_error) {
+            true => Ok(Err(examined.findings.clone())),
+            false => Ok(Ok(examined)),
+        }
+    }
+
+    /// The same for what was: that it would not be allowed today, because a grant has ended since or a rule is new, makes no
+    /// difference to what changes.
+    pub(super) fn past_definitions(
+        &mut self,
+        dir: &Path,
+        revision: Option<&str>,
+    ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        let examined = self.examined(dir, revision)?;
+        Ok(if examined.is_whole { Ok(examined) } else { Err(examined.findings.clone()) })
+    }
+
+    fn examined(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
         let (revision, tree) = tree(dir, revision, &mut self.cache)?;
         let known = Known { previous: self.last, holders: None, now: clock::now() };
-        let loaded = Definitions::load(revision, &Arc::new(tree), &known);
-        let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
-        self.last = kept.as_ref().ok().copied().or(self.last);
-        Ok(kept)
+        let examined: &Definitions =
+            Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known)));
+        if !examined.findings.iter().any(Diagnostic::is_error) {
+            self.last = Some(examined);
+        }
+        Ok(examined)
     }
 
     /// The same as far as they can be read, for commands that explain them. That there are mistakes is said.
