@@ -18,6 +18,7 @@ mod logs;
 mod node;
 mod output;
 mod patience;
+mod promote;
 mod render;
 mod schema;
 mod serve;
@@ -47,6 +48,8 @@ enum Command {
     Diff(diff::Args),
     Render(render::Args),
     Features(features::Args),
+    Controls(controls::Args),
+    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -54,7 +57,6 @@ enum Command {
     Logs(logs::Args),
     Sync(sync::Args),
     Config(config::Args),
-    Controls(controls::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -88,6 +90,8 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Controls(args) => controls::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
@@ -95,7 +99,6 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
-        Command::Controls(args) => controls::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
