@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Instances;
 use super::used::{Used, used};
-use crate::catalog::{Catalog, ServiceEntry};
+use crate::catalog::Catalog;
 use crate::definition::{Control, Feature, FeatureState, Located};
 use crate::desired::Desired;
 use crate::diagnostic::Place;
@@ -125,28 +125,11 @@ fn line(place: &Place) -> String {
 fn asked(catalog: &Catalog) -> BTreeMap<&ControlName, BTreeSet<&ServiceName>> {
     let mut asked: BTreeMap<&ControlName, BTreeSet<&ServiceName>> = BTreeMap::new();
     for (service, entry) in &catalog.services {
-        for control in must_meet(catalog, entry) {
-            asked.entry(control).or_default().insert(service);
+        for one in entry.deployments.iter().flat_map(|deployment| catalog.asked_of(deployment)) {
+            asked.entry(one.control).or_default().insert(service);
         }
     }
     asked
-}
-
-/// The controls that a service names, those that apply to it, and those that these depend on.
-fn must_meet<'a>(catalog: &'a Catalog, entry: &'a ServiceEntry) -> BTreeSet<&'a ControlName> {
-    let labels = |label: &str| entry.service().labels.get(label).map(|value| &*value.0);
-    let applies = |control: &Control| control.applies_to.as_ref().is_some_and(|all| all.matches(labels));
-    let named = entry.deployments.iter().flat_map(|deployment| deployment.controls(&catalog.settings));
-    let applying =
-        catalog.controls.iter().filter(|(_, control)| applies(&control.value)).map(|(name, _)| name);
-    let mut open: Vec<&ControlName> = named.chain(applying).collect();
-    let mut all = BTreeSet::new();
-    while let Some(name) = open.pop() {
-        if let Some(control) = catalog.controls.get(name).filter(|_| all.insert(name)) {
-            open.extend(&control.value.depends_on);
-        }
-    }
-    all
 }
 
 fn one(
