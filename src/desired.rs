@@ -5,6 +5,9 @@
 //! equal are shared: a thousand nodes with the same variables hold one instance a thousand times. What did not
 //! change since the last catalog is taken over without a look at its files.
 
+mod placing;
+mod rendering;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,14 +15,18 @@ use jiff::Timestamp;
 
 use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
-use crate::compose::{self, Rendered};
-use crate::definition::{Located, Node};
+use crate::compose::Rendered;
 use crate::diagnostic::Diagnostic;
+use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
+use crate::place::Placed;
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
-use crate::usage::{self, Uses};
+use crate::usage::Uses;
+
+use placing::Drafts;
+pub use placing::{Placing, id, site, sites};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Clone, Debug)]
@@ -79,27 +86,58 @@ pub struct Desired {
     pub services: BTreeMap<ServiceName, Arc<ServiceInstances>>,
     /// By node, in dependency order. Every defined node is in it.
     pub nodes: BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>,
+    /// What nodes were chosen for, and why those.
+    pub placing: Arc<Placing>,
     tree: Arc<Tree>,
 }
 
-type Values = BTreeMap<Arc<str>, Arc<str>>;
-
 impl Desired {
-    /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after.
+    /// Places and renders a catalog. `previous` must come from the catalog that this one was loaded after. What stands
+    /// where is said by `holders`, and else by `previous`.
     ///
-    /// Beside it comes what cannot be rendered: missing variables and files, mostly. Services that have such a mistake
-    /// are left out.
-    pub fn build(catalog: &Catalog, previous: Option<(&Catalog, &Self)>) -> (Self, Vec<Diagnostic>) {
+    /// Beside it comes what cannot be placed or rendered: nodes that are full, missing variables and files, mostly.
+    /// Services that have such a mistake are left out.
+    pub fn build(
+        catalog: &Catalog,
+        previous: Option<(&Catalog, &Self)>,
+        holders: Option<&Holders>,
+    ) -> (Self, Vec<Diagnostic>) {
+        let before = previous.map(|(_, desired)| desired);
         let previous = previous.filter(|(before, _)| before.same_ground(catalog));
-        let mut services = previous.map(|(_, desired)| desired.services.clone()).unwrap_or_default();
-        let changed = changed_services(catalog, previous.map(|(before, _)| before));
+        let mut changed = changed_services(catalog, previous.map(|(before, _)| before));
+        let entries: Vec<&Arc<ServiceEntry>> =
+            changed.iter().filter_map(|name| catalog.services.get(*name)).collect();
+        let (requests, drafts) = placing::requests(catalog, &entries);
+        let previous = previous.map(|(_, desired)| desired);
+        let last = previous.map(|desired| &*desired.placing);
+        let (placing, holders) = placing::place(catalog, &changed, requests, last, holders, before);
+        let placing = Arc::new(placing);
+        let mut found = placing.mistakes(catalog, &holders);
+        changed.extend(last.into_iter().flat_map(|last| placing.moved(last)));
+        let (desired, mistakes) = Self::renewed(catalog, previous, &placing, &changed, &drafts);
+        found.extend(mistakes);
+        found.sort();
+        found.dedup();
+        (desired, found)
+    }
+
+    /// The same with these services rendered anew, where they are placed now.
+    fn renewed(
+        catalog: &Catalog,
+        previous: Option<&Self>,
+        placing: &Arc<Placing>,
+        changed: &BTreeSet<&ServiceName>,
+        drafts: &Drafts,
+    ) -> (Self, Vec<Diagnostic>) {
+        let mut services = previous.map(|desired| desired.services.clone()).unwrap_or_default();
         let mut found = Vec::new();
-        for name in &changed {
+        for name in changed {
             services.remove(*name);
         }
         let entries: Vec<&Arc<ServiceEntry>> =
             changed.iter().filter_map(|name| catalog.services.get(*name)).collect();
-        for (entry, rendered) in entries.iter().zip(spread(&entries, |entry| render(catalog, entry))) {
+        let rendered = spread(&entries, |entry| rendering::render(catalog, entry, placing, drafts));
+        for (entry, rendered) in entries.iter().zip(rendered) {
             match rendered {
                 Ok(instances) => {
                     let (name, entry) = (entry.service().service.clone(), (*entry).clone());
@@ -110,14 +148,35 @@ impl Desired {
             }
         }
         let renewed = match previous {
-            Some((_, desired)) => renewed_nodes(desired, &services, &changed),
+            Some(desired) => renewed_nodes(desired, &services, changed),
             None => ordered(catalog.nodes.keys().cloned(), services.values()),
         };
-        found.sort();
-        found.dedup();
-        let mut nodes = previous.map(|(_, desired)| desired.nodes.clone()).unwrap_or_default();
+        let mut nodes = previous.map(|desired| desired.nodes.clone()).unwrap_or_default();
         nodes.extend(renewed);
-        (Self { services, nodes, tree: catalog.tree.clone() }, found)
+        (Self { services, nodes, placing: placing.clone(), tree: catalog.tree.clone() }, found)
+    }
+
+    /// The same with its instances where they are placed now.
+    ///
+    /// # Errors
+    ///
+    /// What keeps them from being there, although the nodes fit.
+    pub fn placed_anew(&self, catalog: &Catalog, placed: Placed) -> Result<Self, Vec<Diagnostic>> {
+        let placing = Arc::new(Placing { placed: Arc::new(placed), ..(*self.placing).clone() });
+        let moved = placing.moved(&self.placing);
+        let (desired, found) = Self::renewed(catalog, Some(self), &placing, &moved, &Drafts::new());
+        if found.is_empty() { Ok(desired) } else { Err(found) }
+    }
+
+    /// What would stand if all of this did.
+    pub fn holders(&self) -> Holders {
+        let of = |(node, instances): (&NodeName, &Arc<Vec<Arc<Instance>>>)| {
+            let held = |instance: &Arc<Instance>| {
+                (node.clone(), instance.ensure.service.clone(), instance.ensure.model.clone())
+            };
+            instances.iter().map(held).collect::<Vec<_>>()
+        };
+        Holders::of_instances(self.nodes.iter().flat_map(of))
     }
 
     /// Every (node, service) that has an instance.
@@ -158,177 +217,6 @@ fn warnings(instances: &BTreeMap<NodeName, Arc<Instance>>) -> Vec<Diagnostic> {
     warnings.dedup();
     warnings
 }
-
-/// The instances of one service.
-fn render(
-    catalog: &Catalog,
-    entry: &Arc<ServiceEntry>,
-) -> Result<BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>> {
-    let (mut instances, mut found) = (BTreeMap::new(), Vec::new());
-    for deployment in 0..entry.deployments.len() {
-        let (rendered, mistakes) = Rendering::new(catalog, entry, deployment).run();
-        instances.extend(rendered);
-        found.extend(mistakes);
-    }
-    found.sort();
-    found.dedup();
-    if found.is_empty() { Ok(instances) } else { Err(found) }
-}
-
-/// One deployment being rendered, once for each distinct set of values that its files use.
-struct Rendering<'a> {
-    catalog: &'a Catalog,
-    entry: &'a Arc<ServiceEntry>,
-    number: usize,
-    done: Vec<(Values, Arc<Instance>)>,
-    /// A mistake that many nodes share is said once, with how many they are.
-    failed: BTreeMap<Diagnostic, (NodeName, usize)>,
-    found: Vec<Diagnostic>,
-}
-
-impl<'a> Rendering<'a> {
-    fn new(catalog: &'a Catalog, entry: &'a Arc<ServiceEntry>, number: usize) -> Self {
-        let (done, failed, found) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { catalog, entry, number, done, failed, found }
-    }
-
-    fn deployment(&self) -> &'a Deployment {
-        &self.entry.deployments[self.number]
-    }
-
-    fn run(mut self) -> (BTreeMap<NodeName, Arc<Instance>>, Vec<Diagnostic>) {
-        let nodes = self.nodes();
-        let named = self.deployment().service.place.named().len();
-        if nodes.is_empty() && named + self.entry.definition.broken.len() > 0 {
-            self.only_mistakes(None);
-        }
-        let mut instances = BTreeMap::new();
-        for node in nodes {
-            if let Some(instance) = self.on(node) {
-                instances.insert(node.value.node.clone(), instance);
-            }
-        }
-        let service = &self.entry.service().service;
-        let told = self.failed.into_iter().map(|(diagnostic, (node, count))| {
-            let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-            diagnostic.note(format!("while rendering `{service}` for node `{node}`{more}"))
-        });
-        (instances, self.found.into_iter().chain(told).collect())
-    }
-
-    /// The nodes that it is placed on.
-    fn nodes(&self) -> Vec<&'a Located<Node>> {
-        let catalog = self.catalog;
-        let environment = self.deployment().environment.as_ref();
-        let is_here = |name: &&NodeName| environment.is_none() || catalog.environment_of(name) == environment;
-        let named = self.deployment().service.place.named().iter().filter(is_here);
-        named.filter_map(|name| catalog.nodes.get(name)).collect()
-    }
-
-    /// The instance on a node, if it can be rendered there.
-    fn on(&mut self, node: &Located<Node>) -> Option<Arc<Instance>> {
-        if !self.catalog.knows_variables(self.entry, node) {
-            self.only_mistakes(Some(node));
-            return None;
-        }
-        let values = values(self.catalog, Some(node), self.deployment());
-        let same = self.done.iter().find(|(used, instance)| agree(used, &values, &instance.rendered));
-        let instance = match same {
-            Some((_, instance)) => Ok(instance.clone()),
-            None => render_with(self.catalog, self.entry, self.number, &values),
-        };
-        match instance {
-            Ok(instance) => {
-                self.done.push((values, instance.clone()));
-                Some(with_grants(self.catalog, &instance, &node.value))
-            }
-            Err(diagnostics) => {
-                let name = &node.value.node;
-                for diagnostic in diagnostics {
-                    self.failed.entry(diagnostic).or_insert((name.clone(), 0)).1 += 1;
-                }
-                None
-            }
-        }
-    }
-
-    /// Nothing is rendered, and what is wrong in any case is told.
-    fn only_mistakes(&mut self, node: Option<&Located<Node>>) {
-        let values = values(self.catalog, node, self.deployment());
-        self.found.extend(self.deployment().source.mistakes(&self.catalog.tree, &values));
-    }
-}
-
-/// Two sets of values that agree in every variable that is used give the same render.
-fn agree(one: &Values, other: &Values, rendered: &Rendered) -> bool {
-    one.len() == other.len() && one == other
-        || rendered.used_variables.iter().all(|name| one.get(name) == other.get(name))
-}
-
-/// What `${NAME}` sees: the variables of the service, over those of the node, of its environment and of the defaults.
-fn values(catalog: &Catalog, node: Option<&Located<Node>>, deployment: &Deployment) -> Values {
-    let node = node.map(|node| &node.value);
-    let environment = node.and_then(|node| catalog.environment_of(&node.node));
-    let environment = environment.and_then(|name| catalog.settings.environments.get(name));
-    let defaults = catalog.settings.defaults.variables.iter();
-    let all = defaults
-        .chain(environment.into_iter().flat_map(|environment| &environment.variables))
-        .chain(node.into_iter().flat_map(|node| &node.variables))
-        .chain(&deployment.service.variables);
-    all.map(|(name, value)| (name.clone(), value.0.clone())).collect()
-}
-
-fn render_with(
-    catalog: &Catalog,
-    entry: &Arc<ServiceEntry>,
-    number: usize,
-    values: &Values,
-) -> Result<Arc<Instance>, Vec<Diagnostic>> {
-    let deployment = &entry.deployments[number];
-    let service = &deployment.service;
-    let (rendered, uses) = usage::Subject { catalog, entry, deployment }.render(values)?;
-    let defaults = &catalog.settings.defaults;
-    let state = service.state.or(defaults.state).unwrap_or_default();
-    let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
-    let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
-    let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
-    let ensure = Ensure {
-        service: service.service.clone(),
-        project: rendered.project.clone(),
-        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
-        state,
-        model: rendered.model.clone(),
-        files,
-        containers: rendered.containers.clone(),
-        after: Vec::new(),
-        health_within: within,
-        on_file_change,
-        because: Vec::new(),
-    };
-    Ok(Arc::new(Instance {
-        ensure,
-        entry: entry.clone(),
-        deployment: number,
-        rendered: Arc::new(rendered),
-        uses: Arc::new(uses),
-        capabilities: [].into(),
-        granted_until: None,
-    }))
-}
-
-/// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.
-fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<Instance> {
-    let used = catalog.capabilities(&instance.ensure.service, node, &instance.rendered.powers);
-    if *instance.capabilities == *used {
-        return instance.clone();
-    }
-    let ends = used.iter().filter_map(Used::ends).min();
-    let granted_until = ends.filter(|_| catalog.denies_capabilities());
-    Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
-}
-
-/// Two minutes: an image that has to be pulled is not counted, the time starts when the containers do.
-const DEFAULT_HEALTH_SECONDS: u32 = 120;
 
 type NodeInstances = BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>;
 

@@ -1,39 +1,66 @@
-//! Which nodes hold a service now, by the plans that stand: where an instance is placed depends on where it is.
+//! What stands where now: where an instance is placed depends on where it is.
 //!
-//! Most passes never ask, so the plans are looked through at the first question and not before.
+//! The daemon takes it from its plans, a comparison from the other side, a check of definitions alone from nothing. It is
+//! held as it comes and looked through only for the services that nodes are chosen for: a fleet of ten thousand that
+//! name theirs must not pay for the one that does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::name::{NodeName, ServiceName};
-use crate::plan::{NodePlan, Step};
+use crate::plan::{Model, NodePlan, Step};
 
-/// Which nodes hold each service.
+/// Which nodes hold what, and which of them are silent.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
-    by_service: OnceLock<BTreeMap<ServiceName, BTreeSet<NodeName>>>,
+    others: BTreeMap<NodeName, Vec<(ServiceName, Model)>>,
+    offline: BTreeSet<NodeName>,
 }
 
 impl Holders {
     /// By the plans: a node holds what its newest plan ensures.
     pub fn of_plans(plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>) -> Self {
-        Self { plans, by_service: OnceLock::new() }
+        Self { plans, ..Self::default() }
     }
 
-    /// The nodes that hold the service.
-    pub fn of(&self, service: &ServiceName) -> impl Iterator<Item = &NodeName> {
-        let holders = self.by_service.get_or_init(|| by_service(&self.plans));
-        holders.get(service).into_iter().flatten()
-    }
-}
-
-fn by_service(plans: &BTreeMap<NodeName, Arc<NodePlan>>) -> BTreeMap<ServiceName, BTreeSet<NodeName>> {
-    let mut holders: BTreeMap<ServiceName, BTreeSet<NodeName>> = BTreeMap::new();
-    for (node, plan) in plans {
-        for ensure in plan.steps.iter().filter_map(Step::as_ensure) {
-            holders.entry(ensure.service.clone()).or_default().insert(node.clone());
+    /// By what should be on the nodes according to other definitions.
+    pub fn of_instances(instances: impl IntoIterator<Item = (NodeName, ServiceName, Model)>) -> Self {
+        let mut others: BTreeMap<NodeName, Vec<(ServiceName, Model)>> = BTreeMap::new();
+        for (node, service, model) in instances {
+            others.entry(node).or_default().push((service, model));
         }
+        Self { others, ..Self::default() }
     }
-    holders
+
+    /// With the nodes that have not been heard for too long.
+    pub fn with_offline(mut self, offline: BTreeSet<NodeName>) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Whether a node has not been heard for too long.
+    pub fn is_offline(&self, node: &NodeName) -> bool {
+        self.offline.contains(node)
+    }
+
+    /// Every instance, by node.
+    pub fn all(&self) -> impl Iterator<Item = (&NodeName, &ServiceName, &Model)> {
+        let plans = self.plans.iter().flat_map(|(node, plan)| {
+            let ensures = plan.steps.iter().filter_map(Step::as_ensure);
+            ensures.map(move |ensure| (node, &ensure.service, &ensure.model))
+        });
+        let others = self
+            .others
+            .iter()
+            .flat_map(|(node, there)| there.iter().map(move |(service, model)| (node, service, model)));
+        plans.chain(others)
+    }
+
+    /// The models that a node holds.
+    pub fn models(&self, node: &NodeName) -> impl Iterator<Item = &Model> {
+        let steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
+        let planned = steps.filter_map(Step::as_ensure).map(|ensure| &ensure.model);
+        planned.chain(self.others.get(node).into_iter().flatten().map(|(_, model)| model))
+    }
 }

@@ -16,6 +16,7 @@ mod spread;
 pub mod compose;
 pub mod catalog;
 pub mod usage;
+pub mod place;
 pub mod desired;
 pub mod govern;
 pub mod diff;

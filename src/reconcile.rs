@@ -3,6 +3,8 @@
 //! `gitops diff`, the daemon, the benchmarks and the scenarios all go through [`Definitions::load`] and
 //! [`reconcile`]. Both are pure: the same inputs give the same bytes.
 
+mod failover;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use crate::planner::{self, Planned, Situation};
 use crate::spread::spread;
 use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
+use failover::Moved;
 
 /// The definitions at one revision, checked and made concrete. Only a commit without errors becomes one.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl Definitions {
         let Known { previous, now, .. } = *known;
         let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));
         let before = previous.map(|previous| (&previous.catalog, &previous.desired));
-        let (desired, mistakes) = Desired::build(&catalog, before);
+        let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
         let is_whole = !findings.iter().any(Diagnostic::is_error);
@@ -106,6 +109,8 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
     /// A report older than this is not believed: three heartbeats.
     pub stale_after: SignedDuration,
+    /// Since when whoever runs the pass has been listening: silence before that says nothing about a node.
+    pub listening_since: Timestamp,
     /// What the pass before saw. It never changes what comes out, only how fast.
     pub seen: Option<&'a Seen>,
 }
@@ -125,9 +130,12 @@ pub struct Outcome {
 }
 
 /// The nodes that a pass found at rest, each with what it looked at: while that is the very same, there is nothing to
-/// plan for it, and it stands as it stood.
+/// plan for it, and it stands as it stood. And what was moved away from lost nodes.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(BTreeMap<NodeName, AtRest>);
+pub struct Seen {
+    at_rest: BTreeMap<NodeName, AtRest>,
+    moved: Option<Arc<Moved>>,
+}
 
 /// A node whose plan says all that is wanted, with nothing held back.
 #[derive(Clone, Debug)]
@@ -147,10 +155,10 @@ struct Sight {
 }
 
 impl Sight {
-    fn of(inputs: &Inputs<'_>, node: &NodeName) -> Self {
+    fn of(inputs: &Inputs<'_>, desired: &Desired, node: &NodeName) -> Self {
         let reported = inputs.reported.nodes.get(node);
         Self {
-            wanted: inputs.definitions.desired.nodes.get(node).cloned(),
+            wanted: desired.nodes.get(node).cloned(),
             plan: inputs.plans.get(node).cloned(),
             status: reported.map(|reported| reported.status.clone()),
             is_stale: reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after)),
@@ -172,13 +180,15 @@ impl Sight {
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     let Inputs { definitions, plans, reported, now, .. } = *inputs;
-    let situation =
-        Situation { revision: &definitions.revision, desired: &definitions.desired, plans, reported, now };
+    let moved = failover::moved(inputs);
+    let desired = moved.as_ref().map_or(&definitions.desired, |moved| &moved.desired);
+    let situation = Situation { revision: &definitions.revision, desired, plans, reported, now };
     let mut outcome = Outcome::default();
     let (mut awake, mut sights) = (Vec::new(), Vec::new());
     for node in situation.nodes() {
-        let sight = Sight::of(inputs, node);
-        match at_rest(inputs, node, &sight) {
+        let sight = Sight::of(inputs, desired, node);
+        let stays = moved.as_ref().is_some_and(|moved| moved.stays.contains_key(node));
+        match at_rest(inputs, node, &sight).filter(|_| !stays) {
             Some(view) => outcome.rests(view, sight),
             None => {
                 awake.push(node);
@@ -186,11 +196,11 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
             }
         }
     }
-    let planned = spread(&awake, |node| one(inputs, &situation, node));
+    let planned = spread(&awake, |node| one(inputs, &situation, moved.as_deref(), node));
     for ((planned, view), sight) in planned.into_iter().zip(sights) {
         match planned.plan {
             Some(plan) => {
-                outcome.blobs.extend(blobs(&definitions.desired, &plan));
+                outcome.blobs.extend(blobs(desired, &plan));
                 outcome.plans.push(plan);
                 outcome.nodes.push(view);
             }
@@ -199,26 +209,34 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
         }
     }
     outcome.nodes.sort_by(|one, other| one.node.cmp(&other.node));
+    outcome.seen.moved = moved;
     outcome
 }
 
 impl Outcome {
     fn rests(&mut self, view: NodeView, sight: Sight) {
-        self.seen.0.insert(view.node.clone(), AtRest { sight, view: view.clone() });
+        self.seen.at_rest.insert(view.node.clone(), AtRest { sight, view: view.clone() });
         self.nodes.push(view);
     }
 }
 
 /// The picture of a node about which nothing changed since it was found at rest.
 fn at_rest(inputs: &Inputs<'_>, node: &NodeName, sight: &Sight) -> Option<NodeView> {
-    let before = inputs.seen?.0.get(node).filter(|before| before.sight.is(sight))?;
+    let before = inputs.seen?.at_rest.get(node).filter(|before| before.sight.is(sight))?;
     let heard_at = inputs.reported.nodes.get(node).map(|reported| reported.heard_at);
     Some(NodeView { heard_at, ..before.view.clone() })
 }
 
 /// One node's plan and picture.
-fn one(inputs: &Inputs<'_>, situation: &Situation<'_>, node: &NodeName) -> (Planned, NodeView) {
-    let planned = planner::plan(situation, node);
+fn one(
+    inputs: &Inputs<'_>,
+    situation: &Situation<'_>,
+    moved: Option<&Moved>,
+    node: &NodeName,
+) -> (Planned, NodeView) {
+    let mut planned = planner::plan(situation, node);
+    let stays = moved.and_then(|moved| moved.stays.get(node)).cloned();
+    planned.waiting.extend(stays.unwrap_or_default());
     let violations = planned.plan.iter().flat_map(|plan| violations(inputs, plan));
     debug_assert_eq!(violations.collect::<Vec<_>>(), [""; 0], "a plan breaks an invariant");
     let view = view(inputs, node, &planned);

@@ -119,7 +119,19 @@ const NODES: [&str; 2] = ["a", "b"];
 fn wishes() -> impl Strategy<Value = Vec<Wish>> {
     let wish =
         prop::collection::btree_map(0..POWERS.len(), 0..6usize, 0..4).prop_map(|powers| Wish { powers });
-    prop::collection::vec(wish, SERVICES.len())
+    prop::collection::vec(wish, SERVICES.len()).prop_map(without_collisions)
+}
+
+/// Two services cannot both have a port or a name of the host.
+fn without_collisions(mut wishes: Vec<Wish>) -> Vec<Wish> {
+    let mut taken = BTreeSet::new();
+    for wish in &mut wishes {
+        wish.powers.retain(|power, _| {
+            let is_single = matches!(POWERS[*power].0, "host-port:53" | "container-name");
+            !is_single || taken.insert(*power)
+        });
+    }
+    wishes
 }
 
 fn gifts() -> impl Strategy<Value = Vec<Gift>> {
@@ -200,7 +212,15 @@ fn load(tree: &Arc<Tree>, now: &str) -> Result<Definitions, String> {
 fn plan(definitions: &Definitions, plans: &BTreeMap<NodeName, Arc<NodePlan>>, now: &str) -> Outcome {
     let (reported, stale_after) = (Reported::default(), SignedDuration::from_secs(45));
     let reported = &reported;
-    reconcile(&Inputs { definitions, plans, reported, now: time(now), stale_after, seen: None })
+    reconcile(&Inputs {
+        definitions,
+        plans,
+        reported,
+        now: time(now),
+        listening_since: time(now),
+        stale_after,
+        seen: None,
+    })
 }
 
 fn planned(outcome: &Outcome) -> BTreeSet<(String, String)> {

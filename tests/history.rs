@@ -206,7 +206,15 @@ impl Fleet {
         let definitions = self.definitions.as_ref().expect("there was a commit");
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
         let stale_after = SignedDuration::from_secs(45);
-        let afresh = Inputs { definitions, plans, reported, now, stale_after, seen: None };
+        let afresh = Inputs {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after,
+            listening_since: Timestamp::UNIX_EPOCH,
+            seen: None,
+        };
         let outcome = reconcile(&afresh);
         let quick = reconcile(&Inputs { seen: Some(&self.seen), ..afresh });
         prop_assert_eq!(&quick.plans, &outcome.plans);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use gitops::check;
 use gitops::desired::Desired;
 use gitops::diff;
+use gitops::holders::Holders;
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::{NodePlan, RunState, Step};
 use gitops::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
@@ -108,6 +109,7 @@ struct World {
     now: Timestamp,
     commits: u8,
     definitions: Option<Arc<Definitions>>,
+    holders: Holders,
     plans: BTreeMap<NodeName, Arc<NodePlan>>,
     reported: Reported,
     valid: bool,
@@ -123,6 +125,7 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().expect("a timestamp"),
             commits: 0,
             definitions: None,
+            holders: Holders::default(),
             plans: BTreeMap::new(),
             reported: Reported::default(),
             valid: false,
@@ -201,7 +204,11 @@ impl World {
     fn pass(&mut self) {
         self.commits += 1;
         let _ = writeln!(self.output, "=== pass {} at {}", self.commits, self.now);
-        let known = Known { previous: self.definitions.as_deref(), holders: None, now: self.now };
+        let silent = self.reported.nodes.iter().filter(|(_, last)| last.is_stale(self.now, STALE_AFTER));
+        let silent = silent.map(|(node, _)| node.clone()).collect();
+        self.holders = Holders::of_plans(Arc::new(self.plans.clone())).with_offline(silent);
+        let previous = self.definitions.as_deref();
+        let known = Known { previous, holders: Some(&self.holders), now: self.now };
         match Definitions::load(revision(self.commits), &self.tree(), &known) {
             Err(diagnostics) => {
                 self.valid = false;
@@ -233,7 +240,15 @@ impl World {
 
     fn reconcile(&self, definitions: &Definitions) -> Outcome {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
-        reconcile(&Inputs { definitions, plans, reported, now, stale_after: STALE_AFTER, seen: None })
+        reconcile(&Inputs {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after: STALE_AFTER,
+            listening_since: Timestamp::UNIX_EPOCH,
+            seen: None,
+        })
     }
 
     fn publish(&mut self, outcome: &Outcome) {
@@ -296,7 +311,8 @@ impl World {
             (Arc::from(path), entry.clone())
         };
         let tree: Arc<Tree> = Arc::new(self.files.iter().enumerate().map(renamed).collect());
-        let other = Definitions::load(definitions.revision.clone(), &tree, &Known::at(self.now))
+        let known = Known { previous: None, holders: Some(&self.holders), now: self.now };
+        let other = Definitions::load(definitions.revision.clone(), &tree, &known)
             .map_err(|_| "the definitions are no longer valid when their files are renamed")?;
         let digests = |desired: &Desired| -> Vec<(String, Digest)> {
             let keys = desired.keys();

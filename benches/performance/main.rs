@@ -28,7 +28,7 @@ use gitops::status::{
 use gitops::store::sqlite::{self, SqliteStore};
 use gitops::store::{Publication, Published, Store};
 use gitops::tree::Tree;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -153,7 +153,8 @@ fn pass(definitions: &Definitions, plans: &Plans, reported: &Reported) -> Outcom
 
 fn pass_after(seen: Option<&Seen>, definitions: &Definitions, plans: &Plans, reported: &Reported) -> Outcome {
     let stale_after = SignedDuration::from_secs(45);
-    reconcile(&Inputs { definitions, plans, reported, now: clock::now(), stale_after, seen })
+    let (now, listening_since) = (clock::now(), Timestamp::UNIX_EPOCH);
+    reconcile(&Inputs { definitions, plans, reported, now, stale_after, listening_since, seen })
 }
 
 fn taken_over(plans: &mut Plans, outcome: &Outcome) {

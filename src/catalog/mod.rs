@@ -8,6 +8,7 @@
 mod environments;
 mod files;
 mod grants;
+mod placement;
 mod references;
 mod services;
 mod strays;

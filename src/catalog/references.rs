@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::environments::layers;
-use super::{Catalog, ServiceEntry, services};
+use super::{Catalog, ServiceEntry, placement, services};
 use crate::align::differing;
 use crate::definition::Located;
 use crate::diagnostic::{Diagnostic, Place};
@@ -30,6 +30,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
             }
         }
     }
+    found.extend(catalog.nodes.values().flat_map(|node| placement::check_node(catalog, node)));
     let defaults = &catalog.settings.defaults;
     for (index, name) in
         unknown(defaults.features.as_deref().unwrap_or_default(), |name| has_feature(catalog, name))
@@ -97,6 +98,10 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
             found.push(unknown_control(catalog, name.as_str(), place(&layer.steps(&["controls"], index))));
         }
     }
+    found.extend(entry.deployments.iter().filter_map(|deployment| {
+        let at = || catalog.deployment_place(entry, deployment, &[Step::Key("place"), Step::Key("slot")]);
+        placement::unknown_slot(catalog, &deployment.service.place, at)
+    }));
     let environments = service.environments.iter().flat_map(|environments| environments.keys());
     let is_defined = |name: &EnvironmentName| catalog.settings.environments.contains_key(name);
     let unknown_ones = environments.filter(|name| !catalog.unread.settings && !is_defined(name));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, Deployment, ServiceEntry, files, strays};
+use super::{Catalog, Deployment, ServiceEntry, files, placement, strays};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Override, Service};
 use crate::diagnostic::{Diagnostic, Place};
@@ -73,7 +73,7 @@ fn read(catalog: &Catalog, folder: &str) -> Read {
     if !definition.broken.contains("service") {
         found.extend(check_folder(tree, folder, &definition));
     }
-    found.extend(check_lists(tree, folder, &definition));
+    found.extend(check_lists(tree, &definition));
     found.extend(strays::in_service(tree, folder));
     match deployments(catalog, folder, &definition) {
         Ok(deployments) => {
@@ -130,7 +130,7 @@ fn check_folder(tree: &Tree, folder: &str, definition: &Located<Service>) -> Opt
 }
 
 /// What can be said of the lists of a definition without a look at any other.
-fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<Diagnostic> {
+fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     let service = &definition.value;
     let places = super::places(tree, definition);
     let place = |fields: &[&'static str], index: Option<usize>| {
@@ -138,11 +138,7 @@ fn check_lists(tree: &Tree, folder: &str, definition: &Located<Service>) -> Vec<
         places(&keys.collect::<Vec<_>>())
     };
     let mut found = Vec::new();
-    if service.place.named().is_empty() && !definition.broken.contains("place") {
-        let message = format!("service `{}` is placed on no node, so it runs nowhere", folder_name(folder));
-        let diagnostic = Diagnostic::warning("placed-nowhere", place(&["place", "nodes"], None), message);
-        found.push(diagnostic.help("name at least one node"));
-    }
+    found.extend(placement::check(definition, &places));
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
         let again = names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name));

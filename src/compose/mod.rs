@@ -39,7 +39,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 pub mod labels;
 pub use labels::labels;
@@ -90,6 +90,8 @@ pub struct Source {
     /// Files by path from the service's folder: those above, and those that they name without a variable.
     parsed: BTreeMap<String, Documents>,
     warnings: Vec<Diagnostic>,
+    /// The processors of the slot that the instance holds.
+    cpuset: Option<Arc<str>>,
 }
 
 /// The documents of a file, shared, each with its number.
@@ -160,6 +162,7 @@ impl Source {
         let mut model = pass.merged();
         let extensions = extensions::take_extensions(&mut model);
         let finished = pass.finish(&mut model);
+        self.bind(&mut model);
         self.check_project(&mut pass, &project);
         let travelling = pass.travelling(&model, finished.made);
         let Pass { found, scope, origins, .. } = pass;
@@ -187,6 +190,20 @@ impl Source {
         let mut more = self.clone();
         more.layers.extend(overlays.iter().map(Layer::overlay));
         more
+    }
+
+    /// The same, for an instance that holds these processors.
+    pub fn bound_to(&self, cpus: Arc<str>) -> Self {
+        Self { cpuset: Some(cpus), ..self.clone() }
+    }
+
+    /// Each container runs on the processors that are set apart, unless it names its own.
+    fn bind(&self, model: &mut Mapping) {
+        let services = model.get_mut("services").and_then(Value::as_mapping_mut);
+        let Some((cpuset, services)) = self.cpuset.as_ref().zip(services) else { return };
+        for service in services.values_mut().filter_map(Value::as_mapping_mut) {
+            service.entry("cpuset".into()).or_insert_with(|| Value::String(cpuset.as_ref().to_owned()));
+        }
     }
 
     /// The mistakes that stand even if there are more variables than these.

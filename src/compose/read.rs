@@ -36,6 +36,7 @@ impl Source {
             layers: Vec::new(),
             parsed: BTreeMap::new(),
             warnings: Vec::new(),
+            cpuset: None,
         };
         let files = if spec.files.is_empty() {
             source.default_files(tree)?

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Repository;
 use super::state::{Effect, Event, Pass};
-use crate::api::control::Plans;
 use crate::api::metrics::Metrics;
 use crate::clock;
 use crate::holders::Holders;
@@ -33,7 +32,10 @@ impl Tools {
                 let result = self.repository.descends(&newest, &base).await;
                 Some(Event::Compared(result.map_err(|error| chain(&*error))))
             }
-            Effect::Load { revision, previous, plans } => Some(self.load(revision, previous, plans).await),
+            Effect::Load { revision, previous, plans, silent } => {
+                let holders = Holders::of_plans(plans).with_offline(silent);
+                Some(self.load(revision, previous, holders).await)
+            }
             Effect::Keep(revision) => {
                 if let Err(error) = self.repository.keep(&revision).await {
                     tracing::warn!(%revision, error = %chain(&*error), "cannot keep the deployed commit");
@@ -62,13 +64,12 @@ impl Tools {
         result
     }
 
-    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>, plans: Plans) -> Event {
+    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>, holders: Holders) -> Event {
         let tree = match self.repository.tree(&revision).await {
             Ok(tree) => tree,
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
         let load = move || {
-            let holders = Holders::of_plans(plans);
             let (previous, holders, now) = (previous.as_deref(), Some(&holders), clock::now());
             Definitions::load(revision, &Arc::new(tree), &Known { previous, holders, now }).map(Arc::new)
         };
@@ -78,9 +79,10 @@ impl Tools {
     async fn pass(&self, pass: Pass) -> Event {
         let started = Instant::now();
         let run = move || {
-            let Pass { definitions, plans, reported, now, stale_after, seen } = &pass;
+            let Pass { definitions, plans, reported, now, stale_after, listening_since, seen } = &pass;
             let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
-            reconcile(&Inputs { definitions, plans, reported, now, stale_after, seen })
+            let listening_since = *listening_since;
+            reconcile(&Inputs { definitions, plans, reported, now, stale_after, listening_since, seen })
         };
         let outcome = spawn_blocking(run).await.expect(ON_PANIC);
         self.metrics.passes.inc();

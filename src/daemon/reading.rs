@@ -135,7 +135,12 @@ impl State {
         match self.deployed.clone().filter(|_| resume) {
             Some(revision) => {
                 self.reading.stage = Stage::Resuming;
-                Some(Effect::Load { revision, previous: None, plans: self.plans.clone() })
+                Some(Effect::Load {
+                    revision,
+                    previous: None,
+                    plans: self.plans.clone(),
+                    silent: self.stale.clone(),
+                })
             }
             None => Some(self.fetch()),
         }
@@ -220,7 +225,12 @@ impl State {
 
     fn load(&mut self, newest: Revision) -> Effect {
         self.reading.stage = Stage::Loading { newest: newest.clone(), base: self.base() };
-        Effect::Load { revision: newest, previous: self.definitions.clone(), plans: self.plans.clone() }
+        Effect::Load {
+            revision: newest,
+            previous: self.definitions.clone(),
+            plans: self.plans.clone(),
+            silent: self.stale.clone(),
+        }
     }
 
     pub(super) fn loaded(

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::happened;
 use super::state::{Effect, State, Ticket, backoff};
@@ -158,6 +158,7 @@ impl State {
         let StatusReport { node, status, heard_at } = report;
         let stale_after = self.policy.stale_after();
         self.stale.remove(&node);
+        self.lost.retain(|(lost, _)| *lost != node);
         let nodes = &mut Arc::make_mut(&mut self.reported).nodes;
         match (nodes.get_mut(&node), status) {
             (Some(last), None) => {
@@ -187,7 +188,33 @@ impl State {
         believed.map(|(node, last)| (last.heard_at.max(self.started_at) + self.policy.stale_after(), node))
     }
 
+    /// When the next service stops waiting for a silent node.
+    pub(super) fn next_loss_at(&self) -> Option<Timestamp> {
+        self.being_lost().map(|(at, ..)| at).min()
+    }
+
+    fn being_lost(&self) -> impl Iterator<Item = (Timestamp, &NodeName, u32)> {
+        let failovers =
+            self.definitions.iter().flat_map(|definitions| &definitions.desired.placing.failovers);
+        let silent = failovers.flat_map(|seconds| self.stale.iter().map(move |node| (node, *seconds)));
+        let waiting = silent.filter(|(node, seconds)| !self.lost.contains(&((*node).clone(), *seconds)));
+        waiting.filter_map(|(node, seconds)| {
+            let heard_at = self.reported.nodes.get(node)?.heard_at.max(self.started_at);
+            let patience = SignedDuration::from_secs(seconds.into()).max(self.policy.stale_after());
+            Some((heard_at + patience, node, seconds))
+        })
+    }
+
     pub(super) fn tick_reports(&mut self, now: Timestamp) {
+        let lost: Vec<(NodeName, u32)> = self
+            .being_lost()
+            .filter(|(at, ..)| *at <= now)
+            .map(|(_, node, seconds)| (node.clone(), seconds))
+            .collect();
+        if !lost.is_empty() {
+            self.lost.extend(lost);
+            self.want_pass("a node is lost");
+        }
         let silent: Vec<NodeName> =
             self.falling_silent().filter(|(at, _)| *at <= now).map(|(_, node)| node.clone()).collect();
         for node in silent {

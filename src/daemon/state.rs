@@ -101,6 +101,8 @@ pub enum Effect {
         previous: Option<Arc<Definitions>>,
         /// Who holds what.
         plans: Plans,
+        /// Nodes that are silent: nothing new goes there if it can be helped.
+        silent: BTreeSet<NodeName>,
     },
     /// Keep the commit from being collected as garbage: it is deployed.
     Keep(Revision),
@@ -136,6 +138,8 @@ pub struct Pass {
     pub now: Timestamp,
     /// A report older than this is not believed.
     pub stale_after: SignedDuration,
+    /// When this daemon began.
+    pub listening_since: Timestamp,
     /// What the pass before saw.
     pub seen: Arc<Seen>,
 }
@@ -159,6 +163,8 @@ pub struct State {
     pub(super) leases: BTreeMap<NodeName, Lease>,
     pub(super) status_digests: BTreeMap<NodeName, Digest>,
     pub(super) stale: BTreeSet<NodeName>,
+    /// The nodes that services no longer wait for which wait so many seconds.
+    pub(super) lost: BTreeSet<(NodeName, u32)>,
     pub(super) started_at: Timestamp,
     passes: OneSlot<BTreeSet<&'static str>>,
     /// The revision that the running pass plans from: newer definitions may arrive while it runs.
@@ -192,6 +198,7 @@ impl State {
             record_again_at: None,
             status_digests: BTreeMap::new(),
             stale: BTreeSet::new(),
+            lost: BTreeSet::new(),
             started_at: now,
             passes: OneSlot::default(),
             planned: None,
@@ -207,7 +214,7 @@ impl State {
 
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
-        let others = [self.reload_at, self.record_again_at, self.next_stale_at()];
+        let others = [self.reload_at, self.record_again_at, self.next_stale_at(), self.next_loss_at()];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
     }
@@ -251,7 +258,8 @@ impl State {
         self.planned = Some(definitions.revision.clone());
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, seen }))
+        let listening_since = self.started_at;
+        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
     }
 
     fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Option<Effect> {

@@ -1,6 +1,6 @@
 //! `nodes/*.yaml`: the Docker hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -89,4 +89,50 @@ pub struct Slot {
     pub cpus: Arc<str>,
     /// Memory that goes with them.
     pub memory: Option<Bytes>,
+}
+
+impl Slot {
+    /// The numbers of its processors; none where `cpus` is no list of them.
+    pub fn processors(&self) -> Option<BTreeSet<u32>> {
+        processors(&self.cpus)
+    }
+}
+
+/// No machine has processors beyond this number; it bounds what a range such as `0-9999999999` may cost.
+const MAX_CPU: u32 = 4095;
+
+/// The processors that `0-3,6` names; none where it is no such list.
+fn processors(text: &str) -> Option<BTreeSet<u32>> {
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|number| is_number && *number <= MAX_CPU)
+    };
+    let mut cpus = BTreeSet::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_numbers_and_ranges() {
+        let check = |text: &str, expected: Option<usize>| {
+            assert_eq!(processors(text).map(|cpus| cpus.len()), expected, "{text}");
+        };
+        check("0", Some(1));
+        check("0-3", Some(4));
+        check("0-3,2,6", Some(5));
+        for bad in ["", "a", "3-0", "0-", "-1", "0,,1", "+1", "0-99999999999", "5000"] {
+            check(bad, None);
+        }
+    }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::Used;
-use crate::desired::{Desired, Instance};
+use crate::catalog::{Deployment, Used};
+use crate::desired::{Desired, Instance, ServiceInstances};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::{ContainerSpec, Ensure, FileRef, OnFileChange, Reason, RunState};
 
@@ -155,11 +155,34 @@ fn new_capability(used: &Used) -> NewCapability {
 }
 
 fn removal_reason(node: &NodeName, service: &ServiceName, old: &Desired, new: &Desired) -> Reason {
-    let still = new.services.get(service);
-    let source = still.or_else(|| old.services.get(service)).map(|service| service.entry.path().clone());
-    let (field, value) =
-        if still.is_some() { ("place.nodes", node.as_str()) } else { ("service", service.as_str()) };
-    Reason { field: field.into(), old: Some(value.into()), new: None, source }
+    if let Some(still) = new.services.get(service) {
+        return displacement(node, still);
+    }
+    let source = old.services.get(service).map(|service| service.entry.path().clone());
+    Reason { field: "service".into(), old: Some(service.as_str().into()), new: None, source }
+}
+
+/// Why a service is no longer on a node, although there is such a service: the node is not named any more, or others were
+/// chosen.
+pub fn displacement(node: &NodeName, service: &ServiceInstances) -> Reason {
+    let is_chosen = |deployment: &Deployment| deployment.service.place.nodes.is_none();
+    let (field, new) = match service.entry.deployments.iter().any(is_chosen) {
+        true => ("place", some_names(service.instances.keys())),
+        false => ("place.nodes", None),
+    };
+    let source = Some(service.entry.path().clone());
+    Reason { field: field.into(), old: Some(node.as_str().into()), new, source }
+}
+
+/// `a, b, c and 2 more`; none of none.
+fn some_names<'a>(names: impl ExactSizeIterator<Item = &'a NodeName>) -> Option<Arc<str>> {
+    const MAX: usize = 3;
+    let more = match names.len().saturating_sub(MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named: Vec<&str> = names.take(MAX).map(|name| name.as_str()).collect();
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")).into())
 }
 
 /// What happens to the containers of an instance, by Compose service.
@@ -313,7 +336,7 @@ mod tests {
         let tree = Tree::from_files(files.map(|(path, text)| (path.to_owned(), text.to_owned())));
         let (catalog, found) = catalog::load(&Arc::new(tree), None);
         assert_eq!(found, []);
-        let (desired, found) = Desired::build(&catalog, None);
+        let (desired, found) = Desired::build(&catalog, None, None);
         assert_eq!(found, [], "the files above are right");
         desired
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{Situation, is_removed};
+use crate::diff;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::{Ensure, NodePlan, Reason, Remove, Step};
 
@@ -50,12 +51,7 @@ fn dependants(step: &Step, steps: &[Step]) -> Vec<ServiceName> {
 fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reason> {
     let service = step.service();
     let reason = match situation.desired.services.get(service) {
-        Some(wanted) => Reason {
-            field: "place.nodes".into(),
-            old: Some(node.as_str().into()),
-            new: None,
-            source: Some(wanted.entry.path().clone()),
-        },
+        Some(wanted) => diff::displacement(node, wanted),
         None => Reason {
             field: "service".into(),
             old: Some(service.as_str().into()),

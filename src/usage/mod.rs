@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
-use crate::compose::{Overlay, Rendered, Variables};
+use crate::compose::{Overlay, Rendered, Source, Variables};
 use crate::definition::{Override, ValuePath};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::FeatureName;
@@ -81,7 +81,8 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// The model of the service for these variables, and the features that it uses.
+    /// The model of the service for these variables, and the features that it uses. `source` is that of the deployment, or
+    /// one that was made of it.
     ///
     /// A feature that is named is there from the start: its overlay is part of the source. What a path finds in that model
     /// is used, too, and its overlay is merged over it; but what such an overlay brings is not searched again. So the
@@ -90,8 +91,11 @@ impl<'a> Subject<'a> {
     /// # Errors
     ///
     /// As [`crate::compose::Source::render`].
-    pub fn render(&self, variables: &Variables) -> Result<(Rendered, Uses), Vec<Diagnostic>> {
-        let source = &self.deployment.source;
+    pub fn render(
+        &self,
+        source: &Source,
+        variables: &Variables,
+    ) -> Result<(Rendered, Uses), Vec<Diagnostic>> {
         let plain = source.render(&self.catalog.tree, variables)?;
         let uses = self.uses(&plain);
         let overlays = self.overlays(&uses);

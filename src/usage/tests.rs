@@ -39,7 +39,7 @@ fn uses(paths: &str, service: &str, compose: &str) -> Vec<String> {
     assert_eq!(found, [], "{fixture}");
     let entry = &catalog.services["web"];
     let subject = Subject { catalog: &catalog, entry, deployment: &entry.deployments[0] };
-    let (_, uses) = subject.render(&Variables::new()).expect("it renders");
+    let (_, uses) = subject.render(&subject.deployment.source, &Variables::new()).expect("it renders");
     shown(&uses)
 }
 
@@ -118,7 +118,8 @@ fn an_environment_gives_its_own_list_and_its_own_fields() {
             |one: &&Deployment| one.environment.as_ref().is_some_and(|name| name.as_str() == environment);
         let deployment = entry.deployments.iter().find(is).expect("it is in the environment");
         let subject = Subject { catalog: &catalog, entry, deployment };
-        let (rendered, uses) = subject.render(&Variables::new()).expect("it renders");
+        let (rendered, uses) =
+            subject.render(&subject.deployment.source, &Variables::new()).expect("it renders");
         assert_eq!(shown(&uses), expected, "{environment}");
         let lines = uses.values().map(|used| subject.place(Some(&rendered), used).line);
         assert!(lines.into_iter().all(|line| line > 1), "each has a place");
@@ -142,7 +143,7 @@ fn the_overlay_of_a_feature_that_was_found_is_merged_once() {
     let entry = &catalog.services["web"];
     let subject = Subject { catalog: &catalog, entry, deployment: &entry.deployments[0] };
     let variables = [("V".into(), "1".into())].into();
-    let (rendered, uses) = subject.render(&variables).expect("it renders");
+    let (rendered, uses) = subject.render(&subject.deployment.source, &variables).expect("it renders");
     assert_eq!(shown(&uses), ["a: Compose services/app/gpus"]);
     let app = &rendered.model.value()["services"]["app"];
     assert_eq!((app["tty"].as_bool(), app.get("init")), (Some(true), None));
