@@ -20,6 +20,7 @@ pub mod place;
 pub mod desired;
 pub mod govern;
 pub mod diff;
+pub mod promote;
 pub mod planner;
 pub mod fleet;
 pub mod event;

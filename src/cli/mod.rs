@@ -16,6 +16,7 @@ mod logs;
 mod node;
 mod output;
 mod patience;
+mod promote;
 mod render;
 mod schema;
 mod serve;
@@ -44,6 +45,7 @@ enum Command {
     Validate(validate::Args),
     Diff(diff::Args),
     Render(render::Args),
+    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -83,6 +85,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

@@ -240,8 +240,10 @@ fn request(
     for node in candidates {
         let instance = rendering.on(node, None);
         if let Some(instance) = &instance {
-            let before =
-                known.iter().find(|(of, _)| Arc::ptr_eq(of, instance)).map(|(_, demand)| demand.clone());
+            let before = known
+                .iter()
+                .find(|(of, _)| Arc::ptr_eq(&of.rendered, &instance.rendered))
+                .map(|(_, demand)| demand.clone());
             let demand = before.unwrap_or_else(|| Arc::new(demand(catalog, deployment, instance)));
             match known.first() {
                 None => request.demands.common = demand.clone(),
@@ -274,10 +276,10 @@ pub fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) 
 /// What the features that an instance uses need of a node.
 fn needs(catalog: &Catalog, instance: &Instance) -> Vec<place::Need> {
     let needs = usage::needs(catalog, instance.uses.keys()).into_iter();
-    let need = |need: usage::Need<'_>| place::Need {
+    let owned = |need: usage::Need<'_>| place::Need {
         feature: need.feature.clone(),
         labels: need.needs.labels.clone(),
         capabilities: need.needs.capabilities.clone(),
     };
-    needs.map(need).collect()
+    needs.map(owned).collect()
 }

@@ -262,3 +262,6 @@ pub enum Fault {
         nodes: BTreeSet<NodeName>,
     },
 }
+
+#[cfg(test)]
+mod tests;
