@@ -7,8 +7,10 @@ use super::error::CliError;
 use crate::clock;
 use crate::diagnostic::Diagnostic;
 use crate::git::{Repository, Scope, TreeCache, worktree};
+use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
+use crate::render::count;
 use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
@@ -81,6 +83,28 @@ fn accepted(examined: &'static Definitions) -> Result<&'static Definitions, Vec<
 
 fn is_refused(examined: &Definitions) -> bool {
     examined.findings.iter().any(Diagnostic::is_error)
+}
+
+/// The definitions in `dir`, at `revision` or as the files are, as far as they can be read, with all their mistakes: for
+/// commands that explain them. They stay until the process ends.
+pub(super) fn examined(
+    dir: &Path,
+    revision: Option<&str>,
+    holders: Option<&Holders>,
+) -> Result<&'static Definitions, CliError> {
+    let (revision, tree) = tree(dir, revision, &mut TreeCache::default())?;
+    let known = Known { previous: None, holders, now: clock::now() };
+    Ok(Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known))))
+}
+
+/// Says on standard error that what was examined has mistakes, which may be why it is as it is.
+pub(super) fn tell_mistakes(definitions: &Definitions) {
+    let errors = definitions.findings.iter().filter(|finding| finding.is_error()).count();
+    if errors > 0 {
+        let them = if errors == 1 { "it" } else { "them" };
+        let mistakes = count(errors, "mistake");
+        anstream::eprintln!("note: the definitions have {mistakes}; `gitops validate` shows {them}");
+    }
 }
 
 fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Revision, Tree), CliError> {
