@@ -288,10 +288,13 @@ fn written_len(text: &str) -> usize {
     text.len()
 }
 
+/// What a key says, and where it is.
+type Key = (String, Range<usize>);
+
 /// The nodes that are still open, each with the key that waits for its value.
 #[derive(Default)]
 struct Building {
-    open: Vec<(Node, Option<(String, Range<usize>)>)>,
+    open: Vec<(Node, Option<Key>)>,
     roots: Vec<Node>,
 }
 
