@@ -3,12 +3,14 @@
 //! Commands that only read a repository run without a daemon, without Docker and without a network; the others
 //! speak to the daemon through [`client`].
 
+mod capacity;
 mod client;
 mod completions;
 mod config;
 mod diff;
 mod error;
 mod events;
+mod explain;
 mod init;
 mod load;
 mod local;
@@ -16,6 +18,7 @@ mod logs;
 mod node;
 mod output;
 mod patience;
+mod promote;
 mod render;
 mod schema;
 mod serve;
@@ -44,6 +47,9 @@ enum Command {
     Validate(validate::Args),
     Diff(diff::Args),
     Render(render::Args),
+    Explain(explain::Args),
+    Capacity(capacity::Args),
+    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -83,6 +89,9 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

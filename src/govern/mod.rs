@@ -4,6 +4,7 @@
 //! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
+mod budget;
 mod claims;
 mod collisions;
 mod capabilities;
@@ -12,6 +13,10 @@ mod environments;
 mod features;
 mod policy;
 mod grants;
+mod quota;
+
+pub(crate) use budget::CURRENCY;
+pub(crate) use quota::PROJECT;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -71,13 +76,16 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
 
 /// What is said of services that share something: nodes, a quota, a budget.
 fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
-    collisions::findings(catalog, desired, previous)
+    let mut found = collisions::findings(catalog, desired, previous);
+    found.extend(quota::findings(catalog, desired));
+    found
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
 fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
     let mut found = usage::check_ground(catalog);
     found.extend(grants::check(catalog, now));
+    found.extend(budget::check_ground(catalog));
     found
 }
 
