@@ -7,10 +7,12 @@ mod capacity;
 mod client;
 mod completions;
 mod config;
+mod controls;
 mod diff;
 mod error;
 mod events;
 mod explain;
+mod features;
 mod init;
 mod load;
 mod local;
@@ -50,6 +52,7 @@ enum Command {
     Explain(explain::Args),
     Capacity(capacity::Args),
     Promote(promote::Args),
+    Features(features::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -57,6 +60,7 @@ enum Command {
     Logs(logs::Args),
     Sync(sync::Args),
     Config(config::Args),
+    Controls(controls::Args),
     Schema(schema::Args),
     Completions(completions::Args),
 }
@@ -92,6 +96,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Features(args) => features::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
@@ -99,6 +104,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
+        Command::Controls(args) => controls::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
