@@ -22,6 +22,7 @@ pub mod govern;
 pub mod capacity;
 pub mod explain;
 pub mod diff;
+pub mod promote;
 pub mod planner;
 pub mod fleet;
 pub mod event;

@@ -37,6 +37,8 @@ pub struct Definitions {
     pub desired: Desired,
     /// What is said of them, in order: warnings and recorded findings, unless they were only examined.
     pub findings: Vec<Diagnostic>,
+    /// Whether everything could be read and rendered, whatever else is said of it.
+    pub is_whole: bool,
     judgements: Judgements,
 }
 
@@ -81,6 +83,7 @@ impl Definitions {
         let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
+        let is_whole = !findings.iter().any(Diagnostic::is_error);
         let before = previous.map(|previous| Before {
             catalog: &previous.catalog,
             desired: &previous.desired,
@@ -90,7 +93,7 @@ impl Definitions {
         findings.extend(judged);
         findings.sort();
         findings.dedup();
-        Self { revision, catalog, desired, findings, judgements }
+        Self { revision, catalog, desired, findings, is_whole, judgements }
     }
 }
 

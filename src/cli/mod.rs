@@ -18,6 +18,7 @@ mod logs;
 mod node;
 mod output;
 mod patience;
+mod promote;
 mod render;
 mod schema;
 mod serve;
@@ -48,6 +49,7 @@ enum Command {
     Render(render::Args),
     Explain(explain::Args),
     Capacity(capacity::Args),
+    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -89,6 +91,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

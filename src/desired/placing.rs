@@ -136,7 +136,7 @@ pub fn sites<'a>(catalog: &'a Catalog, placing: &Placing, holders: &Holders) -> 
         .values()
         .flat_map(|entry| entry.deployments.iter().map(move |deployment| (entry, deployment)));
     for (entry, deployment) in deployments.filter(|_| placing.chooses()) {
-        if placing.of(entry, deployment).is_none() {
+        if !placing.requests.contains_key(&id(entry, deployment)) {
             for node in here(catalog, deployment) {
                 *others.entry(node).or_default() += 1;
             }

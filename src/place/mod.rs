@@ -264,3 +264,6 @@ pub enum Fault {
         nodes: BTreeSet<NodeName>,
     },
 }
+
+#[cfg(test)]
+mod tests;
