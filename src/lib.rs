@@ -13,6 +13,7 @@ pub mod holders;
 pub mod yaml;
 pub mod definition;
 mod spread;
+pub mod condition;
 pub mod compose;
 pub mod catalog;
 pub mod usage;

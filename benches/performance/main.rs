@@ -2,10 +2,11 @@
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
-//! `warm`, `one-file`, `diff`, `explain`, `commands`, `memory`.
+//! `warm`, `one-file`, `diff`, `explain`, `rules`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
+mod rules;
 mod sample;
 mod workload;
 
@@ -65,6 +66,9 @@ fn main() {
     }
     if is_wanted("explain") {
         explain_one(&estate, runs);
+    }
+    if is_wanted("rules") {
+        rules::rules(size, runs.min(10));
     }
     if is_wanted("commands") {
         commands(&estate, runs.min(10));

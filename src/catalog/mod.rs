@@ -5,6 +5,7 @@
 //! whose blobs changed. What makes that safe is that a service reads nothing outside its own folder but features:
 //! if only one folder under `services/` changed, only that service is read again.
 
+mod controls;
 mod environments;
 mod files;
 mod grants;
@@ -23,6 +24,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
+pub use controls::{Asked, By, VARIABLES};
 use environments::Environments;
 pub use grants::{Given, Terms, Used};
 
@@ -37,6 +39,10 @@ pub struct Catalog {
     pub features: Arc<BTreeMap<FeatureName, Located<Feature>>>,
     /// By name.
     pub controls: Arc<BTreeMap<ControlName, Located<Control>>>,
+    /// The rules of controls, read.
+    rules: Arc<controls::Rules>,
+    /// The controls that ask for services by their labels.
+    applying: Arc<[ControlName]>,
     /// The Compose files that features add, by their path as the feature names it.
     overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
     /// Of each item of `features` and `controls` of the defaults. Found once: every service may have a finding there.
@@ -332,6 +338,8 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         overlays: Arc::new(overlays),
         nodes: Arc::new(nodes),
         features: Arc::new(features),
+        rules: Arc::new(controls::read_rules(&controls)),
+        applying: controls::applying(&controls),
         grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),

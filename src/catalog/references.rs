@@ -29,6 +29,10 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
                 found.push(unknown_feature(catalog, name, place));
             }
         }
+        for (index, name) in unknown(&control.value.depends_on, |name| has_control(catalog, name)) {
+            let place = catalog.place(control, &[Step::Key("depends_on"), Step::Item(index)]);
+            found.push(unknown_control(catalog, name.as_str(), place));
+        }
     }
     found.extend(catalog.nodes.values().flat_map(|node| placement::check_node(catalog, node)));
     let defaults = &catalog.settings.defaults;

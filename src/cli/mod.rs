@@ -7,10 +7,12 @@ mod capacity;
 mod client;
 mod completions;
 mod config;
+mod controls;
 mod diff;
 mod error;
 mod events;
 mod explain;
+mod features;
 mod init;
 mod load;
 mod local;
@@ -49,6 +51,8 @@ enum Command {
     Render(render::Args),
     Explain(explain::Args),
     Capacity(capacity::Args),
+    Features(features::Args),
+    Controls(controls::Args),
     Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
@@ -91,6 +95,8 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),
+        Command::Features(args) => features::run(&args),
+        Command::Controls(args) => controls::run(&args),
         Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),

@@ -1,67 +1,42 @@
 //! What is said of the features that a service uses: by their state, whose behaviour is fixed, and by the nodes that it
 //! runs on.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::Subject;
-use crate::catalog::{Catalog, Deployment};
-use crate::compose::Rendered;
-use crate::definition::{Day, Feature, FeatureState, Node};
-use crate::desired::Instance;
-use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::name::{EnvironmentName, FeatureName};
-use crate::usage::{self, Lack, Use, available_on, offered_by};
+use super::used::{Used, used};
+use crate::definition::{Day, FeatureState, Located, Needs, Node};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::name::{EnvironmentName, FeatureName, NodeName};
+use crate::usage::{Lack, Use, available_on, offered_by};
 
 /// What there is to say of each feature that the service uses. What holds in several environments is said once, in the
 /// heaviest way.
 pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
-    let deployments = subject.entry.deployments.iter();
-    let mut found: Vec<Diagnostic> =
-        deployments.flat_map(|deployment| of_deployment(subject, deployment)).collect();
+    let used = used(subject.catalog, subject.entry, subject.instances);
+    let ask = |used| Asked { subject, used };
+    let mut found: Vec<Diagnostic> = used.iter().map(ask).flat_map(|asked| asked.findings()).collect();
     found.sort();
     let mut said = BTreeSet::new();
     found.retain(|one| said.insert((one.code.clone(), one.place.clone(), one.message.clone())));
     found
 }
 
-/// A feature that a service uses in one of its environments.
-struct Used<'a> {
+/// One use of a feature, of which there may be something to say.
+struct Asked<'a> {
     subject: &'a Subject<'a>,
-    deployment: &'a Deployment,
-    name: &'a FeatureName,
-    feature: &'a Feature,
-    how: &'a Use,
-    rendered: Option<&'a Rendered>,
-    nodes: Vec<&'a Node>,
+    used: &'a Used<'a>,
 }
 
-fn of_deployment(subject: &Subject<'_>, deployment: &Deployment) -> Vec<Diagnostic> {
-    let Subject { catalog, entry, .. } = *subject;
-    let is_of = |instance: &&Arc<Instance>| std::ptr::eq(instance.deployment(), deployment);
-    let instances: Vec<_> = subject.instances.iter().filter(|(_, instance)| is_of(instance)).collect();
-    let named = match instances.is_empty() {
-        true => usage::Subject { catalog, entry, deployment }.named(),
-        false => BTreeMap::new(),
-    };
-    let by_name = named.iter().map(|(name, how)| (name, how, None, None));
-    let on_nodes = instances.iter().flat_map(|(node, instance)| {
-        let node = catalog.nodes.get(*node).map(|node| &node.value);
-        instance.uses.iter().map(move |(name, how)| (name, how, Some(&*instance.rendered), node))
-    });
-    let mut used: BTreeMap<&FeatureName, Used<'_>> = BTreeMap::new();
-    for (name, how, rendered, node) in by_name.chain(on_nodes) {
-        let Some(feature) = catalog.features.get(name).map(|feature| &feature.value) else { continue };
-        let new = || Used { subject, deployment, name, feature, how, rendered, nodes: Vec::new() };
-        used.entry(name).or_insert_with(new).nodes.extend(node);
+impl Asked<'_> {
+    fn findings(&self) -> impl Iterator<Item = Diagnostic> + use<> {
+        [self.state(), self.unavailable()].into_iter().flatten()
     }
-    used.values().flat_map(|used| [used.state(), used.unavailable()]).flatten().collect()
-}
 
-impl Used<'_> {
     /// What its state has to say.
     fn state(&self) -> Option<Diagnostic> {
-        let Self { name, feature, .. } = *self;
+        let Used { name, feature, .. } = self.used;
+        let feature = &feature.value;
         let instead = feature.replaced_by.as_ref().map(|other| format!("use `{other}` instead"));
         match feature.state {
             FeatureState::Implemented => None,
@@ -76,7 +51,7 @@ impl Used<'_> {
                 ),
             ),
             FeatureState::Removed => {
-                let help = instead.unwrap_or_else(|| match self.how {
+                let help = instead.unwrap_or_else(|| match &*self.used.how {
                     Use::Named { .. } => format!("remove `{name}` from `features:`"),
                     Use::Found { path, .. } => format!("remove what `{path}` leads to"),
                 });
@@ -86,7 +61,7 @@ impl Used<'_> {
     }
 
     fn planned(&self) -> Diagnostic {
-        let target = self.feature.target_version.as_ref();
+        let target = self.used.feature.value.target_version.as_ref();
         let target = target
             .map_or_else(|| "no date or version is set".to_owned(), |target| format!("planned for {target}"));
         match self.must_be_implemented() {
@@ -104,14 +79,15 @@ impl Used<'_> {
 
     /// Which table of the settings asks that features be there.
     fn must_be_implemented(&self) -> Option<String> {
-        let Catalog { settings, .. } = self.subject.catalog;
+        let settings = &self.subject.catalog.settings;
         if settings.policy.features_must_be_implemented == Some(true) {
             return Some("`[policy]`".to_owned());
         }
-        let of_node = |node: &&Node| self.subject.catalog.environment_of(&node.node);
-        let mut environments = match &self.deployment.environment {
+        let mut environments = match &self.used.service.deployment.environment {
             Some(environment) => vec![environment],
-            None => self.nodes.iter().filter_map(of_node).collect(),
+            None => {
+                self.used.nodes.iter().filter_map(|node| self.subject.catalog.environment_of(node)).collect()
+            }
         }
         .into_iter();
         let asks = |name: &&EnvironmentName| {
@@ -123,7 +99,7 @@ impl Used<'_> {
 
     /// When a deprecated one goes.
     fn end(&self) -> String {
-        let Some(date) = &self.feature.remove_after else {
+        let Some(date) = &self.used.feature.value.remove_after else {
             return "the date of removal is not set".to_owned();
         };
         match date.parse::<Day>() {
@@ -134,62 +110,54 @@ impl Used<'_> {
 
     /// Whether some node that it runs on lacks what the feature needs.
     fn unavailable(&self) -> Option<Diagnostic> {
-        let Self { name, feature, .. } = *self;
-        if !feature.state.is_available() {
+        let Used { name, feature, nodes, .. } = self.used;
+        let (feature, catalog) = (&feature.value, self.subject.catalog);
+        if !feature.state.is_available() || feature.needs == Needs::default() {
             return None;
         }
-        let lacking = self.nodes.iter().filter_map(|node| Some((*node, available_on(feature, node).err()?)));
-        let lacking: Vec<(&Node, Lack)> = lacking.collect();
+        let nodes = nodes.iter().filter_map(|name| catalog.nodes.get(*name));
+        let lacking: Vec<(&Located<Node>, Lack)> =
+            nodes.filter_map(|node| Some((node, available_on(feature, &node.value).err()?))).collect();
         let (first, lack) = lacking.first()?;
-        let (node, more) = (&first.node, lacking.len() - 1);
-        let place_word = match more {
+        let node = &first.value.node;
+        let what = match lacking.len() - 1 {
             0 => format!("is not available on node `{node}`"),
             more => format!("is not available on node `{node}` and {more} more"),
         };
-        let mut diagnostic = self.say(Severity::Error, "feature-unavailable", &place_word);
-        for (node, lack) in lacking.iter().take(MAX_NODES) {
-            diagnostic = diagnostic.note(format!("`{}` {lack}", node.node));
-        }
-        let offering = offered_by(self.subject.catalog, feature);
-        let names: Vec<String> = offering.iter().take(MAX_NODES).map(|node| format!("`{node}`")).collect();
-        diagnostic = diagnostic.note(match offering.len().saturating_sub(MAX_NODES) {
-            _ if offering.is_empty() => format!("no node offers `{name}`"),
-            0 => format!("offered by {}", names.join(", ")),
-            more => format!("offered by {} and {more} more", names.join(", ")),
-        });
+        let lines =
+            lacking.iter().take(MAX_NODES).map(|(node, lack)| format!("`{}` {lack}", node.value.node));
+        let offering = offered_by(catalog, feature);
+        let diagnostic =
+            lines.fold(self.say(Severity::Error, "feature-unavailable", &what), Diagnostic::note);
         let moving = offering.first().map(|node| format!("run the service on `{node}` (`place.nodes`)"));
-        let giving = self
-            .subject
-            .catalog
-            .nodes
-            .get(node)
-            .zip(lack.mend())
-            .map(|(definition, mend)| format!("if `{node}` has it, add {mend} in {}", definition.path));
+        let giving = lack.mend().map(|mend| format!("if `{node}` has it, add {mend} in {}", first.path));
         let ways: Vec<String> = moving.into_iter().chain(giving).collect();
-        Some(diagnostic.help(ways.join("; or, ")))
+        Some(diagnostic.note(offers(name, &offering)).help(ways.join("; or, ")))
     }
 
     /// A finding where it is seen that the service uses the feature.
     fn say(&self, severity: Severity, code: &'static str, what: &str) -> Diagnostic {
-        let message = format!(
-            "service `{}` uses feature `{}`, which {what}",
-            self.subject.entry.service().service,
-            self.name
-        );
-        let diagnostic = Diagnostic::new(severity, code, self.place(), message);
-        match self.how {
+        let service = &self.subject.entry.service().service;
+        let message = format!("service `{service}` uses feature `{}`, which {what}", self.used.name);
+        let diagnostic = Diagnostic::new(severity, code, self.used.place(), message);
+        match &*self.used.how {
             Use::Named { .. } => diagnostic,
             Use::Found { path, .. } => {
                 diagnostic.label(format!("the path `{path}` of the feature leads here"))
             }
         }
     }
-
-    fn place(&self) -> Place {
-        let Subject { catalog, entry, .. } = *self.subject;
-        usage::Subject { catalog, entry, deployment: self.deployment }.place(self.rendered, self.how)
-    }
 }
 
 /// So many nodes are named in one finding.
 const MAX_NODES: usize = 5;
+
+/// Where the feature is to be had.
+fn offers(feature: &FeatureName, nodes: &[&NodeName]) -> String {
+    let names: Vec<String> = nodes.iter().take(MAX_NODES).map(|node| format!("`{node}`")).collect();
+    match nodes.len().saturating_sub(MAX_NODES) {
+        _ if nodes.is_empty() => format!("no node offers `{feature}`"),
+        0 => format!("offered by {}", names.join(", ")),
+        more => format!("offered by {} and {more} more", names.join(", ")),
+    }
+}

@@ -11,9 +11,11 @@ mod capabilities;
 mod controls;
 mod environments;
 mod features;
-mod policy;
 mod grants;
+mod policy;
 mod quota;
+pub mod standing;
+mod used;
 
 pub(crate) use budget::CURRENCY;
 pub(crate) use quota::PROJECT;
@@ -32,6 +34,8 @@ use crate::diagnostic::Diagnostic;
 use crate::name::{NodeName, ServiceName};
 use crate::spread::spread;
 use crate::usage;
+
+pub use controls::{Answer, Compliance};
 
 /// The instances of a service, by node.
 pub type Instances = BTreeMap<NodeName, Arc<Instance>>;
@@ -74,6 +78,18 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
     found
 }
 
+/// How every service stands to every control that it must meet, by service. Rules that look at what was before see
+/// nothing there.
+pub fn compliance(catalog: &Catalog, desired: &Desired, now: Timestamp) -> Vec<Compliance> {
+    let nothing = Instances::new();
+    let of = |(name, entry): (&ServiceName, &Arc<ServiceEntry>)| {
+        let instances = desired.services.get(name).map_or(&nothing, |of| &of.instances);
+        let looked_back = Cell::new(false);
+        controls::compliance(&Subject { catalog, entry, instances, now, before: None, looked_back })
+    };
+    catalog.services.iter().flat_map(of).collect()
+}
+
 /// What is said of services that share something: nodes, a quota, a budget.
 fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
     let mut found = collisions::findings(catalog, desired, previous);
@@ -84,6 +100,7 @@ fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) ->
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
 fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
     let mut found = usage::check_ground(catalog);
+    found.extend(controls::check_ground(catalog, now));
     found.extend(grants::check(catalog, now));
     found.extend(budget::check_ground(catalog));
     found

@@ -5,10 +5,12 @@
 //! inert first: see [`inert`].
 
 pub mod capacity;
+pub mod controls;
 pub mod diagnostics;
 pub mod diff;
 pub mod events;
 pub mod explain;
+pub mod features;
 pub mod json;
 pub mod logs;
 pub mod plan;
