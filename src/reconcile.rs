@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::{self, Catalog};
 use crate::check;
+use crate::definition::{Located, Node};
 use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{self, NodeFacts, NodeView};
@@ -36,6 +37,8 @@ pub struct Definitions {
     pub desired: Desired,
     /// What is said of them, in order: warnings and recorded findings, unless they were only examined.
     pub findings: Vec<Diagnostic>,
+    /// Whether everything could be read and rendered, whatever else is said of it.
+    pub is_whole: bool,
     judgements: Judgements,
 }
 
@@ -80,6 +83,7 @@ impl Definitions {
         let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
+        let is_whole = !findings.iter().any(Diagnostic::is_error);
         let before = previous.map(|previous| Before {
             catalog: &previous.catalog,
             desired: &previous.desired,
@@ -89,7 +93,7 @@ impl Definitions {
         findings.extend(judged);
         findings.sort();
         findings.dedup();
-        Self { revision, catalog, desired, findings, judgements }
+        Self { revision, catalog, desired, findings, is_whole, judgements }
     }
 }
 
@@ -149,6 +153,8 @@ struct Sight {
     plan: Option<Arc<NodePlan>>,
     status: Option<Arc<NodeStatus>>,
     is_stale: bool,
+    /// The definitions of all nodes: they are read anew together.
+    promised: Arc<BTreeMap<NodeName, Located<Node>>>,
 }
 
 impl Sight {
@@ -159,6 +165,7 @@ impl Sight {
             plan: inputs.plans.get(node).cloned(),
             status: reported.map(|reported| reported.status.clone()),
             is_stale: reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after)),
+            promised: inputs.definitions.catalog.nodes.clone(),
         }
     }
 
@@ -171,6 +178,7 @@ impl Sight {
             && same(&self.plan, &other.plan)
             && same(&self.status, &other.status)
             && self.is_stale == other.is_stale
+            && Arc::ptr_eq(&self.promised, &other.promised)
     }
 }
 
@@ -250,7 +258,7 @@ fn view(inputs: &Inputs<'_>, node: &NodeName, planned: &Planned) -> NodeView {
     let stored = inputs.plans.get(node);
     fleet::view(&NodeFacts {
         node,
-        defined: inputs.definitions.catalog.nodes.contains_key(node),
+        definition: inputs.definitions.catalog.nodes.get(node),
         plan: planned.plan.as_deref().or(stored.map(|plan| &**plan)),
         reported: inputs.reported.nodes.get(node),
         waiting: &planned.waiting,

@@ -7,6 +7,7 @@
 
 mod build;
 mod decode;
+pub mod edit;
 mod golang;
 mod index;
 mod text;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::compose::powers::CapabilityPattern;
+use gitops::compose::powers::{CapabilityPattern, KINDS, Kind};
 use gitops::compose::{ReadSpec, Source, Variables, labelled};
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{Ensure, NodePlan, Step};
@@ -288,6 +288,23 @@ fn a_grant_that_ended_holds_back_a_move_to_another_project_and_stops_nothing() {
     assert!(messages.iter().any(|message| message.contains(expected)), "{messages:?}");
 }
 
+/// The names and meanings in the table of `docs/governance.md`.
+#[test]
+fn every_capability_is_in_the_document() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/governance.md");
+    let text = std::fs::read_to_string(path).expect("the document is there");
+    let table = text.split("<!-- capabilities -->").nth(1).and_then(|rest| rest.split("<!-- end -->").next());
+    let rows = table.expect("the table is between its marks").lines().filter(|line| line.starts_with("| `"));
+    let cells = |row: &str| {
+        let cells: Vec<String> =
+            row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        (cells[0].clone(), cells.last().cloned().unwrap_or_default())
+    };
+    let name = |kind: &Kind| kind.of.map_or(format!("`{}`", kind.word), |of| format!("`{}:{of}`", kind.word));
+    let expected: Vec<_> = KINDS.iter().map(|kind| (name(kind), kind.means.to_owned())).collect();
+    assert_eq!(rows.map(cells).collect::<Vec<_>>(), expected);
+}
+
 /// Every text file below a folder.
 fn texts(folder: &Path, found: &mut Vec<String>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -401,18 +418,46 @@ fn no_edit_of_a_compose_file_makes_its_reader_panic_or_wait() {
         ];
         let tree = Tree::from_files(files);
         let started = std::time::Instant::now();
-        if let Ok(source) = Source::read(&tree, "services/t", &ReadSpec::default()) {
-            if let Ok(rendered) = source.render(&tree, &Variables::new()) {
-                right += 1;
-                let places = rendered.places_in(&tree);
-                for power in rendered.powers.below(1024) {
-                    let keys: Vec<&str> = power.path.iter().map(|key| &**key).collect();
-                    assert!(places(&keys).is_some(), "edit {number}: {keys:?} is nowhere in\n{file}");
-                }
-                let _ = labelled(&rendered.model, &BTreeMap::new());
+        let source = Source::read(&tree, "services/t", &ReadSpec::default());
+        if let Ok(rendered) = source.and_then(|source| source.render(&tree, &Variables::new())) {
+            right += 1;
+            let places = rendered.places_in(&tree);
+            for power in rendered.powers.below(1024) {
+                let keys: Vec<&str> = power.path.iter().map(|key| &**key).collect();
+                assert!(places(&keys).is_some(), "edit {number}: {keys:?} is nowhere in\n{file}");
             }
+            let _ = labelled(&rendered.model, &BTreeMap::new());
         }
         assert!(started.elapsed().as_secs() < 5, "edit {number} took {:?}:\n{file}", started.elapsed());
     }
     assert!(right > 300, "only {right} edited files could be rendered: the edits are too rough to test much");
+}
+
+/// A megabyte of powers against a megabyte of grants, and of mistakes in grants: answered, in bounded time.
+#[test]
+fn a_flood_of_powers_and_grants_is_neither_a_panic_nor_a_wait() {
+    let sysctls: String = (0..20_000).map(|number| format!("      - a.b{number}=1\n")).collect();
+    let many = |count: usize, of: &dyn Fn(usize) -> String| (0..count).map(of).collect::<Vec<_>>().join(", ");
+    let grants: String = (0..5_000)
+        .map(|number| format!("  - {{capabilities: ['sysctl:x{number}', nonsense{number}], services: [none{number}, '*'], reason: r}}\n"))
+        .collect();
+    let (capabilities, services) =
+        (many(20_000, &|number| format!("'bind:/{number}'")), many(20_000, &|number| format!("s{number}")));
+    let files = [
+        ("gitops.toml", "format = 1\nname = \"t\"\n".to_owned()),
+        ("nodes/a.yaml", "node: a\n".to_owned()),
+        ("controls/many.yaml", format!("control: many\nenforcement: strict\ngrants:\n{grants}")),
+        (
+            "controls/wide.yaml",
+            format!(
+                "control: wide\nenforcement: strict\ngrants:\n  - capabilities: [{capabilities}]\n    services: [{services}]\n    reason: r\n"
+            ),
+        ),
+        ("services/web/service.yaml", "service: web\nplace: {nodes: [a]}\n".to_owned()),
+        ("services/web/compose.yaml", format!("services:\n  app:\n    image: i\n    sysctls:\n{sysctls}")),
+    ];
+    let started = std::time::Instant::now();
+    let found = load(&Arc::new(Tree::from_files(files)), NOW).expect_err("nothing of it is granted");
+    assert!(found.contains("capability-not-granted"), "{found}");
+    assert!(started.elapsed().as_secs() < 20, "it took {:?}", started.elapsed());
 }

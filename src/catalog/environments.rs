@@ -233,13 +233,15 @@ fn policy_loosened(catalog: &Catalog, name: &EnvironmentName, what: &Loosened) -
     }
     let (allowed, mend) = loosened(catalog, name, what);
     let everywhere = catalog.policy_place(None, field);
-    let asked = match everywhere.line {
-        0 => format!("`{field}` is not given for all, and its default counts"),
-        line => format!("`{field}` for all is at {}:{line}", everywhere.path),
+    let is_default =
+        matches!(what, Loosened::HostPortFloor(_)) && catalog.settings.policy.host_port_floor.is_none();
+    let asked = match is_default {
+        true => "what holds for all is the default".to_owned(),
+        false => format!("what holds for all is at {}:{}", everywhere.path, everywhere.line),
     };
     let message = format!("environment `{name}` would allow what is denied everywhere: {allowed}");
     Diagnostic::error("policy-loosened", place(&catalog.tree, &steps), message)
-        .note(format!("{asked}: an environment may ask for more, never for less"))
+        .note(format!("{asked}; an environment may ask for more, never for less"))
         .help(mend)
 }
 

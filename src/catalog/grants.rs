@@ -12,8 +12,9 @@ use crate::compose::powers::{Capability, CapabilityPattern, Powers};
 use crate::definition::{Capabilities, Control, Day, Grant, Located, Node};
 use crate::name::{ControlName, ServiceName};
 
-/// Where ports of the host begin that nobody needs a grant for.
-const HOST_PORT_FLOOR: u16 = 1_024;
+/// So many capabilities of one service are looked for among the grants. Real services use a handful; what is beyond is
+/// not granted.
+const MAX_GRANTED: usize = 1_000;
 
 /// A grant of a control, with its patterns read. Patterns that mean nothing are left out.
 #[derive(Clone, Debug)]
@@ -123,13 +124,9 @@ impl Catalog {
         })
     }
 
-    /// Ports below this one need a grant on this node. An environment may only raise it.
+    /// Ports below this one need a grant on this node.
     pub fn host_port_floor(&self, node: &Node) -> u16 {
-        let everywhere = self.settings.policy.host_port_floor.unwrap_or(HOST_PORT_FLOOR);
-        let environment =
-            self.environment_of(&node.node).and_then(|name| self.settings.environments.get(name));
-        let here = environment.and_then(|environment| environment.policy.host_port_floor);
-        here.map_or(everywhere, |here| here.max(everywhere))
+        self.policy_for(self.environment_of(&node.node)).host_port_floor()
     }
 
     /// The capabilities that a service uses on a node, each once.
@@ -141,8 +138,13 @@ impl Catalog {
             powers.below(self.host_port_floor(node)).map(|power| power.capability).collect();
         names.sort_unstable();
         names.dedup();
-        let used = |capability| Used { grant: self.lasting(&capability, service, node), capability };
-        names.into_iter().map(used).collect()
+        let used = |(number, capability)| Used {
+            grant: Some(&capability)
+                .filter(|_| number < MAX_GRANTED)
+                .and_then(|one| self.lasting(one, service, node)),
+            capability,
+        };
+        names.into_iter().enumerate().map(used).collect()
     }
 
     /// Of the grants that cover a capability, the first of those that last longest.

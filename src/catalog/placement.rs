@@ -74,12 +74,12 @@ impl Checked<'_> {
         if place.nodes.is_some() || place.select.is_some() || place.all == Some(true) {
             return None;
         }
-        let help = "add `place` with `nodes: […]`, `select: {LABEL: VALUE}` or `all: true` in it";
-        let diagnostic = match **place == Placement::default() {
-            true => Diagnostic::error("missing-field", self.at(&[]), "the field `place` is missing"),
-            false => Diagnostic::error("missing-field", self.at(&[]), "`place` does not say on which nodes"),
+        let (message, add) = match **place == Placement::default() {
+            true => ("the field `place` is missing", "add `place` with"),
+            false => ("`place` does not say on which nodes", "add"),
         };
-        Some(diagnostic.help(help))
+        let help = format!("{add} `nodes: […]`, `select: {{LABEL: VALUE}}` or `all: true`");
+        Some(Diagnostic::error("missing-field", self.at(&[]), message).help(help))
     }
 
     fn contradictions(&self) -> Vec<Diagnostic> {
@@ -90,9 +90,13 @@ impl Checked<'_> {
         } else if place.all == Some(true) {
             let fields = [("count", place.count.is_some()), ("failover", place.failover.is_some())];
             let given = fields.into_iter().filter(|(_, is_given)| *is_given);
-            found.extend(
-                given.map(|(field, _)| self.conflict(field, "all: true", "it runs on every node that fits")),
-            );
+            found.extend(given.map(|(field, _)| {
+                self.conflict(field, "all: true", "the service runs on every node that fits")
+            }));
+        }
+        if place.nodes.is_none() && place.sticky == Some(false) && place.failover.is_some() {
+            let because = "where it goes when a node is lost would not last";
+            found.push(self.conflict("failover", "sticky: false", because));
         }
         found.extend(self.empty_selectors());
         if place.count == Some(0) {
@@ -125,7 +129,7 @@ impl Checked<'_> {
             ("failover", place.failover.is_some()),
         ];
         let given = fields.into_iter().filter(|(_, is_given)| *is_given);
-        given.map(|(field, _)| self.conflict(field, "nodes", "it runs on the nodes that it names"))
+        given.map(|(field, _)| self.conflict(field, "nodes", "the service runs on the nodes that it names"))
     }
 
     fn conflict(&self, field: &'static str, with: &str, because: &str) -> Diagnostic {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{Format, form, print};
+use crate::diagnostic::Diagnostic;
 use crate::diff;
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
@@ -45,8 +46,8 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let (base, head) = args.sides();
     let mut reader = Reader::default();
-    let old = side(&mut reader, args, Some(base))?;
-    let new = side(&mut reader, args, head)?;
+    let old = valid(reader.past_definitions(&args.path, Some(base))?, Some(base))?;
+    let new = valid(reader.definitions(&args.path, head)?, head)?;
     let diff = diff::between(&old.desired, &new.desired);
     match args.output {
         Format::Json => print(&json::document(&diff))?,
@@ -56,8 +57,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
 }
 
 /// One side, valid. Its mistakes are printed where it is not.
-fn side(reader: &mut Reader, args: &Args, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
-    reader.definitions(&args.path, revision)?.map_err(|diagnostics| {
+fn valid(
+    side: Result<&'static Definitions, Vec<Diagnostic>>,
+    revision: Option<&str>,
+) -> Result<&'static Definitions, CliError> {
+    side.map_err(|diagnostics| {
         anstream::eprint!("{}", render::diagnostics::text(&diagnostics, form(&stderr())));
         let side = revision.unwrap_or("the work tree");
         CliError::new(format!("{side} has mistakes, so it cannot be compared")).hint(match revision {

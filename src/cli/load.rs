@@ -11,7 +11,7 @@ use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
 use crate::render::count;
-use crate::tree::{Limits, Tree};
+use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
 const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
@@ -33,32 +33,56 @@ impl Reader {
         dir: &Path,
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
-        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
-        let known = Known { previous: self.last, holders: None, now: clock::now() };
-        let loaded = Definitions::load(revision, &Arc::new(tree), &known);
-        let kept = loaded.map(|definitions| -> &'static Definitions { Box::leak(Box::new(definitions)) });
-        self.last = kept.as_ref().ok().copied().or(self.last);
-        Ok(kept)
+        Ok(accepted(self.examined(dir, revision)?))
     }
 
-    /// The same as far as they can be read, for commands that explain them. That there are mistakes is said.
-    pub(super) fn examined(
+    /// The same for what was: that it would not be allowed today, because a grant has ended since or a rule is new, makes no
+    /// difference to what changes.
+    pub(super) fn past_definitions(
         &mut self,
         dir: &Path,
         revision: Option<&str>,
-    ) -> Result<&'static Definitions, CliError> {
-        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
-        let known = Known::at(clock::now());
-        let definitions = Definitions::examine(revision, &Arc::new(tree), &known);
-        let errors = definitions.findings.iter().filter(|one| one.is_error()).count();
-        if errors > 0 {
-            let errors = count(errors, "mistake");
-            anstream::eprintln!(
-                "note: the definitions have {errors}, so something may be missing here: `gitops validate` shows them"
-            );
-        }
-        Ok(Box::leak(Box::new(definitions)))
+    ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        let examined = self.examined(dir, revision)?;
+        Ok(if examined.is_whole { Ok(examined) } else { Err(examined.findings.clone()) })
     }
+
+    fn examined(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
+        let (revision, tree) = tree(dir, revision, &mut self.cache)?;
+        Ok(self.load(revision, tree))
+    }
+
+    /// The definitions of the last that were read with one file changed, as no commit has them yet.
+    pub(super) fn changed(
+        &mut self,
+        before: &Definitions,
+        path: &Arc<str>,
+        content: &str,
+    ) -> Result<&'static Definitions, Vec<Diagnostic>> {
+        let mut tree = (*before.catalog.tree).clone();
+        let old = tree.get(path).cloned().unwrap_or_default();
+        let (id, size, bytes) = (BlobId::of(content.as_bytes()), content.len() as u64, content.as_bytes());
+        tree.insert(path.clone(), Entry { id, size, content: Some(bytes.into()), ..old });
+        accepted(self.load(UNCOMMITTED.parse().expect("forty digits"), tree))
+    }
+
+    fn load(&mut self, revision: Revision, tree: Tree) -> &'static Definitions {
+        let known = Known { previous: self.last, holders: None, now: clock::now() };
+        let examined: &Definitions =
+            Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known)));
+        if !is_refused(examined) {
+            self.last = Some(examined);
+        }
+        examined
+    }
+}
+
+fn accepted(examined: &'static Definitions) -> Result<&'static Definitions, Vec<Diagnostic>> {
+    if is_refused(examined) { Err(examined.findings.clone()) } else { Ok(examined) }
+}
+
+fn is_refused(examined: &Definitions) -> bool {
+    examined.findings.iter().any(Diagnostic::is_error)
 }
 
 /// The definitions in `dir`, at `revision` or as the files are, as far as they can be read, with all their mistakes: for
@@ -101,7 +125,7 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
 }
 
 /// Where `dir` is within its repository. A bare repository has no folders to be in.
-fn folder(repository: &Repository, dir: &Path) -> String {
+pub(super) fn folder(repository: &Repository, dir: &Path) -> String {
     let root: Option<PathBuf> = repository.work_tree().and_then(|root| root.canonicalize().ok());
     let inside = root.and_then(|root| dir.strip_prefix(root).ok().map(Path::to_owned));
     inside.unwrap_or_default().to_string_lossy().into_owned()

@@ -3,6 +3,7 @@
 //! Commands that only read a repository run without a daemon, without Docker and without a network; the others
 //! speak to the daemon through [`client`].
 
+mod capacity;
 mod client;
 mod completions;
 mod config;
@@ -10,6 +11,7 @@ mod controls;
 mod diff;
 mod error;
 mod events;
+mod explain;
 mod features;
 mod init;
 mod load;
@@ -18,6 +20,7 @@ mod logs;
 mod node;
 mod output;
 mod patience;
+mod promote;
 mod render;
 mod schema;
 mod serve;
@@ -47,6 +50,9 @@ enum Command {
     Diff(diff::Args),
     Render(render::Args),
     Features(features::Args),
+    Explain(explain::Args),
+    Capacity(capacity::Args),
+    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -88,6 +94,9 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

@@ -176,11 +176,9 @@ fn is_named(item: &Value, name: &str) -> bool {
 
 /// Whether an item of a list publishes this port of the host, alone or in a range of ports.
 fn publishes(item: &Value, port: &str) -> bool {
-    let is = |published: &Value| text_of(published) == port;
     match item {
-        Value::String(text) => short::ports(text)
-            .is_some_and(|ports| ports.iter().any(|one| one.get("published").is_some_and(is))),
-        _ => item.get("published").is_some_and(is),
+        Value::String(text) => short::publishes(text, port),
+        _ => item.get("published").is_some_and(|published| text_of(published) == port),
     }
 }
 
@@ -200,7 +198,7 @@ fn step_into<'a>(value: &'a Value, name: &'a str) -> Option<(Step<'a>, &'a Value
         Value::Mapping(fields) => Some((Step::Key(name), fields.get(name)?)),
         Value::Sequence(items) => {
             let published =
-                || name.parse::<u16>().ok().and_then(|_| items.iter().position(|item| publishes(item, name)));
+                || short::range(name).and_then(|_| items.iter().position(|item| publishes(item, name)));
             let numbered = || name.parse().ok().filter(|number: &usize| *number < items.len());
             let number = items.iter().position(|item| is_named(item, name)).or_else(published);
             let number = number.or_else(numbered).or_else(|| with_variable(items))?;

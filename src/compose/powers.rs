@@ -39,14 +39,28 @@ pub struct Powers {
 impl Powers {
     /// Every use of a capability, where ports of the host below `floor` need one.
     pub fn below(&self, floor: u16) -> impl Iterator<Item = Power> + '_ {
+        self.named.iter().cloned().chain(self.ports_below(floor))
+    }
+
+    /// The fields that use one capability.
+    pub fn fields_of<'a>(
+        &'a self,
+        capability: &'a Capability,
+        floor: u16,
+    ) -> impl Iterator<Item = Vec<Arc<str>>> + 'a {
+        let named = self.named.iter().filter(|power| power.capability == *capability);
+        let ports = self.ports_below(floor).filter(|power| power.capability == *capability);
+        named.map(|power| power.path.clone()).chain(ports.map(|power| power.path))
+    }
+
+    fn ports_below(&self, floor: u16) -> impl Iterator<Item = Power> + '_ {
         let last_kept = u32::from(floor).saturating_sub(1);
         let kept = self.ports.iter().filter(move |(first, ..)| *first <= last_kept);
-        let ports = kept.map(move |(first, last, path)| {
+        kept.map(move |(first, last, path)| {
             let last = (*last).min(last_kept);
             let range = if *first == last { first.to_string() } else { format!("{first}-{last}") };
             Power { capability: Capability::new("host-port", &range), path: path.clone() }
-        });
-        self.named.iter().cloned().chain(ports)
+        })
     }
 
     /// Whether there is nothing that any floor makes a capability.

@@ -56,6 +56,13 @@ fn published_port(from: Option<(u32, u32)>, count: u32, number: u32) -> Option<O
     }
 }
 
+/// Whether a text publishes this port of the host, or all of this range of ports.
+pub(super) fn publishes(text: &str, ports: &str) -> bool {
+    let (rest, _) = text.split_once('/').unwrap_or((text, ""));
+    let published = port_parts(rest).and_then(|(_, published, _)| range(published));
+    published.zip(range(ports)).is_some_and(|((first, last), (from, to))| first <= from && to <= last)
+}
+
 /// Whether a text is no port here only because it is a range of too many to write out.
 pub(super) fn is_long_range(text: &str) -> bool {
     let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));

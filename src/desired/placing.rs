@@ -136,7 +136,7 @@ pub fn sites<'a>(catalog: &'a Catalog, placing: &Placing, holders: &Holders) -> 
         .values()
         .flat_map(|entry| entry.deployments.iter().map(move |deployment| (entry, deployment)));
     for (entry, deployment) in deployments.filter(|_| placing.chooses()) {
-        if placing.of(entry, deployment).is_none() {
+        if !placing.requests.contains_key(&id(entry, deployment)) {
             for node in here(catalog, deployment) {
                 *others.entry(node).or_default() += 1;
             }
@@ -216,6 +216,11 @@ impl<'a> Ground<'a> {
     }
 }
 
+/// What a deployment asks for, whether or not it is in play.
+pub fn asked(catalog: &Catalog, entry: &Arc<ServiceEntry>, number: usize) -> Request {
+    request(catalog, &Ground::of(catalog), entry, number).0
+}
+
 /// What a deployment asks for: it is rendered for the nodes that it may come to.
 fn request(
     catalog: &Catalog,
@@ -240,8 +245,10 @@ fn request(
     for node in candidates {
         let instance = rendering.on(node, None);
         if let Some(instance) = &instance {
-            let before =
-                known.iter().find(|(of, _)| Arc::ptr_eq(of, instance)).map(|(_, demand)| demand.clone());
+            let before = known
+                .iter()
+                .find(|(of, _)| Arc::ptr_eq(&of.rendered, &instance.rendered))
+                .map(|(_, demand)| demand.clone());
             let demand = before.unwrap_or_else(|| Arc::new(demand(catalog, deployment, instance)));
             match known.first() {
                 None => request.demands.common = demand.clone(),
@@ -274,10 +281,10 @@ pub fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) 
 /// What the features that an instance uses need of a node.
 fn needs(catalog: &Catalog, instance: &Instance) -> Vec<place::Need> {
     let needs = usage::needs(catalog, instance.uses.keys()).into_iter();
-    let need = |need: usage::Need<'_>| place::Need {
+    let owned = |need: usage::Need<'_>| place::Need {
         feature: need.feature.clone(),
         labels: need.needs.labels.clone(),
         capabilities: need.needs.capabilities.clone(),
     };
-    needs.map(need).collect()
+    needs.map(owned).collect()
 }

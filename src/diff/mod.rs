@@ -156,18 +156,24 @@ fn new_capability(used: &Used) -> NewCapability {
 
 fn removal_reason(node: &NodeName, service: &ServiceName, old: &Desired, new: &Desired) -> Reason {
     if let Some(still) = new.services.get(service) {
-        return displacement(node, still);
+        let stood = old.services.get(service);
+        let is_new = |node: &NodeName| stood.is_none_or(|stood| !stood.instances.contains_key(node));
+        return displacement(node, still, is_new);
     }
     let source = old.services.get(service).map(|service| service.entry.path().clone());
     Reason { field: "service".into(), old: Some(service.as_str().into()), new: None, source }
 }
 
 /// Why a service is no longer on a node, although there is such a service: the node is not named any more, or others were
-/// chosen.
-pub fn displacement(node: &NodeName, service: &ServiceInstances) -> Reason {
+/// chosen, of which those are told that are new.
+pub fn displacement(
+    node: &NodeName,
+    service: &ServiceInstances,
+    is_new: impl Fn(&NodeName) -> bool,
+) -> Reason {
     let is_chosen = |deployment: &Deployment| deployment.service.place.nodes.is_none();
     let (field, new) = match service.entry.deployments.iter().any(is_chosen) {
-        true => ("place", some_names(service.instances.keys())),
+        true => ("place", some_names(service.instances.keys().filter(|node| is_new(node)))),
         false => ("place.nodes", None),
     };
     let source = Some(service.entry.path().clone());
@@ -175,14 +181,15 @@ pub fn displacement(node: &NodeName, service: &ServiceInstances) -> Reason {
 }
 
 /// `a, b, c and 2 more`; none of none.
-fn some_names<'a>(names: impl ExactSizeIterator<Item = &'a NodeName>) -> Option<Arc<str>> {
+fn some_names<'a>(names: impl Iterator<Item = &'a NodeName>) -> Option<Arc<str>> {
     const MAX: usize = 3;
+    let names: Vec<&str> = names.map(NodeName::as_str).collect();
+    let named = names.iter().take(MAX).copied().collect::<Vec<_>>().join(", ");
     let more = match names.len().saturating_sub(MAX) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let named: Vec<&str> = names.take(MAX).map(|name| name.as_str()).collect();
-    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")).into())
+    (!names.is_empty()).then(|| format!("{named}{more}").into())
 }
 
 /// What happens to the containers of an instance, by Compose service.

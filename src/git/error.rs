@@ -35,6 +35,26 @@ pub enum GitError {
         /// As it was given.
         branch: String,
     },
+    /// A branch that is to be made and is there.
+    #[error("there is a branch `{branch}` already: name another, or delete it with `git branch -D {branch}`")]
+    BranchExists {
+        /// The branch.
+        branch: String,
+    },
+    /// Git does not know whose commit it would be.
+    #[error(
+        "Git does not know who you are: run `git config user.name \"Your Name\"` and \
+         `git config user.email you@example.org`"
+    )]
+    NoAuthor,
+    /// A commit that cannot be made.
+    #[error("cannot write the branch `{branch}`")]
+    Write {
+        /// The branch.
+        branch: String,
+        /// Why.
+        source: Box<gix::Error>,
+    },
     /// No repository at the address.
     #[error(
         "there is no Git repository at {url}{}: check the address, or make one with `git init --bare`",

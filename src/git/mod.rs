@@ -15,6 +15,7 @@
 //! | `mirror` | the bare mirror under the state folder |
 //! | `refs` | the branches of a repository on this machine, for those who watch them |
 //! | `repository` | the repository around a folder, for the command line |
+//! | `write` | one changed file as a commit on a new branch |
 
 mod error;
 mod mirror;
@@ -25,6 +26,7 @@ mod repository;
 mod transport;
 mod url;
 pub mod worktree;
+mod write;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,3 +39,4 @@ pub use refs::{branch_tip, refs_folder};
 pub use repository::Repository;
 pub use transport::{Access, SshOptions, Token};
 pub use url::{RemoteUrl, SshAddress, UrlError};
+pub use write::Draft;

@@ -9,9 +9,9 @@ use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
 use crate::name::Revision;
 use crate::tree::Tree;
 
-/// A repository that is only read.
+/// A repository whose files are never touched.
 pub struct Repository {
-    repo: gix::ThreadSafeRepository,
+    pub(super) repo: gix::ThreadSafeRepository,
 }
 
 impl Repository {

@@ -17,35 +17,73 @@ use crate::name::NodeName;
 
 /// So many places of one capability are named.
 const MAX_PLACES: usize = 5;
+/// After so many findings about one service people mend those first.
+const MAX_OF_A_SERVICE: usize = 100;
+
+/// Capabilities without a live grant, each with the nodes where it lacks one.
+type Ungranted<'a> = BTreeMap<&'a Capability, BTreeSet<&'a NodeName>>;
 
 /// One finding for each capability that is used without a live grant.
 pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
     if !subject.catalog.knows_grants() {
         return Vec::new();
     }
-    let mut ungranted: BTreeMap<&Capability, BTreeSet<&NodeName>> = BTreeMap::new();
+    let mut ungranted = Ungranted::new();
     for (node, instance) in subject.instances {
         let open = instance.capabilities.iter().filter(|used| !used.is_granted(subject.now));
         open.for_each(|used| _ = ungranted.entry(&used.capability).or_default().insert(node));
     }
-    ungranted.iter().map(|(capability, nodes)| finding(subject, capability, nodes)).collect()
+    let told: Ungranted<'_> = ungranted.into_iter().take(MAX_OF_A_SERVICE).collect();
+    let mut places = places(subject, &told);
+    told.iter()
+        .map(|(capability, nodes)| {
+            finding(subject, capability, nodes, places.remove(capability).unwrap_or_default())
+        })
+        .collect()
 }
 
-fn finding(subject: &Subject<'_>, capability: &Capability, nodes: &BTreeSet<&NodeName>) -> Diagnostic {
+/// Where each capability is used, by line, as the service is rendered for the first of the nodes. A file is read once for
+/// all the capabilities that a render uses.
+fn places<'a>(subject: &Subject<'_>, ungranted: &Ungranted<'a>) -> BTreeMap<&'a Capability, BTreeSet<Place>> {
+    let Subject { catalog, instances, .. } = *subject;
+    let mut by_render: BTreeMap<_, Vec<(&Capability, &Instance, &NodeName)>> = BTreeMap::new();
+    for (capability, nodes) in ungranted {
+        let first = nodes.first().and_then(|node| Some((*node, instances.get(*node)?)));
+        if let Some((node, instance)) = first {
+            by_render.entry(Arc::as_ptr(&instance.rendered)).or_default().push((capability, instance, node));
+        }
+    }
+    let mut places = BTreeMap::new();
+    for uses in by_render.values() {
+        let Some((_, instance, _)) = uses.first() else { continue };
+        let place_of = instance.rendered.places_in(&catalog.tree);
+        for (capability, instance, node) in uses {
+            let Some(node) = catalog.nodes.get(*node) else { continue };
+            let floor = catalog.host_port_floor(&node.value);
+            let fields = instance.rendered.powers.fields_of(capability, floor).take(MAX_PLACES);
+            let keys = |path: Vec<Arc<str>>| place_of(&path.iter().map(|key| &**key).collect::<Vec<_>>());
+            places.insert(*capability, fields.filter_map(keys).collect());
+        }
+    }
+    places
+}
+
+fn finding(
+    subject: &Subject<'_>,
+    capability: &Capability,
+    nodes: &BTreeSet<&NodeName>,
+    places: BTreeSet<Place>,
+) -> Diagnostic {
     let service = &subject.entry.service().service;
     let severity = if subject.catalog.denies_capabilities() { Severity::Error } else { Severity::Warning };
-    let mut places = places(subject, capability, nodes).into_iter();
+    let mut places = places.into_iter();
     let place = places.next().unwrap_or_else(|| Place::file(subject.entry.path().clone()));
     let message =
         format!("service `{service}` uses the capability `{capability}`, which nothing grants to it");
     let mut diagnostic =
         Diagnostic::new(severity, "capability-not-granted", place, message).label(capability.kind().means);
-    let others: Vec<Place> = places.collect();
-    for Place { path, line, column, .. } in others.iter().take(MAX_PLACES) {
+    for Place { path, line, column, .. } in places {
         diagnostic = diagnostic.note(format!("also at {path}:{line}:{column}"));
-    }
-    if others.len() > MAX_PLACES {
-        diagnostic = diagnostic.note(format!("and at {} more", others.len() - MAX_PLACES));
     }
     let is_everywhere = nodes.len() == subject.instances.len();
     if !is_everywhere {
@@ -71,28 +109,6 @@ fn finding(subject: &Subject<'_>, capability: &Capability, nodes: &BTreeSet<&Nod
             ))
             .help("take it out, or create controls/capabilities.yaml with this control, which can hold all grants"),
     }
-}
-
-/// Where the capability is used, by line.
-fn places(subject: &Subject<'_>, capability: &Capability, nodes: &BTreeSet<&NodeName>) -> BTreeSet<Place> {
-    let tree = &subject.catalog.tree;
-    let mut seen: Vec<&Instance> = Vec::new();
-    let mut places = BTreeSet::new();
-    for (name, instance) in nodes.iter().filter_map(|name| Some((*name, subject.instances.get(*name)?))) {
-        if seen.iter().any(|other| Arc::ptr_eq(&other.rendered, &instance.rendered)) {
-            continue;
-        }
-        seen.push(instance);
-        let Some(node) = subject.catalog.nodes.get(name) else { continue };
-        let place_of = instance.rendered.places_in(tree);
-        for power in instance.rendered.powers.below(subject.catalog.host_port_floor(&node.value)) {
-            if power.capability == *capability {
-                let keys: Vec<&str> = power.path.iter().map(|key| &**key).collect();
-                places.extend(place_of(&keys));
-            }
-        }
-    }
-    places
 }
 
 /// Grants that would do, but for the day or the node.
@@ -133,7 +149,7 @@ fn grant(capability: &Capability, service: &str, nodes: &BTreeSet<&NodeName>, is
         true => String::new(),
         false => format!("    nodes: {{node: [{}]}}\n", names.join(", ")),
     };
-    let capability = quoted(&capability.to_string());
+    let capability = quoted(capability.as_str());
     format!(
         "grants:\n  - capabilities: [{capability}]\n    services: [{service}]\n{nodes}    reason: say why it needs this"
     )

@@ -217,8 +217,7 @@ impl Port<'_> {
             return None;
         }
         let address = address(host);
-        let shown = if host.is_empty() { published.to_owned() } else { format!("{host}:{published}") };
-        let field = ["services", service, "ports", &shown].map(Arc::from).to_vec();
+        let field = ["services", service, "ports", published].map(Arc::from).to_vec();
         let thing = Thing::Port(protocol.into(), address);
         Some(Claim { thing, first, last, takers, field })
     }

@@ -12,14 +12,13 @@ use crate::yaml::Step;
 pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let service = subject.entry.service();
     let Some(environments) = &service.environments else { return Vec::new() };
-    let mut found = Vec::new();
     if environments.is_empty() {
         let message = format!("service `{}` names no environment, so it runs nowhere", service.service);
         let place = subject.catalog.place(&subject.entry.definition, &[Step::Key("environments")]);
         let diagnostic = Diagnostic::warning("placed-nowhere", place, message);
-        found.push(diagnostic.help("name the environments that it runs in, or remove `environments:`"));
+        return vec![diagnostic.help("name the environments that it runs in, or remove `environments:`")];
     }
-    found.extend(outside(subject));
+    let mut found = outside(subject);
     for deployment in &subject.entry.deployments {
         found.extend(left_out(subject, deployment));
     }
@@ -39,7 +38,7 @@ fn outside(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = everywhere
         .map(|(index, node)| {
             let steps = [Step::Key("place"), Step::Key("nodes"), Step::Item(index)];
-            outside_at(subject, node, &steps, "none of the environments of this service")
+            outside_at(subject, node, &steps, None)
         })
         .collect();
     for (name, given) in service.environments.iter().flatten() {
@@ -48,7 +47,7 @@ fn outside(subject: &Subject<'_>) -> Vec<Diagnostic> {
             if is_defined(subject, node) && subject.catalog.environment_of(node) != Some(name) {
                 let around = [Step::Key("environments"), Step::Key(name.as_str())];
                 let steps = [around[0], around[1], Step::Key("place"), Step::Key("nodes"), Step::Item(index)];
-                found.push(outside_at(subject, node, &steps, &format!("not environment `{name}`")));
+                found.push(outside_at(subject, node, &steps, Some(name)));
             }
         }
     }
@@ -59,17 +58,31 @@ fn is_defined(subject: &Subject<'_>, node: &NodeName) -> bool {
     subject.catalog.nodes.contains_key(node)
 }
 
-fn outside_at(subject: &Subject<'_>, node: &NodeName, steps: &[Step<'_>], not: &str) -> Diagnostic {
+/// `here` is the environment whose override names the node.
+fn outside_at(
+    subject: &Subject<'_>,
+    node: &NodeName,
+    steps: &[Step<'_>],
+    here: Option<&EnvironmentName>,
+) -> Diagnostic {
     let place = subject.catalog.place(&subject.entry.definition, steps);
-    let (message, help) = match subject.catalog.environment_of(node) {
-        Some(name) => (
-            format!("node `{node}` is in environment `{name}`, and {not}"),
-            format!("remove the node here, or run the service in `{name}` too, under `environments:`"),
-        ),
-        None => (
-            format!("node `{node}` is in no environment, so {not} has it"),
-            "remove the node here, or give it labels that an environment selects".to_owned(),
-        ),
+    let service = &subject.entry.service().service;
+    let there = subject.catalog.environment_of(node);
+    let message = match (there, here) {
+        (Some(there), None) => {
+            format!("node `{node}` is in environment `{there}`, in which service `{service}` does not run")
+        }
+        (Some(there), Some(here)) => format!("node `{node}` is in environment `{there}`, not in `{here}`"),
+        (None, _) => {
+            format!("node `{node}` is in no environment, and service `{service}` runs in environments only")
+        }
+    };
+    let help = match there {
+        Some(there) if here.is_none() => {
+            format!("remove the node here, or name `{there}` under `environments:`")
+        }
+        Some(_) => "name a node of this environment".to_owned(),
+        None => "remove the node here, or give it labels that an environment selects".to_owned(),
     };
     Diagnostic::error("node-outside-environment", place, message).help(help)
 }
@@ -77,6 +90,8 @@ fn outside_at(subject: &Subject<'_>, node: &NodeName, steps: &[Step<'_>], not: &
 /// An environment in which none of the named nodes is.
 fn left_out(subject: &Subject<'_>, deployment: &Deployment) -> Option<Diagnostic> {
     let name = deployment.environment.as_ref()?;
+    // That there is no such environment is told already.
+    subject.catalog.settings.environments.get(name)?;
     let own = subject.entry.service().environments.as_ref()?.get(name)?.as_ref();
     let named = deployment.service.place.nodes.as_ref()?;
     let is_here = |node: &NodeName| subject.catalog.environment_of(node) == Some(name);

@@ -1,12 +1,13 @@
 //! Mistakes in grants themselves: what they name, and how long they last.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::Catalog;
-use crate::compose::powers::{CapabilityPattern, PatternError};
+use crate::compose::powers::{CapabilityPattern, KINDS, PatternError};
 use crate::definition::{Control, Day, Grant, Located};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::yaml::{Step, suggestion};
@@ -23,8 +24,8 @@ pub(super) fn check(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
     with_grants.flat_map(|control| of_control(catalog, control, now, &mut seen)).collect()
 }
 
-/// What grants say, with the file that says it first.
-type Seen<'a> = BTreeMap<(CapabilityPattern, Arc<str>, String), &'a str>;
+/// What whole grants say (capabilities, services, nodes), with the file that says it first.
+type Seen<'a> = BTreeMap<(BTreeSet<CapabilityPattern>, BTreeSet<Arc<str>>, String), &'a str>;
 
 /// One grant, where it is written.
 struct Written<'a> {
@@ -56,13 +57,16 @@ fn of_control<'a>(
             places(&grant.iter().chain(field).copied().collect::<Vec<_>>())
         };
         let written = Written { grant, place: &place };
+        if found.len() >= MAX_OF_A_CONTROL {
+            break;
+        }
         found.extend(capabilities(&written));
         found.extend(services(catalog, &written));
         found.extend(nodes(catalog, &written));
         found.extend(end(&written, now));
         found.extend(again(&written, &control.path, seen));
-        found.truncate(MAX_OF_A_CONTROL);
     }
+    found.truncate(MAX_OF_A_CONTROL);
     found
 }
 
@@ -71,6 +75,9 @@ fn capabilities(written: &Written<'_>) -> Vec<Diagnostic> {
         empty(written, "capabilities", &written.grant.capabilities).into_iter().collect();
     let mut seen = BTreeSet::new();
     for (number, text) in written.grant.capabilities.iter().enumerate() {
+        if found.len() >= MAX_OF_A_CONTROL {
+            break;
+        }
         let place = || written.item("capabilities", number);
         match CapabilityPattern::parse(text) {
             Err(error) => found.push(unknown(&error, place())),
@@ -84,11 +91,13 @@ fn capabilities(written: &Written<'_>) -> Vec<Diagnostic> {
 fn unknown(error: &PatternError, place: Place) -> Diagnostic {
     let diagnostic = Diagnostic::error("unknown-capability", place, error.to_string());
     match error {
-        PatternError::Unknown { meant: Some(meant), .. } => {
-            diagnostic.help(format!("did you mean `{meant}`?"))
-        }
-        PatternError::Unknown { .. } => {
-            diagnostic.help("docs/governance.md lists the capabilities that there are")
+        PatternError::Unknown { word } => {
+            let words = KINDS.iter().map(|kind| kind.word);
+            diagnostic.help(suggestion(
+                word,
+                words,
+                "docs/governance.md lists the capabilities that there are",
+            ))
         }
         PatternError::NoPorts { .. } => {
             diagnostic.help("write `host-port:53`, `host-port:50-60` or `host-port:*`")
@@ -101,7 +110,10 @@ fn unknown(error: &PatternError, place: Place) -> Diagnostic {
 
 /// An empty list. One that is not there is told as a missing field.
 fn empty<T>(written: &Written<'_>, field: &'static str, list: &[T]) -> Option<Diagnostic> {
-    let place = Some(written.at(field)).filter(|place| list.is_empty() && *place != (written.place)(&[]))?;
+    if !list.is_empty() {
+        return None;
+    }
+    let place = Some(written.at(field)).filter(|place| *place != (written.place)(&[]))?;
     let one = if field == "services" { "service" } else { "capability" };
     let message = format!("the grant names no {one}, so it grants nothing");
     let help = format!("name at least one under `{field}`, or take the grant out");
@@ -117,6 +129,9 @@ fn services(catalog: &Catalog, written: &Written<'_>) -> Vec<Diagnostic> {
         empty(written, "services", &written.grant.services).into_iter().collect();
     let mut seen = BTreeSet::new();
     for (number, name) in written.grant.services.iter().enumerate() {
+        if found.len() >= MAX_OF_A_CONTROL {
+            break;
+        }
         let place = || written.item("services", number);
         if !seen.insert(name) {
             found.push(twice(name, place()));
@@ -177,23 +192,19 @@ fn ends(day: Day, left: SignedDuration) -> String {
     }
 }
 
-/// A capability that was granted to the same service on the same nodes before.
+/// A grant that says what one before it says, whatever its end and its reason.
 fn again<'a>(written: &Written<'_>, path: &'a str, seen: &mut Seen<'a>) -> Option<Diagnostic> {
-    let nodes = written.grant.nodes.as_ref().map(ToString::to_string).unwrap_or_default();
-    let mut first = None;
-    let mut of_this = BTreeMap::new();
-    for pattern in written.grant.capabilities.iter().filter_map(|text| CapabilityPattern::parse(text).ok()) {
-        for service in &written.grant.services {
-            let key = (pattern.clone(), service.clone(), nodes.clone());
-            match seen.get(&key) {
-                Some(before) => first = first.or(Some((*before, key.0, key.1))),
-                None => _ = of_this.insert(key, path),
-            }
+    let Grant { capabilities, services, nodes, .. } = written.grant;
+    let patterns = capabilities.iter().filter_map(|text| CapabilityPattern::parse(text).ok()).collect();
+    let nodes = nodes.as_ref().map(ToString::to_string).unwrap_or_default();
+    let before = match seen.entry((patterns, services.iter().cloned().collect(), nodes)) {
+        Entry::Vacant(entry) => {
+            entry.insert(path);
+            return None;
         }
-    }
-    seen.extend(of_this);
-    let (before, pattern, service) = first?;
-    let message = format!("`{pattern}` is granted to `{service}` a second time; {before} does so already");
+        Entry::Occupied(entry) => *entry.get(),
+    };
+    let message = format!("the same is granted in {before} already");
     let help = "keep one of the two: the one that lasts longer counts";
     Some(Diagnostic::warning("granted-twice", (written.place)(&[]), message).help(help))
 }

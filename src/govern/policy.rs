@@ -3,31 +3,44 @@
 //! A finding stands at the image and names the line of the policy that it goes against: the one for all services where
 //! that is enough, or else the one of the environment.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::Subject;
 use crate::catalog::Catalog;
-use crate::definition::{ImageName, Policy};
+use crate::definition::{ImageName, ImageSource, Policy};
 use crate::desired::Instance;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::name::EnvironmentName;
+use crate::name::{EnvironmentName, NodeName};
 
 /// What is wrong with the images of a service. Said once of a line, however many nodes it is rendered for.
 pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
     let catalog = subject.catalog;
     let mut seen = BTreeSet::new();
-    let mut found = BTreeSet::new();
+    let mut found: BTreeMap<Diagnostic, &NodeName> = BTreeMap::new();
     for (node, instance) in subject.instances {
         let environment = catalog.environment_of(node);
         let asks = *catalog.policy_for(environment) != Policy::default();
-        let render = std::sync::Arc::as_ptr(&instance.rendered).addr();
+        let render = Arc::as_ptr(&instance.rendered).addr();
         if asks && seen.insert((render, environment)) {
-            found.extend(of_instance(catalog, environment, instance));
+            for diagnostic in of_instance(catalog, environment, instance) {
+                found.entry(diagnostic).or_insert(node);
+            }
         }
     }
-    found.into_iter().collect()
+    found.into_iter().map(|(diagnostic, node)| with_variables(diagnostic, node)).collect()
+}
+
+/// With the variables that the image comes from: they, and not the line, are what may be wrong.
+fn with_variables(diagnostic: Diagnostic, node: &NodeName) -> Diagnostic {
+    match variables(&diagnostic.place).as_slice() {
+        [] => diagnostic,
+        [one] => diagnostic.note(format!("the variable `{one}` gives it, on node `{node}`")),
+        all => diagnostic.note(format!("the variables `{}` give it, on node `{node}`", all.join("` and `"))),
+    }
 }
 
 fn of_instance(
@@ -36,7 +49,7 @@ fn of_instance(
     instance: &Instance,
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    for image in images(&instance.rendered.model.value()) {
+    for image in images(instance.rendered.model.as_str()) {
         let name = ImageName::of(&image.reference);
         let own =
             environment.and_then(|name| Some((Some(name), &catalog.settings.environments.get(name)?.policy)));
@@ -57,23 +70,46 @@ struct Image {
     field: Vec<String>,
 }
 
-/// Of containers, and of volumes that are images.
-fn images(model: &Value) -> Vec<Image> {
-    let services = model.get("services").and_then(Value::as_object).into_iter().flatten();
-    services.flat_map(|(container, service)| images_of(container, service)).collect()
+/// As much of a rendered model as names images.
+#[derive(Default, Deserialize)]
+struct Model<'a> {
+    #[serde(borrow, default)]
+    services: BTreeMap<Cow<'a, str>, Container<'a>>,
 }
 
-fn images_of(container: &str, service: &Value) -> Vec<Image> {
-    let image = |reference: &str, field: &[&str]| Image {
+#[derive(Deserialize)]
+struct Container<'a> {
+    #[serde(borrow)]
+    image: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    volumes: Vec<Mount<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Mount<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    source: Option<Cow<'a, str>>,
+}
+
+/// Of containers, and of volumes that are images.
+fn images(model: &str) -> Vec<Image> {
+    // What is valid for Compose has this form; what has not names no image that could be told.
+    let model: Model<'_> = serde_json::from_str(model).unwrap_or_default();
+    model.services.iter().flat_map(|(name, container)| images_of(name, container)).collect()
+}
+
+fn images_of<'a>(name: &'a str, container: &'a Container<'_>) -> impl Iterator<Item = Image> + use<'a> {
+    let image = move |reference: &str, field: &[&str]| Image {
         reference: reference.to_owned(),
-        container: container.to_owned(),
-        field: ["services", container].iter().chain(field).map(|key| (*key).to_owned()).collect(),
+        container: name.to_owned(),
+        field: ["services", name].iter().chain(field).map(|key| (*key).to_owned()).collect(),
     };
-    let own = service.get("image").and_then(Value::as_str).map(|reference| image(reference, &["image"]));
-    let mounts = service.get("volumes").and_then(Value::as_array).into_iter().flatten();
-    let mounted = mounts.filter(|mount| mount.get("type").and_then(Value::as_str) == Some("image"));
-    let mounted = mounted.filter_map(|mount| mount.get("source").and_then(Value::as_str));
-    own.into_iter().chain(mounted.map(|source| image(source, &["volumes", source]))).collect()
+    let own = container.image.iter().map(move |reference| image(reference, &["image"]));
+    let mounted = container.volumes.iter().filter(|mount| mount.r#type.as_deref() == Some("image"));
+    let sources = mounted.filter_map(|mount| mount.source.as_deref());
+    own.chain(sources.map(move |source| image(source, &["volumes", source])))
 }
 
 /// What a policy has against an image.
@@ -88,10 +124,8 @@ enum Objection {
 }
 
 fn objections(policy: &Policy, image: &ImageName<'_>) -> Vec<Objection> {
-    let elsewhere = |sources: &Vec<_>| {
-        let sources: &[crate::definition::ImageSource] = sources;
-        !sources.iter().any(|source| source.covers(&image.repository))
-    };
+    let elsewhere =
+        |sources: &Vec<ImageSource>| !sources.iter().any(|source| source.covers(&image.repository));
     let forbidden = |tag: &str| policy.tags_forbidden.iter().flatten().any(|other| **other == *tag);
     let holds = [
         (Objection::Source, policy.images_from.as_ref().is_some_and(elsewhere)),
@@ -121,15 +155,8 @@ impl Objection {
         let path: Vec<&str> = image.field.iter().map(String::as_str).collect();
         let place = instance.rendered.places_in(&catalog.tree)(&path);
         let place = place.unwrap_or_else(|| Place::file(instance.entry.path().clone()));
-        let variables = variables(&place);
         let diagnostic = Diagnostic::error(code, place, self.message(instance, image));
-        let diagnostic = diagnostic.note(self.rule(catalog, environment, field));
-        let help = self.help(image);
-        match variables.as_slice() {
-            [] => diagnostic.help(help),
-            [one] => diagnostic.note(format!("it comes from the variable `{one}`")).help(help),
-            all => diagnostic.note(format!("it comes from the variables `{}`", all.join("`, `"))).help(help),
-        }
+        diagnostic.note(self.rule(catalog, environment, field)).help(self.help(image))
     }
 
     fn message(self, instance: &Instance, image: &Image) -> String {
@@ -157,7 +184,8 @@ impl Objection {
         let sources = policy.and_then(|policy| policy.images_from.as_ref()).filter(|_| self == Self::Source);
         match sources.map(|sources| sources.iter().map(|source| format!("`{source}`")).collect::<Vec<_>>()) {
             Some(sources) => format!("{at} allows {}", sources.join(", ")),
-            None => format!("{at} says so"),
+            None if self == Self::Digest => format!("{at} asks for it"),
+            None => format!("{at} forbids it"),
         }
     }
 

@@ -185,8 +185,8 @@ impl<'a> Round<'a> {
         let mut picked = Vec::new();
         while picked.len() < missing && !candidates.is_empty() {
             // Where there is room for all, there is nothing to compare.
-            let still = missing - picked.len();
-            let best = if candidates.len() <= still { 0 } else { self.best(request, &candidates) };
+            let is_room_for_all = candidates.len() <= missing - picked.len();
+            let best = if is_room_for_all { 0 } else { self.best(request, &candidates) };
             let Candidate { site, held, .. } = candidates.swap_remove(best);
             picked.push(site.node.node.clone());
             self.reserve(request, &site.node.node, held);

@@ -49,6 +49,9 @@ pub fn refusal(sites: &Sites<'_>, request: &Request, placed: &Placed, holders: &
             reasons.entry(first.code).or_insert_with(|| (0, node.clone(), first.reason)).0 += 1;
         }
         let effort = effort(&misfits);
+        if request.lost.contains(node) {
+            continue;
+        }
         if best.as_ref().is_none_or(|(least, _)| effort < *least) {
             let changes: Vec<String> = misfits.iter().map(|misfit| misfit.told(node).change).collect();
             best = Some((effort, changes.join(" and ")));

@@ -68,6 +68,16 @@ impl Losses {
             && chosen.iter().all(|(service, nodes)| stands(*service).eq(nodes.iter().copied()))
     }
 
+    /// Takes these nodes for lost, too, unless the deployment stands there.
+    pub fn bar<'n>(&mut self, request: &Request, nodes: impl Iterator<Item = &'n NodeName>) {
+        let stands = self.stands.get(&request.id.service);
+        let new: Vec<NodeName> =
+            nodes.filter(|node| stands.is_none_or(|stands| !stands.contains_key(*node))).cloned().collect();
+        if !new.is_empty() {
+            self.lost.entry(request.id.clone()).or_default().extend(new);
+        }
+    }
+
     /// The nodes that are lost to a deployment.
     pub fn of(&self, id: &Id) -> BTreeSet<NodeName> {
         self.lost.get(id).cloned().unwrap_or_default()

@@ -245,14 +245,17 @@ impl Misfit<'_> {
                 };
                 format!("{small} for {} and {memory} of memory", cores(cpu.0))
             }
-            Self::Short { resource, capacity, free, needed } => format!(
-                "it has {} left of {}, and {} {} needed",
-                resource.of(*free),
-                resource.amount(*capacity),
-                resource.amount(*needed),
-                resource.are(*needed),
-            ),
-            Self::Gpus { wanted, free } => format!("{} needed, and {free} left", gpus(wanted)),
+            Self::Short { resource, capacity, free, needed } => {
+                short_reason(*resource, *capacity, *free, *needed)
+            }
+            Self::Gpus { wanted, free } => {
+                let left = if *free == 0 {
+                    "none that would do is".into()
+                } else {
+                    format!("only {free} that would do are")
+                };
+                format!("{} needed, and {left} left", gpus(wanted))
+            }
         }
     }
 
@@ -280,7 +283,7 @@ impl Misfit<'_> {
             Self::Gpus { wanted, free } => {
                 let more = wanted.count.unwrap_or(1).saturating_sub(*free).max(1);
                 let wanted = GpuDemand { count: Some(more), ..wanted.clone() };
-                format!("{} more on `{node}`", gpu_words(&wanted))
+                format!("{} on `{node}`", gpu_words(&wanted, "more "))
             }
         }
     }
@@ -315,16 +318,36 @@ impl Misfit<'_> {
 }
 
 fn label_reason(by: Option<&FeatureName>, label: &str, wanted: &Pattern, is: Option<&str>) -> String {
-    let needed = match (by, wanted) {
-        (Some(by), Pattern::Any) => format!("feature `{by}` needs a label `{label}`"),
-        (Some(by), wanted) => format!("feature `{by}` needs the label `{label}={wanted}`"),
-        (None, Pattern::Any) => format!("a label `{label}` is selected"),
-        (None, wanted) => format!("`{label}={wanted}` is selected"),
+    let is = match is {
+        Some(is) => format!("its label `{label}` is `{is}`"),
+        None => format!("it has no label `{label}`"),
     };
-    match is {
-        Some(is) => format!("{needed}, and here it is `{is}`"),
-        None => format!("{needed}, and it has no label `{label}`"),
+    match (by, wanted) {
+        (Some(by), Pattern::Any) => format!("{is}, which feature `{by}` needs"),
+        (Some(by), Pattern::OneOf(values)) => format!("{is}, and feature `{by}` needs {}", any_of(values)),
+        (None, Pattern::Any) => format!("{is}, which the service selects"),
+        (None, Pattern::OneOf(values)) => format!("{is}, and the service selects {}", any_of(values)),
     }
+}
+
+/// `` `a`, `b` or `c` ``.
+fn any_of(values: &[Arc<str>]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// What is left of an amount, and what is needed.
+fn short_reason(resource: Resource, capacity: u64, free: u64, needed: u64) -> String {
+    let left = match free {
+        0 => format!("all of its {} is reserved", resource.of(capacity)),
+        free if free == capacity => format!("it has {}", resource.of(capacity)),
+        free => format!("it has {} left of {}", resource.of(free), resource.amount(capacity)),
+    };
+    format!("{left}, and {} {} needed", resource.amount(needed), resource.are(needed))
 }
 
 /// A value that would do.
@@ -380,11 +403,11 @@ impl Resource {
 }
 
 /// `2 GPUs of model `l4` with 16 GiB`.
-fn gpu_words(wanted: &GpuDemand) -> String {
+fn gpu_words(wanted: &GpuDemand, more: &str) -> String {
     let count = match wanted.count {
         None => "all GPUs".into(),
-        Some(1) => "1 GPU".into(),
-        Some(count) => format!("{count} GPUs"),
+        Some(1) => format!("1 {more}GPU"),
+        Some(count) => format!("{count} {more}GPUs"),
     };
     let model = wanted.model.as_ref().map(|model| format!(" of model `{model}`")).unwrap_or_default();
     let memory = wanted.memory.map(|memory| format!(" with {memory}")).unwrap_or_default();
@@ -393,5 +416,5 @@ fn gpu_words(wanted: &GpuDemand) -> String {
 
 fn gpus(wanted: &GpuDemand) -> String {
     let are = if wanted.count == Some(1) { "is" } else { "are" };
-    format!("{} {are}", gpu_words(wanted))
+    format!("{} {are}", gpu_words(wanted, ""))
 }

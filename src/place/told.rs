@@ -2,7 +2,7 @@
 //! change that would do.
 
 use super::explain::{self, Refusal};
-use super::{Code, Exclusion, Fault, Held, Id, Misplaced, Placed, Request, Sites};
+use super::{Code, Exclusion, Fault, Held, Id, Misplaced, Placed, Request, Sites, slot};
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
 use crate::definition::Bytes;
 use crate::diagnostic::{Diagnostic, Place};
@@ -27,10 +27,17 @@ impl<'a> Telling<'a> {
     /// What is to be said of a fault. Nothing of one that only waits.
     pub fn diagnostic(&self, request: &Request, misplaced: &Misplaced) -> Option<Diagnostic> {
         match &misplaced.fault {
+            // A slot that nobody has is told where it is written.
+            Fault::TooFew { .. } if self.is_unknown_slot(request) => None,
             Fault::TooFew { found, wanted } => Some(self.too_few(request, *found, *wanted)),
             Fault::Named { node, exclusions } => Some(self.named(request, node, exclusions)),
             Fault::Stays { .. } => None,
         }
+    }
+
+    fn is_unknown_slot(&self, request: &Request) -> bool {
+        let slot = request.place.slot.as_ref().filter(|slot| ***slot != *slot::ANY);
+        slot.is_some_and(|slot| !self.sites.values().any(|site| site.node.slots.contains_key(slot)))
     }
 
     fn too_few(&self, request: &Request, found: usize, wanted: usize) -> Diagnostic {
@@ -38,13 +45,10 @@ impl<'a> Telling<'a> {
         let there = environment.as_ref().map(|name| format!(" of environment `{name}`")).unwrap_or_default();
         let message = match (found, wanted) {
             (0, 1) => format!("service `{service}` fits on no node{there}"),
-            (0, wanted) => {
-                format!("service `{service}` is to run on {wanted} nodes{there}, and fits on none")
-            }
             (found, wanted) => {
-                format!(
-                    "service `{service}` is to run on {wanted} nodes{there}, and fits on {found} of {wanted}"
-                )
+                let fit =
+                    if found == 0 { "none fits".to_owned() } else { format!("only {found} of {wanted} fit") };
+                format!("service `{service}` is to run on {wanted} nodes{there}, and {fit}")
             }
         };
         let refusal = explain::refusal(self.sites, request, self.placed, self.holders);
@@ -53,6 +57,7 @@ impl<'a> Telling<'a> {
             diagnostic = diagnostic.note(note);
         }
         diagnostic.help(match refusal.change {
+            Some(change) if found == 0 => format!("the smallest change that makes it fit: {change}"),
             Some(change) => format!("the smallest change that makes it fit on one more: {change}"),
             None if self.sites.is_empty() => "define a node in nodes/".into(),
             None => format!("it runs on all {found} nodes that there are: lower `count`, or define more"),
@@ -90,15 +95,15 @@ impl<'a> Telling<'a> {
         held.retain(|(_, held)| words(held).is_some());
         held.sort_by_key(|(id, held)| (std::cmp::Reverse((held.memory, held.cpu, held.disk)), *id));
         let told =
-            |(id, held): &(&Id, &Held)| format!("`{}` holds {}", id.service, words(held).unwrap_or_default());
+            |(id, held): &(&Id, &Held)| format!("`{}` {}", id.service, words(held).unwrap_or_default());
         let more = match held.len().saturating_sub(MAX_HOLDERS) {
             0 => String::new(),
-            more => format!(", and {more} more"),
+            more => format!("; and {more} more"),
         };
         let held: Vec<String> = held.iter().take(MAX_HOLDERS).map(told).collect();
         match held.is_empty() {
-            true => format!("nothing else is reserved on `{node}`"),
-            false => format!("on `{node}` {}{more}", held.join(", ")),
+            true => format!("no other service reserves any of `{node}`"),
+            false => format!("reserved on `{node}`: {}{more}", held.join("; ")),
         }
     }
 

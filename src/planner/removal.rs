@@ -51,7 +51,10 @@ fn dependants(step: &Step, steps: &[Step]) -> Vec<ServiceName> {
 fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reason> {
     let service = step.service();
     let reason = match situation.desired.services.get(service) {
-        Some(wanted) => diff::displacement(node, wanted),
+        Some(wanted) => {
+            let step = |node: &NodeName| situation.plans.get(node)?.step(service)?.as_ensure();
+            diff::displacement(node, wanted, |node| step(node).is_none())
+        }
         None => Reason {
             field: "service".into(),
             old: Some(service.as_str().into()),

@@ -37,7 +37,7 @@ fn lines(diagnostic: &Diagnostic) -> String {
     let (word, style) = word(*severity);
     let kind = painted(style.bold(), &format!("{word}[{code}]"));
     let more = label.iter().chain(notes).cloned().chain(help.iter().map(|help| format!("fix: {help}")));
-    let more: String = more.map(|words| format!("  {}\n", inert_lines(&words, "  "))).collect();
+    let more: String = more.map(|words| format!("  {}\n", inert_lines(&words, "    "))).collect();
     format!("{}{}: {kind}: {}\n{more}", inert(&place.path), position(place), inert(message))
 }
 

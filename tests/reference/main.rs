@@ -91,34 +91,6 @@ impl World {
         match loaded {
             Ok(definitions) => {
                 assert!(possible, "seed {seed}: the reference places nothing: {repository:#?}");
-                if std::env::var("SEED").is_ok() {
-                    let chosen = definitions
-                        .desired
-                        .services
-                        .iter()
-                        .map(|(name, service)| {
-                            format!(
-                                "{name}: {:?}",
-                                service.instances.keys().map(|n| n.as_str()).collect::<Vec<_>>()
-                            )
-                        })
-                        .collect::<Vec<_>>();
-                    eprintln!(
-                        "commit {}: {chosen:?}\n naive {:?}\n told {:?}",
-                        self.commits,
-                        self.fleet.placed,
-                        self.fleet
-                            .told
-                            .iter()
-                            .map(|(n, t)| (
-                                n,
-                                t.iter()
-                                    .map(|(s, (w, d))| (s, matches!(w, Word::Ensure(_)), d))
-                                    .collect::<Vec<_>>()
-                            ))
-                            .collect::<Vec<_>>()
-                    );
-                }
                 self.definitions = Some(definitions);
             }
             Err(found) => {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::super::short::range;
 use super::host_path;
-use crate::yaml::closest;
 
 /// A kind of capability.
 #[derive(Debug)]
@@ -81,33 +80,41 @@ fn kind(word: &str) -> Option<&'static Kind> {
 /// A dangerous power of Compose, by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
+    name: Arc<str>,
     word: &'static str,
-    what: Arc<str>,
 }
 
 impl Capability {
     /// The capability of this kind, in its one spelling.
     pub(super) fn new(word: &'static str, what: &str) -> Self {
-        debug_assert!(kind(word).is_some_and(|kind| kind.of.is_some() || what.is_empty()), "{word}:{what}");
-        Self { word, what: normal(word, what).into() }
+        let of = kind(word).and_then(|kind| kind.of);
+        debug_assert!(of.is_some() || what.is_empty(), "{word}:{what}");
+        Self {
+            name: of.map_or_else(|| word.into(), |_| format!("{word}:{}", normal(word, what)).into()),
+            word,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.name
     }
 
     /// What kind it is.
     pub fn kind(&self) -> &'static Kind {
         kind(self.word).expect("a capability is made of a word of the table")
     }
-
-    /// The ports, of a `host-port`.
-    fn ports(&self) -> Option<(u32, u32)> {
-        (self.word == "host-port").then(|| range(&self.what)).flatten()
-    }
 }
 
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word)?;
-        if self.kind().of.is_some() { write!(f, ":{}", self.what) } else { Ok(()) }
+        f.pad(&self.name)
     }
+}
+
+/// The ports in `host-port:50-60`.
+fn ports(name: &str) -> Option<(u32, u32)> {
+    name.strip_prefix("host-port:").and_then(range)
 }
 
 /// What stands behind the `:`, in its one spelling.
@@ -144,8 +151,6 @@ pub enum PatternError {
     Unknown {
         /// What was written in front of the `:`.
         word: String,
-        /// What was probably meant.
-        meant: Option<&'static str>,
     },
     /// It does not say of what.
     #[error("`{word}` does not say which: write `{word}:{of}`, or `{word}:*` for all")]
@@ -209,13 +214,12 @@ impl CapabilityPattern {
 
     /// Whether it names this capability.
     pub fn covers(&self, capability: &Capability) -> bool {
-        if let (false, Some((first, last)), Some((from, to))) =
-            (self.any_ending, capability.ports(), self.text.strip_prefix("host-port:").and_then(range))
-        {
-            return from <= first && last <= to;
+        let name = capability.as_str();
+        match (self.any_ending, ports(name), ports(&self.text)) {
+            (true, ..) => name.starts_with(&self.text),
+            (false, Some((first, last)), Some((from, to))) => from <= first && last <= to,
+            _ => name == self.text,
         }
-        let name = capability.to_string();
-        if self.any_ending { name.starts_with(&self.text) } else { name == self.text }
     }
 }
 
@@ -231,8 +235,7 @@ fn start_of(word: &str, what: &str, any_ending: bool) -> String {
 }
 
 fn unknown(word: &str) -> PatternError {
-    let words = KINDS.iter().map(|kind| kind.word);
-    PatternError::Unknown { word: word.chars().take(80).collect(), meant: closest(word, words) }
+    PatternError::Unknown { word: word.chars().take(80).collect() }
 }
 
 impl fmt::Display for CapabilityPattern {

@@ -268,7 +268,7 @@ impl<'m> List<'m> {
                     continue;
                 };
                 let text = String::from_utf8_lossy(&file.content);
-                if dotenv::names(&text).any(|name| is_foreign_label(name)) {
+                if dotenv::names(&text).any(is_foreign_label) {
                     list.at(written, |list| list.add("foreign-label", ""));
                 }
             }

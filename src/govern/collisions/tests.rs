@@ -21,7 +21,9 @@ fn found(composes: &[&str]) -> Vec<Diagnostic> {
     }
     let revision = "0".repeat(40).parse().expect("a revision");
     let known = Known::at("2026-01-01T00:00:00Z".parse().expect("a time"));
-    Definitions::load(revision, &Arc::new(Tree::from_files(files)), &known).err().unwrap_or_default()
+    let all = Definitions::examine(revision, &Arc::new(Tree::from_files(files)), &known).findings;
+    // Many of these take a grant, too, which is not what is looked at.
+    all.into_iter().filter(|one| one.code.as_ref() != "capability-not-granted").collect()
 }
 
 fn check(composes: &[&str], expected: &[&str]) {

@@ -10,7 +10,13 @@ pub(super) fn diagnostic(catalog: &Catalog, collision: &Collision<'_>) -> Diagno
     let mut diagnostic =
         Diagnostic::error(code(collision), place.clone(), message(collision)).help(help(collision));
     if !collision.is_alone() {
-        diagnostic = diagnostic.note(first_at(catalog, collision, &place));
+        let first = self::place(catalog, &collision.one);
+        diagnostic = diagnostic.note(first_at(collision, &first, &place));
+        // An overlay of a feature says it for both.
+        if first == place {
+            diagnostic =
+                diagnostic.help("let a variable of each service give it, or place them on different nodes");
+        }
     }
     match collision.nodes.len() - 1 {
         0 => diagnostic,
@@ -76,14 +82,12 @@ fn container_name(collision: &Collision<'_>) -> String {
     }
 }
 
-fn first_at(catalog: &Catalog, collision: &Collision<'_>, second: &Place) -> String {
-    let first = place(catalog, &collision.one);
+fn first_at(collision: &Collision<'_>, first: &Place, second: &Place) -> String {
     let at = match first.line {
         0 => first.path.to_string(),
         line => format!("{}:{line}:{}", first.path, first.column),
     };
-    match first == *second {
-        // An overlay of a feature says it for both.
+    match first == second {
         true => "both have it from this line".to_owned(),
         false => format!("`{}` does so at {at}", collision.one.service()),
     }
@@ -104,7 +108,7 @@ fn help(collision: &Collision<'_>) -> String {
     let (first, second) = collision.services();
     match (&collision.one.claim.thing, collision.is_alone()) {
         (Thing::Port(..), true) => {
-            "leave out the port of the host, so that each gets a free one, or run one replica".to_owned()
+            "give a range of as many ports, leave out the port of the host so that each gets a free one, or run one replica".to_owned()
         }
         (_, true) => {
             "remove `container_name`, so that each gets a name of its own, or run one replica".to_owned()
@@ -120,9 +124,7 @@ fn help(collision: &Collision<'_>) -> String {
         (Thing::Project(_), false) => "give one of them another `name:` in its Compose file".to_owned(),
         (Thing::Container(_), false) => "give one of them another `container_name:`, or none".to_owned(),
         (Thing::Volume(_) | Thing::Network(_), false) => {
-            format!(
-                "write `external: true` in the one that only uses it, as `{second}` may, or give it another `name:`"
-            )
+            format!("if `{second}` only uses it, write `external: true` there; otherwise give it another `name:`")
         }
     }
 }
