@@ -2,7 +2,7 @@
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
-//! `warm`, `one-file`, `diff`, `rules`, `explain`, `commands`, `memory`.
+//! `warm`, `one-file`, `diff`, `explain`, `rules`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
@@ -64,11 +64,11 @@ fn main() {
     if is_wanted("diff") {
         offline_diff(&estate, runs.min(10));
     }
-    if is_wanted("rules") {
-        rules::rules(size, runs.min(10));
-    }
     if is_wanted("explain") {
         explain_one(&estate, runs);
+    }
+    if is_wanted("rules") {
+        rules::rules(size, runs.min(10));
     }
     if is_wanted("commands") {
         commands(&estate, runs.min(10));
