@@ -5,11 +5,12 @@
 //! equal are shared: a thousand nodes with the same variables hold one instance a thousand times. What did not
 //! change since the last catalog is taken over without a look at its files.
 
+mod holding;
 mod placing;
 mod rendering;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -19,14 +20,14 @@ use crate::compose::Rendered;
 use crate::diagnostic::Diagnostic;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
-use crate::place::Placed;
+use crate::place::{Demand, Placed};
 use crate::plan::Ensure;
 use crate::spread::spread;
 use crate::tree::Tree;
 use crate::usage::Uses;
 
 use placing::Drafts;
-pub use placing::{Placing, id, site, sites};
+pub use placing::{Placing, asked, id, site, sites};
 
 /// One service on one node (or on several that give it the same values), fully specified.
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ pub struct Instance {
     pub capabilities: Arc<[Used]>,
     /// The earliest end of the grants that it lives by; none where nothing ends, or where no grant is needed.
     pub granted_until: Option<Timestamp>,
+    /// What it takes of its node, once somebody asked.
+    takes: OnceLock<Demand>,
 }
 
 impl Instance {

@@ -3,18 +3,23 @@
 //! Everything here is computed on every pass from the definitions, the plans and the reports, and never stored:
 //! a state that is stored can be wrong. The document is what `GET /v1/status` answers and `gitops status` prints.
 
+mod promise;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::definition::{Located, Node};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, RunState, Step};
 use crate::status::{
     Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
 };
+
+pub use promise::Unmet;
 
 /// The whole picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -81,6 +86,9 @@ pub struct NodeView {
     pub host: Option<HostInfo>,
     /// Version of its agent.
     pub agent: Option<Arc<str>>,
+    /// What its definition promises and its agent does not find.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<Unmet>,
     /// By service. Shared, because most nodes stand as they stood a pass ago.
     pub instances: Arc<[InstanceView]>,
 }
@@ -170,8 +178,8 @@ pub enum InstanceState {
 pub struct NodeFacts<'a> {
     /// The node.
     pub node: &'a NodeName,
-    /// Whether the definitions name it.
-    pub defined: bool,
+    /// What the definitions say of it; nothing where they do not name it.
+    pub definition: Option<&'a Located<Node>>,
     /// Its newest plan, with what this pass changed.
     pub plan: Option<&'a NodePlan>,
     /// What it said last.
@@ -212,8 +220,14 @@ pub fn view(facts: &NodeFacts<'_>) -> NodeView {
         refused: status.and_then(|status| status.refused.clone()),
         host: status.map(|status| status.host.clone()),
         agent: status.map(|status| status.agent.version.clone()),
+        unmet: unmet(facts),
         instances,
     }
+}
+
+fn unmet(facts: &NodeFacts<'_>) -> Vec<Unmet> {
+    let both = facts.definition.zip(facts.status());
+    both.map_or(Vec::new(), |(definition, status)| promise::unmet(&definition.value, &status.host))
 }
 
 fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
@@ -227,7 +241,7 @@ fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
         NodeState::Failing
     } else if !all_done || !facts.has_accepted_plan() {
         NodeState::Pending
-    } else if facts.defined {
+    } else if facts.definition.is_some() {
         NodeState::Ok
     } else {
         NodeState::Undefined

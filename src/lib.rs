@@ -20,6 +20,8 @@ pub mod usage;
 pub mod place;
 pub mod desired;
 pub mod govern;
+pub mod capacity;
+pub mod explain;
 pub mod diff;
 pub mod promote;
 pub mod planner;

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::{self, Catalog};
 use crate::check;
+use crate::definition::{Located, Node};
 use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{self, NodeFacts, NodeView};
@@ -152,6 +153,8 @@ struct Sight {
     plan: Option<Arc<NodePlan>>,
     status: Option<Arc<NodeStatus>>,
     is_stale: bool,
+    /// The definitions of all nodes: they are read anew together.
+    promised: Arc<BTreeMap<NodeName, Located<Node>>>,
 }
 
 impl Sight {
@@ -162,6 +165,7 @@ impl Sight {
             plan: inputs.plans.get(node).cloned(),
             status: reported.map(|reported| reported.status.clone()),
             is_stale: reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after)),
+            promised: inputs.definitions.catalog.nodes.clone(),
         }
     }
 
@@ -174,6 +178,7 @@ impl Sight {
             && same(&self.plan, &other.plan)
             && same(&self.status, &other.status)
             && self.is_stale == other.is_stale
+            && Arc::ptr_eq(&self.promised, &other.promised)
     }
 }
 
@@ -253,7 +258,7 @@ fn view(inputs: &Inputs<'_>, node: &NodeName, planned: &Planned) -> NodeView {
     let stored = inputs.plans.get(node);
     fleet::view(&NodeFacts {
         node,
-        defined: inputs.definitions.catalog.nodes.contains_key(node),
+        definition: inputs.definitions.catalog.nodes.get(node),
         plan: planned.plan.as_deref().or(stored.map(|plan| &**plan)),
         reported: inputs.reported.nodes.get(node),
         waiting: &planned.waiting,

@@ -5,7 +5,7 @@
 //! it was received is known only to the daemon, which keeps it beside it in [`Reported`]. Old state is old, not
 //! wrong: it always has an age.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -100,6 +100,9 @@ pub struct HostInfo {
     pub disk_bytes: u64,
     /// Free on it in GiB, rounded down: coarse, so that it does not make every report a new one.
     pub disk_free_gib: u64,
+    /// What it can do, as `kind@version`: `compose@2`, `gpu@1`. None where the agent does not tell.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub capabilities: BTreeSet<Arc<str>>,
     /// What the engine holds in all, whoever made it; none where it did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds: Option<EngineCounts>,

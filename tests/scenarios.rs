@@ -227,7 +227,9 @@ impl World {
         let outcome = self.reconcile(&definitions);
         self.say("plans", &outcome.plans.iter().map(|plan| render::plan::text(plan)).collect::<String>());
         self.publish(&outcome);
-        let fleet = format!("{}{}", render::status::nodes(&outcome.nodes, self.now), instances(&outcome));
+        let promises: String = outcome.nodes.iter().map(render::status::promises).collect();
+        let nodes = render::status::nodes(&outcome.nodes, self.now);
+        let fleet = format!("{nodes}{}{promises}", instances(&outcome));
         self.say("report", &fleet);
     }
 

@@ -10,6 +10,7 @@ mod events;
 mod info;
 mod look;
 mod mounts;
+mod offers;
 mod rows;
 mod unfinished;
 
@@ -362,7 +363,10 @@ impl Host for DockerHost {
             }
         };
         match compose {
-            Ok(version) => host.compose = version,
+            Ok(version) => {
+                host.capabilities.extend(offers::of_version("compose", &version));
+                host.compose = version;
+            }
             Err(problem) => problems.push(problem),
         }
         host.problem = (!problems.is_empty()).then(|| problems.join("; "));

@@ -320,12 +320,22 @@ async fn an_engine_that_does_not_answer_is_a_problem_in_words() {
         !info.docker.is_empty() && !info.compose.is_empty() && info.cpus > 0 && info.disk_bytes > 0,
         "{info:?}"
     );
+    // What it can do is told in the words that definitions ask for it with.
+    let kinds: Vec<&str> = info.capabilities.iter().filter_map(|offer| offer.split('@').next()).collect();
+    for kind in ["cgroup", "compose", "docker", "runtime:runc"] {
+        assert!(kinds.contains(&kind), "{info:?}");
+    }
+    assert!(kinds.iter().any(|kind| kind.starts_with("arch:")), "{info:?}");
+    let major = |version: &str| version.trim_start_matches('v').split('.').next().unwrap().to_owned();
+    assert!(info.capabilities.contains(&*format!("compose@{}", major(&info.compose))), "{info:?}");
+    assert!(info.capabilities.contains(&*format!("docker@{}", major(&info.docker))), "{info:?}");
 
     let socket = bench.folder.path().join("absent.sock");
     let absent = DockerHost::connect(DockerConfig { socket, ..bench.config.clone() }).unwrap();
     assert!(matches!(absent.observe().await, Err(HostError::Engine { .. })));
     let problem = absent.info().await.problem.unwrap();
     assert!(problem.starts_with("Docker does not answer at unix:///"), "{problem}");
+    assert_eq!(absent.info().await.capabilities.len(), 1, "only Compose is there without an engine");
     // The stream asks to look again when it is there.
     let (sender, mut wakes) = mpsc::channel(4);
     let absent = Arc::new(absent);

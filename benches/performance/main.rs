@@ -2,7 +2,7 @@
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
-//! `warm`, `one-file`, `diff`, `rules`, `commands`, `memory`.
+//! `warm`, `one-file`, `diff`, `explain`, `rules`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
@@ -19,10 +19,13 @@ use std::time::Duration;
 
 use gitops::clock;
 use gitops::diff;
+use gitops::explain::Explanation;
 use gitops::git::{Access, Mirror, MirrorConfig, Repository, Scope, TreeCache};
+use gitops::holders::Holders;
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{NodePlan, Step};
 use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use gitops::render;
 use gitops::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
@@ -60,6 +63,9 @@ fn main() {
     }
     if is_wanted("diff") {
         offline_diff(&estate, runs.min(10));
+    }
+    if is_wanted("explain") {
+        explain_one(&estate, runs);
     }
     if is_wanted("rules") {
         rules::rules(size, runs.min(10));
@@ -338,6 +344,26 @@ fn commands(estate: &Estate, runs: usize) {
         |_| (),
         |()| gitops(&clone, &["validate", "--rev", "HEAD"]),
     );
+}
+
+/// Why one service is where it is, and how full all nodes are, once the definitions are read.
+fn explain_one(estate: &Estate, runs: usize) {
+    let tree = estate.tree(0, &mut TreeCache::default());
+    let definitions = estate.load(0, &tree, None);
+    let Definitions { catalog, desired, .. } = &definitions;
+    let entry = catalog.services.values().next().expect("there are services");
+    let holders = Holders::default();
+    let explained = |()| {
+        let explanation = Explanation::of(catalog, desired, &holders, entry, None);
+        render::explain::text(&explanation.expect("it is placed"))
+    };
+    sample::row("`gitops explain` of one service, once all is read", runs, "≤ 50 ms", |_| (), explained);
+    let full = |()| {
+        let sites = gitops::desired::sites(catalog, &desired.placing, &holders);
+        let held = desired.held_on(desired.nodes.keys());
+        render::capacity::text(&gitops::capacity::of(catalog, &sites, &held, None))
+    };
+    sample::row("`gitops capacity` of all nodes, once all is read", runs.min(10), "", |_| (), full);
 }
 
 fn small_repository(runs: usize) {

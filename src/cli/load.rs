@@ -33,7 +33,7 @@ impl Reader {
         dir: &Path,
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
-        Ok(accepted(self.examined(dir, revision)?))
+        Ok(accepted(self.read(dir, revision)?))
     }
 
     /// The same for what was: that it would not be allowed today, because a grant has ended since or a rule is new, makes no
@@ -43,11 +43,11 @@ impl Reader {
         dir: &Path,
         revision: Option<&str>,
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
-        let examined = self.examined(dir, revision)?;
+        let examined = self.read(dir, revision)?;
         Ok(if examined.is_whole { Ok(examined) } else { Err(examined.findings.clone()) })
     }
 
-    fn examined(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
+    fn read(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
         let (revision, tree) = tree(dir, revision, &mut self.cache)?;
         Ok(self.load(revision, tree))
     }

@@ -3,6 +3,7 @@
 //! Commands that only read a repository run without a daemon, without Docker and without a network; the others
 //! speak to the daemon through [`client`].
 
+mod capacity;
 mod client;
 mod completions;
 mod config;
@@ -10,6 +11,7 @@ mod controls;
 mod diff;
 mod error;
 mod events;
+mod explain;
 mod features;
 mod init;
 mod load;
@@ -47,9 +49,11 @@ enum Command {
     Validate(validate::Args),
     Diff(diff::Args),
     Render(render::Args),
+    Explain(explain::Args),
+    Capacity(capacity::Args),
+    Promote(promote::Args),
     Features(features::Args),
     Controls(controls::Args),
-    Promote(promote::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -89,9 +93,11 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Capacity(args) => capacity::run(&args),
+        Command::Promote(args) => promote::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Controls(args) => controls::run(&args),
-        Command::Promote(args) => promote::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

@@ -216,6 +216,11 @@ impl<'a> Ground<'a> {
     }
 }
 
+/// What a deployment asks for, whether or not it is in play.
+pub fn asked(catalog: &Catalog, entry: &Arc<ServiceEntry>, number: usize) -> Request {
+    request(catalog, &Ground::of(catalog), entry, number).0
+}
+
 /// What a deployment asks for: it is rendered for the nodes that it may come to.
 fn request(
     catalog: &Catalog,

@@ -1,7 +1,7 @@
 //! One service made concrete: rendered once for each distinct set of values that its files use.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Instance;
 use super::placing::{self, Drafts, Placing};
@@ -203,6 +203,7 @@ fn render_with(
         uses: Arc::new(uses),
         capabilities: [].into(),
         granted_until: None,
+        takes: OnceLock::new(),
     }))
 }
 

@@ -4,6 +4,7 @@
 //! rendered for its nodes; [`together`] at what services take from each other. What is said of a service stands for as
 //! long as the service does, so it is asked again only where something changed ([`Judgements`]).
 
+mod budget;
 mod claims;
 mod collisions;
 mod capabilities;
@@ -12,8 +13,12 @@ mod environments;
 mod features;
 mod grants;
 mod policy;
+mod quota;
 pub mod standing;
 mod used;
+
+pub(crate) use budget::CURRENCY;
+pub(crate) use quota::PROJECT;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -87,7 +92,9 @@ pub fn compliance(catalog: &Catalog, desired: &Desired, now: Timestamp) -> Vec<C
 
 /// What is said of services that share something: nodes, a quota, a budget.
 fn together(catalog: &Catalog, desired: &Desired, previous: Option<&Desired>) -> Vec<Diagnostic> {
-    collisions::findings(catalog, desired, previous)
+    let mut found = collisions::findings(catalog, desired, previous);
+    found.extend(quota::findings(catalog, desired));
+    found
 }
 
 /// Mistakes in settings, nodes, features and controls that need no service to be seen.
@@ -95,6 +102,7 @@ fn check_ground(catalog: &Catalog, now: Timestamp) -> Vec<Diagnostic> {
     let mut found = usage::check_ground(catalog);
     found.extend(controls::check_ground(catalog, now));
     found.extend(grants::check(catalog, now));
+    found.extend(budget::check_ground(catalog));
     found
 }
 

@@ -9,11 +9,13 @@
 //! node that comes moves nothing, and one that goes moves only what it held.
 
 pub mod choose;
+pub mod cost;
 pub mod demand;
 pub mod explain;
 pub mod failover;
 pub mod filter;
 pub mod reserve;
+pub mod room;
 pub mod score;
 pub mod slot;
 pub mod told;

@@ -4,10 +4,12 @@
 //! again where the output is no terminal or `NO_COLOR` is set. What comes from files or from the network is made
 //! inert first: see [`inert`].
 
+pub mod capacity;
 pub mod controls;
 pub mod diagnostics;
 pub mod diff;
 pub mod events;
+pub mod explain;
 pub mod features;
 pub mod json;
 pub mod logs;

@@ -8,6 +8,7 @@ use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, SourceState, SourceStatus,
+    Unmet,
 };
 
 /// The whole picture.
@@ -101,7 +102,19 @@ pub fn hosts(nodes: &[NodeView]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    format!("\n{}", table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows))
+    let table = table(["NODE", "HOST", "AGENT", "DOCKER", "COMPOSE", "CPUS", "MEMORY", "DISK"], rows);
+    format!("\n{table}{}", offers(nodes))
+}
+
+/// What the machines can do, in the words in which definitions promise it.
+fn offers(nodes: &[NodeView]) -> String {
+    let row = |node: &NodeView| {
+        let offers = &node.host.as_ref()?.capabilities;
+        let offers: Vec<String> = offers.iter().map(|offer| inert(offer)).collect();
+        (!offers.is_empty()).then(|| [node.node.as_str().into(), offers.join(", ").into()])
+    };
+    let rows: Vec<[Cell; 2]> = nodes.iter().filter_map(row).collect();
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(["NODE", "CAPABILITIES"], rows)) }
 }
 
 fn is_done(instance: &InstanceView) -> bool {
@@ -165,6 +178,7 @@ fn details(nodes: &[NodeView]) -> String {
         if let Some(problem) = node.host.as_ref().and_then(|host| host.problem.as_ref()) {
             text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
         }
+        text.push_str(&promises(node));
         for instance in node.instances.iter() {
             let message = instance.message.as_deref().unwrap_or_default();
             let rest = message.lines().skip(1).map(|line| format!("  {}\n", inert(line)));
@@ -175,6 +189,20 @@ fn details(nodes: &[NodeView]) -> String {
         }
     }
     text
+}
+
+/// What a node's definition promises and its machine does not have.
+pub fn promises(node: &NodeView) -> String {
+    if node.unmet.is_empty() {
+        return String::new();
+    }
+    let line = |unmet: &Unmet| {
+        let found = unmet.found.as_deref().map_or("none".to_owned(), inert);
+        format!("  {}: promised {}, found {found}\n", inert(&unmet.field), inert(&unmet.promised))
+    };
+    let head = painted(WARN, &format!("{} does not have all that its definition promises", node.node));
+    let lines: String = node.unmet.iter().map(line).collect();
+    format!("\n{head}\n{lines}  fix: mend the machine, or these fields of its definition\n")
 }
 
 fn outdated(outdated: &OutdatedImage) -> String {
@@ -214,6 +242,7 @@ mod tests {
             refused: None,
             host: None,
             agent: None,
+            unmet: Vec::new(),
             instances: [instance].into(),
         };
         let expected = "\nweb on edge-1\n  web-app-1 runs aaaaaaaaaaaa as shop/web:1, \

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bollard::models::SystemInfo;
 use gitops::status::{EngineCounts, HostInfo};
 
+use super::offers;
+
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
 
@@ -21,6 +23,7 @@ pub(super) fn machine(info: &SystemInfo) -> HostInfo {
         disk_bytes,
         disk_free_gib,
         holds: counts(info),
+        capabilities: offers::of_engine(info),
         ..HostInfo::default()
     }
 }

@@ -140,6 +140,7 @@ mod tests {
             refused: None,
             host: None,
             agent: None,
+            unmet: Vec::new(),
             instances: instances.into(),
         }
     }
