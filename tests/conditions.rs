@@ -101,8 +101,8 @@ fn no_text_is_read_for_long_or_overflows_the_stack() {
 fn no_condition_takes_long_or_grows() {
     let items: Vec<Json> = (0..1_000).map(|number| json!(format!("item {number}"))).collect();
     let values = json!({"list": items, "text": "x".repeat(100_000), "deep": nested(60)});
-    let doubled = format!("service.list{} == []", ".map(x, [x, x])".repeat(60));
-    let grown = format!("[service.text]{} == []", ".map(x, x + x)".repeat(60));
+    let doubled = format!("service.list{} == []", ".map(x, [x, x])".repeat(40));
+    let grown = format!("[service.text]{} == []", ".map(x, x + x)".repeat(50));
     for text in [
         "service.list.all(a, service.list.all(b, service.list.all(c, a + b + c != '')))",
         "service.list.map(a, service.list.map(b, a + b)) == []",

@@ -89,8 +89,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
 }
 
 fn list(node: Option<&NodeName>, state: Option<State>, common: &Common) -> Result<Exit, CliError> {
-    let definitions = examined(&common.path, common.rev.as_deref(), None)?;
-    tell_mistakes(definitions);
+    let definitions = definitions(common)?;
     let nodes = &definitions.catalog.nodes;
     if let Some(node) = node.filter(|node| !nodes.contains_key(*node)) {
         let known = nodes.keys().map(NodeName::as_str);
@@ -107,8 +106,7 @@ fn list(node: Option<&NodeName>, state: Option<State>, common: &Common) -> Resul
 }
 
 fn check(id: &str, common: &Common) -> Result<Exit, CliError> {
-    let definitions = examined(&common.path, common.rev.as_deref(), None)?;
-    tell_mistakes(definitions);
+    let definitions = definitions(common)?;
     let all = all(definitions);
     let Some(found) = all.iter().find(|one| one.feature.as_str() == id) else {
         let known = all.iter().map(|one| one.feature.as_str());
@@ -118,6 +116,12 @@ fn check(id: &str, common: &Common) -> Result<Exit, CliError> {
         Format::Json => show(&json::document(found)),
         Format::Text => show(&features::text(found)),
     }
+}
+
+fn definitions(common: &Common) -> Result<&'static Definitions, CliError> {
+    let definitions = examined(&common.path, common.rev.as_deref(), None)?;
+    tell_mistakes(definitions);
+    Ok(definitions)
 }
 
 fn all(definitions: &Definitions) -> Vec<Standing> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Subject;
-use super::{Answer, Ask, Outcome, Spot, Standing, What};
+use super::{Ask, Outcome, Spot, Standing, What};
 use crate::catalog::By;
 use crate::condition::Failure;
 use crate::definition::{Approval, Enforcement, Level, Rule};
@@ -25,12 +25,9 @@ pub(super) fn of(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Diagnost
 /// The service does not meet the control.
 fn not_met(subject: &Subject<'_>, standing: &Standing<'_>) -> Option<Diagnostic> {
     let severity = standing.asks.iter().filter_map(|ask| severity(standing, ask)).min()?;
-    let missing: Vec<&Ask<'_>> = standing.asks.iter().filter(|ask| severity_of(ask).is_some()).collect();
+    let missing: Vec<&Ask<'_>> = standing.asks.iter().filter(|ask| is_missing(ask)).collect();
     let (name, service) = (standing.name(), &subject.entry.service().service);
-    let answer = match standing.answer() {
-        Answer::NotMet => "not met",
-        _ => "not fully met",
-    };
+    let answer = standing.answer().as_str();
     let message =
         format!("control `{name}` ({}) is {answer} by service `{service}`", heaviest(standing).as_str());
     let diagnostic = Diagnostic::new(severity, "control-not-satisfied", place(subject, standing), message);
@@ -45,7 +42,9 @@ fn not_met(subject: &Subject<'_>, standing: &Standing<'_>) -> Option<Diagnostic>
 /// What a missing thing weighs; none where nothing is missing that a finding is made for. Optional features are told, never
 /// enforced; a rule that cannot be read is a mistake of its own.
 fn severity(standing: &Standing<'_>, ask: &Ask<'_>) -> Option<Severity> {
-    severity_of(ask)?;
+    if !is_missing(ask) {
+        return None;
+    }
     let missing = ask.outcomes.iter().zip(&standing.spots).filter(|(outcome, _)| !outcome.is_met());
     missing
         .map(|(outcome, spot)| match (outcome, ask.what) {
@@ -58,10 +57,9 @@ fn severity(standing: &Standing<'_>, ask: &Ask<'_>) -> Option<Severity> {
 }
 
 /// Whether something of this is missing that a finding is made for.
-fn severity_of(ask: &Ask<'_>) -> Option<()> {
+fn is_missing(ask: &Ask<'_>) -> bool {
     let counts = |outcome: &Outcome<'_>| !outcome.is_met() && !matches!(outcome, Outcome::Unread(_));
-    let is_told = !matches!(ask.what, What::Optional(_));
-    (is_told && ask.outcomes.iter().any(counts)).then_some(())
+    !matches!(ask.what, What::Optional(_)) && ask.outcomes.iter().any(counts)
 }
 
 fn heaviest(standing: &Standing<'_>) -> Enforcement {
@@ -126,15 +124,17 @@ fn ask_lines(standing: &Standing<'_>, ask: &Ask<'_>) -> Vec<String> {
         .into_iter()
         .map(|(outcome, spots)| {
             let nodes = if is_everywhere && !names_node(outcome) { String::new() } else { nodes(&spots) };
-            format!("{} {name}   {}{nodes}", mark(outcome), told(ask.what, outcome))
+            format!("{} {name}   {}{nodes}", mark(ask.what, outcome), told(ask.what, outcome))
         })
         .collect()
 }
 
-fn mark(outcome: &Outcome<'_>) -> char {
-    match outcome {
-        Outcome::Unknown => '–',
-        outcome if outcome.is_met() => '✓',
+/// What is good to have and not there is no failure.
+fn mark(what: What<'_>, outcome: &Outcome<'_>) -> char {
+    match (what, outcome) {
+        (_, Outcome::Unknown) => '–',
+        (_, outcome) if outcome.is_met() => '✓',
+        (What::Optional(_), _) => '–',
         _ => '✗',
     }
 }
@@ -201,10 +201,8 @@ fn nodes(spots: &[&Spot<'_>]) -> String {
 
 /// What to do, each thing once, in order.
 pub(super) fn fixes(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<String> {
-    let is_not_used = |ask: &&Ask<'_>| {
-        matches!(ask.what, What::Required(_))
-            && ask.outcomes.iter().any(|outcome| *outcome == Outcome::NotUsed)
-    };
+    let is_not_used =
+        |ask: &&Ask<'_>| matches!(ask.what, What::Required(_)) && ask.outcomes.contains(&Outcome::NotUsed);
     let unused = standing.asks.iter().filter(is_not_used).filter_map(|ask| match ask.what {
         What::Required(feature) => Some(format!("`{feature}`")),
         _ => None,
@@ -214,7 +212,7 @@ pub(super) fn fixes(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Strin
     if !unused.is_empty() {
         fixes.push(format!("add {} to `features:` in {}", unused.join(" and "), subject.entry.path()));
     }
-    for ask in standing.asks.iter().filter(|ask| severity_of(ask).is_some()) {
+    for ask in standing.asks.iter().filter(|ask| is_missing(ask)) {
         fixes.extend(lacking(standing, ask).into_iter().filter_map(|(node, lack)| mend(subject, node, lack)));
         if let What::Rule(rule) = ask.what {
             fixes.extend(rule_fix(standing, ask, rule));
