@@ -69,24 +69,14 @@ fn selecting<'a>(
     settings.environments.iter().filter(move |(_, environment)| fits(environment))
 }
 
-/// The fields of a policy that findings about services name.
-const FIELDS: [&str; 6] = [
-    "features_must_be_implemented",
-    "controls",
-    "images_from",
-    "tags_forbidden",
-    "digest_required",
-    "host_port_floor",
-];
-
 fn policy_places(
     tree: &Tree,
     settings: &Settings,
 ) -> BTreeMap<(Option<EnvironmentName>, &'static str), Place> {
     let everywhere = [(None, &settings.policy)].into_iter();
     let all = everywhere.chain(settings.environments.iter().map(|(name, one)| (Some(name), &one.policy)));
-    let given = all.filter(|(_, policy)| **policy != Policy::default());
-    let fields: Vec<_> = given.flat_map(|(name, _)| FIELDS.map(|field| (name, field))).collect();
+    let fields: Vec<_> =
+        all.flat_map(|(name, policy)| policy.given().map(move |field| (name, field))).collect();
     let steps: Vec<Vec<Step<'_>>> = fields.iter().map(|(name, field)| policy_field(*name, field)).collect();
     let places = places(tree, &steps);
     fields.into_iter().map(|(name, field)| (name.cloned(), field)).zip(places).collect()
@@ -111,14 +101,20 @@ fn place(tree: &Tree, field: &[Step<'_>]) -> Place {
 /// What is wrong with policy and environments, whatever services there are.
 pub(super) fn check(catalog: &Catalog) -> Vec<Diagnostic> {
     let settings = &catalog.settings;
+    let environments = || settings.environments.iter();
     let mut found = Vec::new();
-    found.extend(no_source(catalog, None, &settings.policy));
-    for (name, environment) in &settings.environments {
-        found.extend(selects_nothing(catalog, name, environment));
-        found.extend(no_source(catalog, Some(name), &environment.policy));
-        let loosened = settings.policy.loosened_by(&environment.policy);
-        found.extend(loosened.iter().take(MAX_OF_A_KIND).map(|what| policy_loosened(catalog, name, what)));
-    }
+    // Each finding reads `gitops.toml` once more for its place, so of each kind there are no more than people mend.
+    found.extend(
+        environments().filter_map(|(name, one)| selects_nothing(catalog, name, one)).take(MAX_OF_A_KIND),
+    );
+    let policies = [(None, &settings.policy)]
+        .into_iter()
+        .chain(environments().map(|(name, one)| (Some(name), &one.policy)));
+    found.extend(policies.filter_map(|(name, policy)| no_source(catalog, name, policy)));
+    let loosened = environments().flat_map(|(name, one)| {
+        settings.policy.loosened_by(&one.policy).into_iter().map(move |what| (name, what))
+    });
+    found.extend(loosened.take(MAX_OF_A_KIND).map(|(name, what)| policy_loosened(catalog, name, &what)));
     found.extend(in_two(catalog));
     found.extend(same_order(catalog));
     found
@@ -207,7 +203,7 @@ fn same_order(catalog: &Catalog) -> Vec<Diagnostic> {
     let mut first_with: BTreeMap<u32, &EnvironmentName> = BTreeMap::new();
     let mut found = Vec::new();
     for (name, environment) in &catalog.settings.environments {
-        let Some(order) = environment.order else { continue };
+        let Some(order) = environment.order.filter(|_| found.len() < MAX_OF_A_KIND) else { continue };
         let place = |name: &EnvironmentName| {
             place(&catalog.tree, &[Step::Key("environments"), Step::Key(name.as_str()), Step::Key("order")])
         };
@@ -233,11 +229,9 @@ fn policy_loosened(catalog: &Catalog, name: &EnvironmentName, what: &Loosened) -
     }
     let (allowed, mend) = loosened(catalog, name, what);
     let everywhere = catalog.policy_place(None, field);
-    let is_default =
-        matches!(what, Loosened::HostPortFloor(_)) && catalog.settings.policy.host_port_floor.is_none();
-    let asked = match is_default {
-        true => "what holds for all is the default".to_owned(),
-        false => format!("what holds for all is at {}:{}", everywhere.path, everywhere.line),
+    let asked = match everywhere.line {
+        0 => "what holds for all is the default".to_owned(),
+        line => format!("what holds for all is at {}:{line}", everywhere.path),
     };
     let message = format!("environment `{name}` would allow what is denied everywhere: {allowed}");
     Diagnostic::error("policy-loosened", place(&catalog.tree, &steps), message)

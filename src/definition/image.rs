@@ -68,6 +68,9 @@ fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
+/// Longer names of images are refused by registries and by Docker.
+const MAX_LEN: usize = 255;
+
 /// Where images may come from: a registry, or a registry and the start of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageSource {
@@ -82,14 +85,15 @@ impl ImageSource {
         repository.strip_prefix(&*self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// Whether all that comes from `other` comes from here.
-    pub fn contains(&self, other: &Self) -> bool {
-        self.covers(&other.prefix)
-    }
-
     /// As Docker understands it: `docker.io/library/nginx` of `nginx`.
     pub fn in_full(&self) -> &str {
         &self.prefix
+    }
+
+    /// Every source that has all of this one, in full, itself last: `ghcr.io`, `ghcr.io/our-team`.
+    pub fn around(&self) -> impl Iterator<Item = &str> {
+        let slashes = self.prefix.match_indices('/').map(|(at, _)| &self.prefix[..at]);
+        slashes.chain([&*self.prefix])
     }
 }
 
@@ -119,7 +123,7 @@ impl FromStr for ImageSource {
     type Err = ImageSourceError;
 
     fn from_str(text: &str) -> Result<Self, ImageSourceError> {
-        if text.contains("://") {
+        if text.contains("://") || text.len() > MAX_LEN {
             return Err(ImageSourceError::NoPrefix);
         }
         let name = text.strip_suffix('/').unwrap_or(text);

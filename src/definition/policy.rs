@@ -40,6 +40,19 @@ impl Policy {
         self.host_port_floor.unwrap_or(HOST_PORT_FLOOR)
     }
 
+    /// The names of the fields that are given.
+    pub fn given(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let fields = [
+            ("features_must_be_implemented", self.features_must_be_implemented.is_some()),
+            ("controls", self.controls.is_some()),
+            ("images_from", self.images_from.is_some()),
+            ("tags_forbidden", self.tags_forbidden.is_some()),
+            ("digest_required", self.digest_required.is_some()),
+            ("host_port_floor", self.host_port_floor.is_some()),
+        ];
+        fields.into_iter().filter(|(_, is_given)| *is_given).map(|(field, _)| field)
+    }
+
     /// What holds where `env` is asked for beyond this: of each field the one that allows less. So an environment never
     /// allows what its repository denies, whatever it says.
     #[must_use]
@@ -79,12 +92,11 @@ impl Policy {
             found.push(Loosened::Controls(here));
         }
         found.extend(self.wider_sources(env));
-        let (here, there) = (tags(self), tags(env));
-        found.extend(
-            here.filter(|tag| env.tags_forbidden.is_some() && !there.clone().any(|other| other == *tag))
-                .cloned()
-                .map(Loosened::TagsForbidden),
-        );
+        if let Some(there) = &env.tags_forbidden {
+            let there: BTreeSet<&Arc<str>> = there.iter().collect();
+            let missing = self.tags_forbidden.iter().flatten().filter(|tag| !there.contains(tag));
+            found.extend(missing.cloned().map(Loosened::TagsForbidden));
+        }
         if env.host_port_floor.is_some_and(|floor| floor < self.host_port_floor()) {
             found.push(Loosened::HostPortFloor(self.host_port_floor()));
         }
@@ -93,7 +105,8 @@ impl Policy {
 
     fn wider_sources(&self, env: &Self) -> Vec<Loosened> {
         let Some(here) = &self.images_from else { return Vec::new() };
-        let is_wider = |source: &ImageSource| !here.iter().any(|allowed| allowed.contains(source));
+        let allowed = in_full(here);
+        let is_wider = |source: &ImageSource| !is_within(source, &allowed);
         let sources = env.images_from.iter().flatten().enumerate();
         sources.filter(|(_, source)| is_wider(source)).map(|(item, _)| Loosened::ImagesFrom(item)).collect()
     }
@@ -140,20 +153,25 @@ fn both<T>(one: Option<T>, other: Option<T>, tighter: impl Fn(T, T) -> T) -> Opt
 
 /// Every source of either that the other has too.
 fn common_sources(one: Vec<ImageSource>, other: Vec<ImageSource>) -> Vec<ImageSource> {
-    let within = |source: &&ImageSource, all: &[ImageSource]| all.iter().any(|wide| wide.contains(source));
-    let here = one.iter().filter(|source| within(source, &other));
-    let there = other.iter().filter(|source| within(source, &one));
+    let (all_here, all_there) = (in_full(&one), in_full(&other));
+    let here = one.iter().filter(|source| is_within(source, &all_there));
+    let there = other.iter().filter(|source| is_within(source, &all_here));
     let common: BTreeSet<ImageSource> = here.chain(there).cloned().collect();
     common.into_iter().collect()
+}
+
+fn in_full(sources: &[ImageSource]) -> BTreeSet<&str> {
+    sources.iter().map(ImageSource::in_full).collect()
+}
+
+/// Whether all of a source is in one of these.
+fn is_within(source: &ImageSource, sources: &BTreeSet<&str>) -> bool {
+    source.around().any(|around| sources.contains(around))
 }
 
 fn all_tags(one: Vec<Arc<str>>, other: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let all: BTreeSet<Arc<str>> = one.into_iter().chain(other).collect();
     all.into_iter().collect()
-}
-
-fn tags(policy: &Policy) -> impl Iterator<Item = &Arc<str>> + Clone {
-    policy.tags_forbidden.iter().flatten()
 }
 
 /// What the services of one project may take together.

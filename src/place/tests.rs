@@ -76,7 +76,7 @@ fn node(number: usize, text: &str) -> (NodeName, Node) {
 
 fn asked(number: usize, (place, memory, cpu, gpus): &(String, u64, u64, u32)) -> Request {
     let service: ServiceName = format!("s{number}").parse().expect("a name");
-    let gpus = (*gpus > 0).then(|| GpuDemand { count: Some(*gpus), model: None, memory: None });
+    let gpus = (*gpus > 0).then_some(GpuDemand { count: Some(*gpus), model: None, memory: None });
     let demand = Demand { memory: Bytes(memory << 30), cpu: Cpu(cpu * 1000), gpus, ..Demand::default() };
     Request {
         id: Id { service, environment: None },

@@ -46,8 +46,11 @@ impl<'a> Telling<'a> {
         let message = match (found, wanted) {
             (0, 1) => format!("service `{service}` fits on no node{there}"),
             (found, wanted) => {
-                let fit =
-                    if found == 0 { "none fits".to_owned() } else { format!("only {found} of {wanted} fit") };
+                let fit = match found {
+                    0 => "none fits".to_owned(),
+                    1 => format!("only 1 of {wanted} fits"),
+                    found => format!("only {found} of {wanted} fit"),
+                };
                 format!("service `{service}` is to run on {wanted} nodes{there}, and {fit}")
             }
         };

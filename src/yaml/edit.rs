@@ -29,14 +29,14 @@ pub struct EditError {
 /// Where that cannot be done without changing what else the file says, or how it is written.
 pub fn set(text: &Text<'_>, document: usize, path: &[&str], value: &Value) -> Result<String, EditError> {
     let error = || EditError { path: path.join(".") };
+    // Read under its budgets first: from here on the text is neither too long nor too deep.
+    let expected = expected(text, document, path, value).ok_or_else(error)?;
     let roots = Node::roots(text.as_str());
     let root = roots.get(document).ok_or_else(error)?;
     let (range, insert) = splice(text.as_str(), root, path, value).ok_or_else(error)?;
     let mut edited = text.as_str().to_owned();
     edited.replace_range(range, &insert);
-    let means_it =
-        expected(text, document, path, value).is_some_and(|expected| values(&edited) == Some(expected));
-    if means_it { Ok(edited) } else { Err(error()) }
+    if values(&edited) == Some(expected) { Ok(edited) } else { Err(error()) }
 }
 
 /// All documents as they should be.
@@ -288,10 +288,13 @@ fn written_len(text: &str) -> usize {
     text.len()
 }
 
+/// What a key says, and where it is.
+type Key = (String, Range<usize>);
+
 /// The nodes that are still open, each with the key that waits for its value.
 #[derive(Default)]
 struct Building {
-    open: Vec<(Node, Option<(String, Range<usize>)>)>,
+    open: Vec<(Node, Option<Key>)>,
     roots: Vec<Node>,
 }
 

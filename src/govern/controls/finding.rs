@@ -201,10 +201,8 @@ fn nodes(spots: &[&Spot<'_>]) -> String {
 
 /// What to do, each thing once, in order.
 pub(super) fn fixes(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<String> {
-    let is_not_used = |ask: &&Ask<'_>| {
-        matches!(ask.what, What::Required(_))
-            && ask.outcomes.iter().any(|outcome| *outcome == Outcome::NotUsed)
-    };
+    let is_not_used =
+        |ask: &&Ask<'_>| matches!(ask.what, What::Required(_)) && ask.outcomes.contains(&Outcome::NotUsed);
     let unused = standing.asks.iter().filter(is_not_used).filter_map(|ask| match ask.what {
         What::Required(feature) => Some(format!("`{feature}`")),
         _ => None,

@@ -182,7 +182,7 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
 
 /// How a service stands to each control that it must meet.
 pub(super) fn standings<'a>(subject: &'a Subject<'_>) -> Vec<Standing<'a>> {
-    let mut asked: Vec<(Asked<'a>, Vec<(&'a Deployment, Option<(&'a NodeName, &'a Instance)>)>)> = Vec::new();
+    let mut asked: Vec<(Asked<'a>, Vec<Place<'a>>)> = Vec::new();
     for deployment in &subject.entry.deployments {
         let mut here: Vec<_> =
             instances(subject, deployment).map(|instance| (deployment, Some(instance))).collect();
@@ -208,6 +208,7 @@ fn instances<'a>(
     instances.filter(move |(_, instance)| instance.deployment().environment == deployment.environment)
 }
 
+/// A deployment, and where it runs.
 type Place<'a> = (&'a Deployment, Option<(&'a NodeName, &'a Instance)>);
 
 fn standing<'a>(

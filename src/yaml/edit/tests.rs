@@ -124,3 +124,8 @@ proptest! {
         let _ = set(&text, 0, &["a", "b"], &Value::from("x"));
     }
 }
+
+#[test]
+fn a_text_that_is_too_deep_is_left() {
+    assert!(edited(&format!("a: 1\nb:\n  {}x\n", "- ".repeat(100_000)), "a", "2").is_err());
+}
