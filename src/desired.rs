@@ -64,10 +64,11 @@ impl Instance {
         }
     }
 
-    /// A capability whose grant has ended, if what it uses needs grants.
+    /// A capability whose grant has ended, or that has none, if what it uses needs grants.
     pub fn ended_grant(&self, now: Timestamp) -> Option<&Used> {
         self.granted_until.filter(|end| *end <= now)?;
-        self.capabilities.iter().find(|used| used.ends().is_some_and(|end| end <= now))
+        let is_over = |used: &&Used| used.grant.is_none() || used.ends().is_some_and(|end| end <= now);
+        self.capabilities.iter().find(is_over)
     }
 }
 

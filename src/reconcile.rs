@@ -74,8 +74,19 @@ impl Definitions {
         Ok(examined)
     }
 
+    /// Reads what is deployed already. That it would not be allowed today, because a grant has ended since or a rule of
+    /// this program is new, keeps nothing from going on as it is.
+    ///
+    /// # Errors
+    ///
+    /// All findings, in order, if it cannot be read and rendered.
+    pub fn resume(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let examined = Self::examine(revision, tree, known);
+        if examined.is_whole { Ok(examined) } else { Err(examined.findings) }
+    }
+
     /// Reads a tree as far as it can be read, with all its findings, errors included: for commands that explain them.
-    /// It must not be planned from, nor be the `previous` of other definitions, if there are errors.
+    /// It must not be planned from, nor be the `previous` of other definitions, if it is not whole.
     pub fn examine(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Self {
         let Known { previous, now, .. } = *known;
         let (catalog, mut findings) = catalog::load(tree, previous.map(|previous| &previous.catalog));

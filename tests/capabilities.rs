@@ -473,3 +473,21 @@ fn a_flood_of_powers_and_grants_is_neither_a_panic_nor_a_wait() {
     assert!(found.contains("capability-not-granted"), "{found}");
     assert!(started.elapsed().as_secs() < 20, "it took {:?}", started.elapsed());
 }
+
+#[test]
+fn what_is_deployed_goes_on_after_its_grant_has_ended_and_gains_nothing() {
+    let (granted, later) = ("2026-01-01T00:00:00Z", "2027-06-01T00:00:00Z");
+    let wishes = [Wish { powers: BTreeMap::from([(0, 0)]) }];
+    let gift = Gift { power: Some(0), service: Some(0), node: None, until: Some("2027-01-31") };
+    let tree = tree(&wishes, &[gift]);
+    let deployed = plan(&load(&tree, granted).expect("it is granted"), &BTreeMap::new(), granted);
+    let plans: BTreeMap<NodeName, Arc<NodePlan>> =
+        deployed.plans.iter().map(|plan| (plan.node.clone(), plan.clone())).collect();
+    assert_eq!(planned(&deployed).len(), NODES.len());
+    assert!(load(&tree, later).is_err(), "a commit that uses an ended grant is refused");
+    let revision: Revision = "1".repeat(40).parse().expect("forty digits");
+    let resumed = Definitions::resume(revision, &tree, &Known::at(time(later))).expect("it is deployed");
+    assert!(plan(&resumed, &plans, later).plans.is_empty(), "what runs is left alone");
+    let lost = plan(&resumed, &BTreeMap::new(), later);
+    assert!(planned(&lost).is_empty(), "without its plans, nothing is planned that nothing grants any more");
+}

@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::Repository;
-use super::state::{Effect, Event, Pass};
+use super::state::{Effect, Event, Load, Pass};
 use crate::api::metrics::Metrics;
 use crate::clock;
 use crate::holders::Holders;
@@ -32,10 +32,7 @@ impl Tools {
                 let result = self.repository.descends(&newest, &base).await;
                 Some(Event::Compared(result.map_err(|error| chain(&*error))))
             }
-            Effect::Load { revision, previous, plans, silent } => {
-                let holders = Holders::of_plans(plans).with_offline(silent);
-                Some(self.load(revision, previous, holders).await)
-            }
+            Effect::Load(load) => Some(self.load(load).await),
             Effect::Keep(revision) => {
                 if let Err(error) = self.repository.keep(&revision).await {
                     tracing::warn!(%revision, error = %chain(&*error), "cannot keep the deployed commit");
@@ -64,14 +61,18 @@ impl Tools {
         result
     }
 
-    async fn load(&self, revision: Revision, previous: Option<Arc<Definitions>>, holders: Holders) -> Event {
+    async fn load(&self, load: Load) -> Event {
+        let Load { revision, previous, is_deployed, plans, silent } = load;
         let tree = match self.repository.tree(&revision).await {
-            Ok(tree) => tree,
+            Ok(tree) => Arc::new(tree),
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
         let load = move || {
+            let holders = Holders::of_plans(plans).with_offline(silent);
             let (previous, holders, now) = (previous.as_deref(), Some(&holders), clock::now());
-            Definitions::load(revision, &Arc::new(tree), &Known { previous, holders, now }).map(Arc::new)
+            let known = Known { previous, holders, now };
+            let read = if is_deployed { Definitions::resume } else { Definitions::load };
+            read(revision, &tree, &known).map(Arc::new)
         };
         Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::queue::OneSlot;
-use super::state::{Effect, State, Ticket, backoff};
+use super::state::{Effect, Load, State, Ticket, backoff};
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
 use crate::diagnostic::Diagnostic;
@@ -135,12 +135,7 @@ impl State {
         match self.deployed.clone().filter(|_| resume) {
             Some(revision) => {
                 self.reading.stage = Stage::Resuming;
-                Some(Effect::Load {
-                    revision,
-                    previous: None,
-                    plans: self.plans.clone(),
-                    silent: self.stale.clone(),
-                })
+                Some(self.load_of(revision, None, true))
             }
             None => Some(self.fetch()),
         }
@@ -225,12 +220,12 @@ impl State {
 
     fn load(&mut self, newest: Revision) -> Effect {
         self.reading.stage = Stage::Loading { newest: newest.clone(), base: self.base() };
-        Effect::Load {
-            revision: newest,
-            previous: self.definitions.clone(),
-            plans: self.plans.clone(),
-            silent: self.stale.clone(),
-        }
+        self.load_of(newest, self.definitions.clone(), false)
+    }
+
+    fn load_of(&self, revision: Revision, previous: Option<Arc<Definitions>>, is_deployed: bool) -> Effect {
+        let (plans, silent) = (self.plans.clone(), self.stale.clone());
+        Effect::Load(Load { revision, previous, is_deployed, plans, silent })
     }
 
     pub(super) fn loaded(

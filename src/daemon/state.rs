@@ -81,6 +81,21 @@ pub enum Event {
     Shutdown,
 }
 
+/// Definitions to read.
+#[derive(Debug)]
+pub struct Load {
+    /// The revision.
+    pub revision: Revision,
+    /// The definitions before it.
+    pub previous: Option<Arc<Definitions>>,
+    /// It is what is deployed already.
+    pub is_deployed: bool,
+    /// Who holds what.
+    pub plans: Plans,
+    /// Nodes that are silent: nothing new goes there if it can be helped.
+    pub silent: BTreeSet<NodeName>,
+}
+
 /// What to do about it.
 #[derive(Debug)]
 pub enum Effect {
@@ -94,16 +109,7 @@ pub enum Effect {
         base: Revision,
     },
     /// Read and check the definitions at this revision, taking over what it has in common with `previous`.
-    Load {
-        /// The revision.
-        revision: Revision,
-        /// The definitions before it.
-        previous: Option<Arc<Definitions>>,
-        /// Who holds what.
-        plans: Plans,
-        /// Nodes that are silent: nothing new goes there if it can be helped.
-        silent: BTreeSet<NodeName>,
-    },
+    Load(Load),
     /// Keep the commit from being collected as garbage: it is deployed.
     Keep(Revision),
     /// Reconcile.

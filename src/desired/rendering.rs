@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
+
 use super::Instance;
 use super::placing::{self, Drafts, Placing};
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
@@ -213,7 +215,9 @@ fn with_grants(catalog: &Catalog, instance: &Arc<Instance>, node: &Node) -> Arc<
     if *instance.capabilities == *used {
         return instance.clone();
     }
-    let ends = used.iter().filter_map(Used::ends).min();
+    // What is not granted at all was over before anything began.
+    let end = |used: &Used| if used.grant.is_none() { Some(Timestamp::MIN) } else { used.ends() };
+    let ends = used.iter().filter_map(end).min();
     let granted_until = ends.filter(|_| catalog.denies_capabilities());
     Arc::new(Instance { capabilities: used.into(), granted_until, ..(**instance).clone() })
 }

@@ -89,7 +89,9 @@ fn fresh(situation: &Situation<'_>, old: Option<&Ensure>, instance: &Instance) -
 /// is left alone, also where it would have moved.
 fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Option<String> {
     let used = instance.ended_grant(situation.now)?;
-    let grant = used.grant.as_ref()?;
+    let Some(grant) = &used.grant else {
+        return Some(format!("nothing grants it the capability `{}`", used.capability));
+    };
     let day = grant.until.map(|day| format!(" with {day}")).unwrap_or_default();
     Some(format!("the grant of `{}` in {} ended{day}", used.capability, grant.path))
 }

@@ -167,7 +167,7 @@ fn word(effect: &Effect) -> String {
     match effect {
         Effect::Fetch => "fetch".to_owned(),
         Effect::Compare { newest, base } => format!("compare {} to {}", short(newest), short(base)),
-        Effect::Load { revision, .. } => format!("load {}", short(revision)),
+        Effect::Load(Load { revision, .. }) => format!("load {}", short(revision)),
         Effect::Keep(revision) => format!("keep {}", short(revision)),
         Effect::Pass(pass) => format!("pass over {}", short(&pass.definitions.revision)),
         Effect::Publish(publication) => {
