@@ -26,7 +26,8 @@ use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
 use failover::Moved;
 
-/// The definitions at one revision, checked and made concrete. Only a commit without errors becomes one.
+/// The definitions at one revision, checked and made concrete. Only a commit without errors is planned from, and what was
+/// deployed before an error was seen in it.
 #[derive(Debug)]
 pub struct Definitions {
     /// The commit.
@@ -35,7 +36,7 @@ pub struct Definitions {
     pub catalog: Catalog,
     /// Everything that should be.
     pub desired: Desired,
-    /// What is said of them, in order: warnings and recorded findings, unless they were only examined.
+    /// What is said of them, in order: warnings and recorded findings, unless they were only examined or resumed.
     pub findings: Vec<Diagnostic>,
     /// Whether everything could be read and rendered, whatever else is said of it.
     pub is_whole: bool,
@@ -45,7 +46,7 @@ pub struct Definitions {
 /// What is known when definitions are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// The definitions before, which had no mistakes. What both have in common is not read again.
+    /// The definitions before, which were whole. What both have in common is not read again.
     pub previous: Option<&'a Definitions>,
     /// Who holds what. None: as the definitions before have it.
     pub holders: Option<&'a Holders>,
@@ -68,10 +69,7 @@ impl Definitions {
     /// All findings, in order, if one of them is an error.
     pub fn load(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Result<Self, Vec<Diagnostic>> {
         let examined = Self::examine(revision, tree, known);
-        if examined.findings.iter().any(Diagnostic::is_error) {
-            return Err(examined.findings);
-        }
-        Ok(examined)
+        if has_errors(&examined.findings) { Err(examined.findings) } else { Ok(examined) }
     }
 
     /// Reads what is deployed already. That it would not be allowed today, because a grant has ended since or a rule of
@@ -94,11 +92,12 @@ impl Definitions {
         let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
-        let is_whole = !findings.iter().any(Diagnostic::is_error);
+        let is_whole = !has_errors(&findings);
         let before = previous.map(|previous| Before {
             catalog: &previous.catalog,
             desired: &previous.desired,
             judgements: &previous.judgements,
+            is_right: !has_errors(&previous.findings),
         });
         let (judgements, judged) = Judgements::new(&catalog, &desired, before, now);
         findings.extend(judged);
@@ -106,6 +105,10 @@ impl Definitions {
         findings.dedup();
         Self { revision, catalog, desired, findings, is_whole, judgements }
     }
+}
+
+fn has_errors(findings: &[Diagnostic]) -> bool {
+    findings.iter().any(Diagnostic::is_error)
 }
 
 /// What a pass looks at.

@@ -245,10 +245,9 @@ fn request(
     for node in candidates {
         let instance = rendering.on(node, None);
         if let Some(instance) = &instance {
-            let before = known
-                .iter()
-                .find(|(of, _)| Arc::ptr_eq(&of.rendered, &instance.rendered))
-                .map(|(_, demand)| demand.clone());
+            let before = known.iter().find(|(of, _)| Arc::ptr_eq(&of.rendered, &instance.rendered));
+            let before = before.map(|(_, demand)| demand.clone());
+            let is_new = before.is_none();
             let demand = before.unwrap_or_else(|| Arc::new(demand(catalog, deployment, instance)));
             match known.first() {
                 None => request.demands.common = demand.clone(),
@@ -257,7 +256,7 @@ fn request(
                 }
                 Some(_) => {}
             }
-            known.push((instance.clone(), demand));
+            known.extend(is_new.then(|| (instance.clone(), demand)));
         }
         if ground.is_same_everywhere(instance.as_deref()) {
             break;

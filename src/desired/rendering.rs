@@ -122,11 +122,10 @@ impl<'a> Rendering<'a> {
         let is_same = |draft: &&Draft| {
             draft.cpus.as_ref() == cpus && agree(&draft.values, &values, &draft.instance.rendered)
         };
-        let instance = match self.done.iter().find(is_same) {
-            Some(draft) => Ok(draft.instance.clone()),
-            None => render_with(self.catalog, self.entry, self.number, &values, cpus),
-        };
-        match instance {
+        if let Some(draft) = self.done.iter().find(is_same) {
+            return Some(with_grants(self.catalog, &draft.instance, &node.value));
+        }
+        match render_with(self.catalog, self.entry, self.number, &values, cpus) {
             Ok(instance) => {
                 self.done.push(Draft { values, cpus: cpus.cloned(), instance: instance.clone() });
                 Some(with_grants(self.catalog, &instance, &node.value))

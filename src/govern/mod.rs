@@ -21,13 +21,14 @@ pub(crate) use budget::CURRENCY;
 pub(crate) use quota::PROJECT;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::align::differing;
 use crate::catalog::{Catalog, ServiceEntry};
 use crate::desired::{Desired, Instance, ServiceInstances};
 use crate::diagnostic::Diagnostic;
@@ -133,6 +134,8 @@ pub struct Before<'a> {
     pub desired: &'a Desired,
     /// What was said of them.
     pub judgements: &'a Judgements,
+    /// Nothing that was said of them is an error. Where something is, all is judged anew.
+    pub is_right: bool,
 }
 
 impl Judgements {
@@ -144,26 +147,42 @@ impl Judgements {
         now: Timestamp,
     ) -> (Self, Vec<Diagnostic>) {
         let day = now.to_zoned(TimeZone::UTC).date();
-        let standing =
-            before.filter(|before| before.judgements.day == day && before.catalog.same_ground(catalog));
-        let stands = |name: &ServiceName| -> Option<&Arc<Judged>> {
-            let judged = standing?.judgements.services.get(name)?;
-            let same = judged.of.as_ref().map(Arc::as_ptr) == desired.services.get(name).map(Arc::as_ptr);
-            (same && judged.of.is_some() && !judged.is_passing).then_some(judged)
+        let standing = before.filter(|before| {
+            before.is_right && before.judgements.day == day && before.catalog.same_ground(catalog)
+        });
+        let (mut services, open) = match standing {
+            Some(before) => before.judgements.standing(catalog, before.catalog, desired, before.desired),
+            None => (BTreeMap::new(), catalog.services.iter().collect()),
         };
-        let (mut services, mut open) = (BTreeMap::new(), Vec::new());
-        for (name, entry) in &catalog.services {
-            match stands(name) {
-                Some(judged) => _ = services.insert(name.clone(), judged.clone()),
-                None => open.push((name, entry)),
-            }
-        }
         let judged = spread(&open, |(name, entry)| judge_one(catalog, desired, before, now, (name, entry)));
         services.extend(open.iter().map(|(name, _)| (*name).clone()).zip(judged));
         let mut found = check_ground(catalog, now);
         found.extend(services.values().flat_map(|judged| judged.found.iter().cloned()));
-        found.extend(together(catalog, desired, before.map(|before| before.desired)));
+        found.extend(together(
+            catalog,
+            desired,
+            before.filter(|before| before.is_right).map(|before| before.desired),
+        ));
         (Self { day, services }, found)
+    }
+
+    /// What still stands of it, and the services that are to be judged anew.
+    fn standing<'c>(
+        &self,
+        catalog: &'c Catalog,
+        catalog_before: &Catalog,
+        desired: &Desired,
+        desired_before: &Desired,
+    ) -> (BTreeMap<ServiceName, Arc<Judged>>, Vec<(&'c ServiceName, &'c Arc<ServiceEntry>)>) {
+        let entries = differing(&catalog_before.services, &catalog.services).map(|(name, ..)| name);
+        let instances = differing(&desired_before.services, &desired.services).map(|(name, ..)| name);
+        let passing = self.services.iter().filter(|(_, judged)| judged.is_passing || judged.of.is_none());
+        let open: BTreeSet<&ServiceName> =
+            entries.chain(instances).chain(passing.map(|(name, _)| name)).collect();
+        let mut services = self.services.clone();
+        services.retain(|name, _| !open.contains(name));
+        let open = open.into_iter().filter_map(|name| catalog.services.get_key_value(name));
+        (services, open.collect())
     }
 }
 

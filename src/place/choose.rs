@@ -13,7 +13,7 @@ use super::failover::Losses;
 use super::filter::{self, Stand};
 use super::score::{self, Facts, Score};
 use super::standing::Stands;
-use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, standing};
+use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, slot, standing};
 use crate::definition::Capacity;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
@@ -101,7 +101,7 @@ impl<'a> Round<'a> {
     fn run(mut self, requests: &[&Request]) -> Placed {
         let (mut fixed, mut choosing): (Vec<&Request>, Vec<&Request>) =
             requests.iter().partition(|request| request.is_fixed());
-        fixed.sort_by_key(|request| &request.id);
+        fixed.sort_by_key(|request| (slot_order(request), &request.id));
         let largest = Largest::of(self.sites);
         choosing.sort_by_cached_key(|request| largest.order(request));
         for request in fixed {
@@ -281,7 +281,16 @@ struct Largest {
 }
 
 /// Services for all nodes first, then those that take what few nodes have, then the larger; by name in the end.
-type Order<'r> = (bool, bool, Reverse<u32>, Reverse<u64>, &'r Id);
+type Order<'r> = (bool, u8, Reverse<u32>, Reverse<u64>, &'r Id);
+
+/// Who names a slot goes before who takes any, and both before who needs none.
+fn slot_order(request: &Request) -> u8 {
+    match request.place.slot.as_deref() {
+        Some(name) if name != slot::ANY => 0,
+        Some(_) => 1,
+        None => 2,
+    }
+}
 
 impl Largest {
     fn of(sites: &Sites<'_>) -> Self {
@@ -304,6 +313,6 @@ impl Largest {
         let size = share(demand.cpu.0, self.cpu)
             .max(share(demand.memory.0, self.memory))
             .max(share(demand.disk.0, self.disk));
-        (request.count().is_some(), request.place.slot.is_none(), Reverse(gpus), Reverse(size), &request.id)
+        (request.count().is_some(), slot_order(request), Reverse(gpus), Reverse(size), &request.id)
     }
 }

@@ -145,8 +145,23 @@ fn thousandths(value: &Value) -> Option<u64> {
     (thousandths >= 1.0).then(|| thousandths.min(Cpu::MAX.0 as f64) as u64)
 }
 
+/// Sizes as Compose takes them, of any fineness: parts of a byte are rounded up. Zero and less are no limit.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 fn bytes(value: &Value) -> Option<u64> {
-    text_of(value)?.parse::<Bytes>().ok().map(|bytes| bytes.0)
+    let text = text_of(value)?;
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let shift = match unit.bytes().next().map(|letter| letter.to_ascii_lowercase()) {
+        None | Some(b'b') => 0,
+        Some(b'k') => 10,
+        Some(b'm') => 20,
+        Some(b'g') => 30,
+        Some(b't') => 40,
+        Some(b'p') => 50,
+        Some(_) => return None,
+    };
+    let bytes = (number.trim().parse::<f64>().ok()? * (1_u64 << shift) as f64).ceil();
+    (bytes >= 1.0).then(|| bytes.min(Bytes::MAX.0 as f64) as u64)
 }
 
 #[cfg(test)]
@@ -181,6 +196,9 @@ mod tests {
             "100 MiB",
         );
         check("a: {mem_limit: 1024t, scale: 99999999}", "0", "16777216 TiB");
+        check("a: {mem_limit: 1.0005g}", "0", "1 GiB");
+        check("a: {mem_limit: 2000t}, b: {mem_limit: 1 PiB}", "0", "2048 TiB");
+        check("a: {mem_limit: 1e3}, b: {mem_limit: 0.5b}", "0", "1001 B");
     }
 
     #[test]

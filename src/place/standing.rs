@@ -11,8 +11,10 @@ pub(super) type Stands = BTreeMap<ServiceName, BTreeMap<NodeName, Vec<String>>>;
 
 /// Where these stand.
 pub(super) fn of<'r>(holders: &Holders, requests: impl Iterator<Item = &'r Request>) -> Stands {
-    let slotted = requests.map(|request| (&request.id.service, request.place.slot.is_some()));
-    let slotted: BTreeMap<&ServiceName, bool> = slotted.collect();
+    let mut slotted: BTreeMap<&ServiceName, bool> = BTreeMap::new();
+    for request in requests {
+        *slotted.entry(&request.id.service).or_default() |= request.place.slot.is_some();
+    }
     let mut stands = Stands::new();
     if slotted.is_empty() {
         return stands;

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::{Definitions, Inputs};
+use crate::align::differing;
 use crate::desired::{self, Desired, Placing};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::govern::{Before, Judgements};
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
@@ -22,6 +25,8 @@ use crate::place::{Fault, Placed, Request, Sites, choose, explain, filter};
 pub(super) struct Moved {
     /// What it was made from: while these stand, so does this.
     losses: Losses,
+    silent: BTreeSet<NodeName>,
+    day: Date,
     placing: Arc<Placing>,
     /// Everything that should be.
     pub desired: Desired,
@@ -48,9 +53,27 @@ pub(super) fn moved(inputs: &Inputs<'_>) -> Option<Arc<Moved>> {
     if losses.is_none(&requests, &placing.placed) {
         return None;
     }
-    let before = inputs.seen.and_then(|seen| seen.moved.clone());
-    let same = before.filter(|before| Arc::ptr_eq(&before.placing, placing) && before.losses == losses);
-    Some(same.unwrap_or_else(|| Arc::new(move_away(inputs, &requests, losses, &holders))))
+    let (silent, day) = (silent(inputs), inputs.now.to_zoned(TimeZone::UTC).date());
+    let is_same = |before: &Arc<Moved>| {
+        Arc::ptr_eq(&before.placing, placing)
+            && before.losses == losses
+            && before.silent == silent
+            && before.day == day
+    };
+    let before = inputs.seen.and_then(|seen| seen.moved.clone()).filter(is_same);
+    Some(before.unwrap_or_else(|| {
+        let (desired, stays) = move_away(inputs, &requests, &losses, holders.with_offline(silent.clone()));
+        Arc::new(Moved { losses, silent, day, placing: placing.clone(), desired, stays })
+    }))
+}
+
+/// The nodes that do not report: nothing moves there.
+fn silent(inputs: &Inputs<'_>) -> BTreeSet<NodeName> {
+    let is_silent = |name: &&NodeName| {
+        let reported = inputs.reported.nodes.get(*name);
+        reported.is_none_or(|reported| reported.is_stale(inputs.now, inputs.stale_after))
+    };
+    inputs.definitions.catalog.nodes.keys().filter(is_silent).cloned().collect()
 }
 
 /// Whether a node has been silent for longer than the service waits. Silence counts from when it was last heard, and not
@@ -65,32 +88,32 @@ fn is_lost(inputs: &Inputs<'_>, request: &Request, node: &NodeName) -> bool {
 /// So often other nodes are looked for where those that fit may not be used.
 const ATTEMPTS: usize = 8;
 
-fn move_away(inputs: &Inputs<'_>, requests: &[&Request], losses: Losses, holders: &Holders) -> Moved {
-    let definitions = inputs.definitions;
-    let placing = definitions.desired.placing.clone();
-    let silent = |name: &&NodeName| {
-        let reported = inputs.reported.nodes.get(*name);
-        reported.is_none_or(|reported| reported.is_stale(inputs.now, inputs.stale_after))
-    };
-    let offline = definitions.catalog.nodes.keys().filter(silent).cloned().collect();
-    let holders = holders.clone().with_offline(offline);
-    let sites = desired::sites(&definitions.catalog, &placing, &holders);
+fn move_away(
+    inputs: &Inputs<'_>,
+    requests: &[&Request],
+    losses: &Losses,
+    holders: Holders,
+) -> (Desired, Stays) {
+    let Definitions { catalog, desired, .. } = inputs.definitions;
+    let sites = desired::sites(catalog, &desired.placing, &holders);
     let mut barred = losses.clone();
     let mut because = None;
-    for _ in 0..ATTEMPTS {
-        let placed = choose::again(&sites, requests, &placing.placed, &barred, &holders);
-        let mistakes = match definitions.desired.placed_anew(&definitions.catalog, placed.clone()) {
-            Ok(desired) => {
-                let mistakes = mistakes_of(inputs, &desired);
-                if mistakes.is_empty() {
-                    let stays = stays(&sites, requests, &barred, &placed, &holders, because.as_ref());
-                    return Moved { losses, placing, desired, stays };
-                }
-                mistakes
+    for attempt in 0..=ATTEMPTS {
+        let placed = choose::again(&sites, requests, &desired.placing.placed, &barred, &holders);
+        let moved = desired.placed_anew(catalog, placed.clone()).and_then(|moved| {
+            let mistakes = mistakes_of(inputs, &moved);
+            if mistakes.is_empty() { Ok(moved) } else { Err(mistakes) }
+        });
+        let mistakes = match moved {
+            Ok(moved) => {
+                let stays = stays(&sites, requests, &barred, &placed, &holders, because.as_ref());
+                return (moved, stays);
             }
             Err(mistakes) => mistakes,
         };
-        bar(&mut barred, requests, &placed, &mistakes);
+        // In the end every other node is barred: what moved before stays where it went.
+        let everywhere: Vec<&NodeName> = catalog.nodes.keys().collect();
+        bar(&mut barred, requests, &placed, &mistakes, (attempt + 1 == ATTEMPTS).then_some(&everywhere));
         because = because.or(mistakes.into_iter().next());
     }
     let lost = requests
@@ -101,22 +124,46 @@ fn move_away(inputs: &Inputs<'_>, requests: &[&Request], losses: Losses, holders
         let reason = told(None, because.as_ref());
         stays.entry(node).or_default().insert(request.id.service.clone(), reason);
     }
-    Moved { losses, placing, desired: definitions.desired.clone(), stays }
+    (desired.clone(), stays)
 }
 
 /// What is an error where services stand now, and was none where the definitions placed them: a grant that is not for this
 /// node, a port that another holds.
 fn mistakes_of(inputs: &Inputs<'_>, moved: &Desired) -> Vec<Diagnostic> {
-    let Definitions { catalog, desired, judgements, .. } = inputs.definitions;
-    let before = Before { catalog, desired, judgements };
+    let Definitions { catalog, desired, judgements, findings, .. } = inputs.definitions;
+    let is_right = !findings.iter().any(Diagnostic::is_error);
+    let before = Before { catalog, desired, judgements, is_right };
     let judged = |desired: &Desired| Judgements::new(catalog, desired, Some(before), inputs.now).1;
     let known: BTreeSet<Diagnostic> = judged(desired).into_iter().collect();
     let new = judged(moved).into_iter().filter(|found| found.is_error() && !known.contains(found));
-    new.collect()
+    new.chain(without_grant(inputs, moved)).collect()
 }
 
-/// Keeps the services that have these mistakes from the nodes that they would move to; where nobody is named, all.
-fn bar(losses: &mut Losses, requests: &[&Request], placed: &Placed, mistakes: &[Diagnostic]) {
+/// Instances that would come to a node where nothing grants them what they use any more: held back there, they would run
+/// nowhere.
+fn without_grant<'a>(inputs: &'a Inputs<'_>, moved: &'a Desired) -> impl Iterator<Item = Diagnostic> + 'a {
+    let before = &inputs.definitions.desired.services;
+    let changed = differing(before, &moved.services).filter_map(|(name, old, new)| Some((name, old, new?)));
+    changed.flat_map(move |(name, old, new)| {
+        let is_new = move |node: &NodeName| old.is_none_or(|old| !old.instances.contains_key(node));
+        new.instances.iter().filter(move |(node, _)| is_new(node)).filter_map(move |(_, instance)| {
+            let used = instance.ended_grant(inputs.now)?;
+            let message = format!("the grant of `{}` for `{name}` has ended", used.capability);
+            let place = Place::file(instance.entry.path().clone());
+            Some(Diagnostic::error("capability-not-granted", place, message))
+        })
+    })
+}
+
+/// Keeps the services that have these mistakes from the nodes that they would move to, or from all of these; where nobody
+/// is named, all services.
+fn bar(
+    losses: &mut Losses,
+    requests: &[&Request],
+    placed: &Placed,
+    mistakes: &[Diagnostic],
+    everywhere: Option<&Vec<&NodeName>>,
+) {
     let is_named = |request: &Request| {
         let folder = format!("services/{}/", request.id.service);
         mistakes.iter().any(|mistake| mistake.place.path.starts_with(&folder))
@@ -125,8 +172,10 @@ fn bar(losses: &mut Losses, requests: &[&Request], placed: &Placed, mistakes: &[
     let named: Vec<&Request> = moving.clone().filter(|request| is_named(request)).collect();
     let all = moving.collect();
     for request in if named.is_empty() { all } else { named } {
-        let nodes = placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
-        losses.bar(request, nodes);
+        match everywhere {
+            Some(nodes) => losses.bar(request, nodes.iter().copied()),
+            None => losses.bar(request, placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys)),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl<'a> Facts<'a> {
         let subject = self.subject;
         let if_read = |variable: usize| condition.reads(variable).then_some(());
         let model = if_read(COMPOSE).or(if_read(AFTER)).map(|()| instance);
-        let before = if_read(BEFORE).and_then(|()| subject.before()?.get(name)).map(|before| &**before);
+        let before = if_read(BEFORE).and_then(|()| before(subject, name, instance));
         for shown in model.into_iter().chain(before) {
             self.models.make(shown, || shown.ensure.model.value());
         }
@@ -84,6 +84,14 @@ impl<'a> Facts<'a> {
         values[AFTER] = values[COMPOSE];
         condition.holds(&values)
     }
+}
+
+/// The instance before the change: on the same node, or else where the service was in this environment.
+fn before<'a>(subject: &Subject<'a>, node: &NodeName, instance: &Instance) -> Option<&'a Instance> {
+    let before = subject.before()?;
+    let environment = &instance.deployment().environment;
+    let elsewhere = || before.values().find(|old| old.deployment().environment == *environment);
+    before.get(node).or_else(elsewhere).map(|before| &**before)
 }
 
 fn service(subject: &Subject<'_>, deployment: &Deployment) -> Json {

@@ -231,10 +231,11 @@ fn standing<'a>(
         asks.push(Ask { what: What::Rule(rule), outcomes });
     }
     asks.extend(features(What::Optional, &control.value.optional));
-    let spot = |(deployment, instance): &Place<'a>| Spot {
-        deployment,
-        node: instance.map(|(node, _)| node),
-        enforcement: catalog.enforcement(&control.value, deployment.environment.as_ref()),
+    let spot = |(deployment, instance): &Place<'a>| {
+        let node = instance.map(|(node, _)| node);
+        let environment = node.and_then(|node| catalog.environment_of(node));
+        let environment = environment.or(deployment.environment.as_ref());
+        Spot { deployment, node, enforcement: catalog.enforcement(&control.value, environment) }
     };
     Some(Standing { control, asked, spots: places.iter().map(spot).collect(), asks })
 }

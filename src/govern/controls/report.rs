@@ -70,7 +70,8 @@ fn rows(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Compliance> {
 fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&EnvironmentName>) -> Compliance {
     let control = &standing.control.value;
     let missing = |ask: &&Ask<'_>| ask.outcomes.iter().any(|outcome| !outcome.is_met());
-    let enforcement = subject.catalog.enforcement(control, environment);
+    let weights = standing.spots.iter().map(|spot| spot.enforcement);
+    let enforcement = weights.min().unwrap_or_else(|| subject.catalog.enforcement(control, environment));
     Compliance {
         control: standing.name().clone(),
         title: control.name.clone(),
