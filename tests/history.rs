@@ -80,7 +80,7 @@ fn tree(models: &[Model; SERVICES]) -> Arc<Tree> {
             .collect();
         let needs = |other: &usize| models[*other].there && model.depends_on >> *other & 1 == 1;
         let depends_on: Vec<String> = (0..number).filter(needs).map(self::name).collect();
-        let project = if model.project { format!("name: other-{name}\n") } else { String::new() };
+        let project = if model.project { format!("name: {name}-other\n") } else { String::new() };
         let definition = format!(
             "service: {name}\nplace:\n  nodes: [{}]\ndepends_on: [{}]\n",
             nodes.join(", "),

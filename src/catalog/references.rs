@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::environments::layers;
 use super::{Catalog, ServiceEntry, placement, services};
 use crate::align::differing;
-use crate::definition::Located;
+use crate::definition::{Located, Node};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::yaml::{Step, suggestion};
@@ -21,6 +21,7 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
         }
         found.extend(missing_overlay(catalog, feature));
     }
+    found.extend(catalog.nodes.values().filter_map(|node| reserved_label(catalog, node)));
     for control in catalog.controls.values() {
         let fields = [("requires", &control.value.requires), ("optional", &control.value.optional)];
         for (field, names) in fields {
@@ -47,6 +48,15 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
         found.push(unknown_control(catalog, name.as_str(), catalog.default_place("controls", index)));
     }
     found
+}
+
+/// A label that would pass one node off as another.
+fn reserved_label(catalog: &Catalog, node: &Located<Node>) -> Option<Diagnostic> {
+    let label = Node::NAME;
+    node.value.labels.get(label)?;
+    let place = catalog.place(node, &[Step::Key("labels"), Step::Key(label)]);
+    let message = format!("`{label}` is no label that can be given: it stands for the name of the node");
+    Some(Diagnostic::error("reserved-label", place, message).help("call it otherwise, or take it out"))
 }
 
 fn missing_overlay(catalog: &Catalog, feature: &Located<crate::definition::Feature>) -> Option<Diagnostic> {

@@ -169,7 +169,7 @@ impl Source {
         if !found.is_empty() {
             return Err(found.into_diagnostics(&self.folder));
         }
-        let powers = powers::powers(&model, &project, &travelling.files, &finished.unknown);
+        let powers = powers::powers(&model, self.name(), &project, &travelling.files, &finished.unknown);
         let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
         Ok(Rendered {

@@ -70,8 +70,17 @@ impl Powers {
 }
 
 /// Lists the powers of a model in canonical form. `unknown` are the fields that Compose may not know.
-pub(super) fn powers(model: &Mapping, project: &str, files: &Files, unknown: &[Vec<String>]) -> Powers {
+pub(super) fn powers(
+    model: &Mapping,
+    service: &str,
+    project: &str,
+    files: &Files,
+    unknown: &[Vec<String>],
+) -> Powers {
     let mut list = List { project, files, path: Vec::new(), powers: Powers::default() };
+    if !is_own_project(service, project) {
+        list.at("name", |list| list.add("foreign-project", project));
+    }
     for path in unknown {
         list.unknown(path);
     }
@@ -91,6 +100,13 @@ pub(super) fn powers(model: &Mapping, project: &str, files: &Files, unknown: &[V
         }
     }
     list.powers
+}
+
+/// A project of the name of the service, or of that with something behind it: whatever else has the name may hold the
+/// volumes of another.
+fn is_own_project(service: &str, project: &str) -> bool {
+    let rest = project.strip_prefix(service);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
 /// The list as it grows, and the way to where it is.

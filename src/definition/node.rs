@@ -48,11 +48,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// The value of a label; `node` is the name, unless a label is called so.
+    /// The value of a label; `node` is the name, whatever is written.
     pub fn label(&self, label: &str) -> Option<&str> {
-        let written = self.labels.get(label).map(|value| &*value.0);
-        written.or_else(|| (label == "node").then(|| self.node.as_str()))
+        match label {
+            Self::NAME => Some(self.node.as_str()),
+            label => self.labels.get(label).map(|value| &*value.0),
+        }
     }
+
+    /// The label that stands for the name of a node, and that none can be given.
+    pub const NAME: &str = "node";
 }
 
 /// What may be reserved on a node.

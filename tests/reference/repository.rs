@@ -178,7 +178,7 @@ impl Service {
     }
 
     pub(crate) fn content(&self, name: &str) -> Content {
-        let project = if self.project { format!("other-{name}") } else { name.to_owned() };
+        let project = if self.project { format!("{name}-other") } else { name.to_owned() };
         Content { project, image: format!("image:{}", self.image), stopped: self.stopped }
     }
 }

@@ -46,6 +46,11 @@ pub const KINDS: &[Kind] = &[
     of("field", "NAME", "uses a field of Compose that this program does not know, and that may do anything"),
     of("foreign-container", "NAME", "reaches into a container that is not its own"),
     plain("foreign-label", "takes labels by which gitops and Compose know their own"),
+    of(
+        "foreign-project",
+        "NAME",
+        "takes over a Compose project that is not its own, with the volumes that are left of it",
+    ),
     plain("gpu", "uses the graphics processors of the host"),
     plain("hooks", "has commands run in its containers when they start or stop"),
     plain("host-cgroup", "sees the control groups of the host"),

@@ -61,7 +61,9 @@ pub(super) fn reach(path: &str) -> Reach {
         Reach::Socket
     } else if FOLDERS.iter().any(|folder| leads_to(&parts, folder))
         || is_process(&parts)
+        || is_open_file(&parts)
         || is_desktop(&parts)
+        || is_home(&parts)
     {
         Reach::FolderOfSocket
     } else {
@@ -106,6 +108,17 @@ fn is_process(parts: &[&str]) -> bool {
         ["proc", process] | ["proc", process, "task"] | ["proc", process, "task", _] => is_process(process),
         _ => false,
     }
+}
+
+/// What a process has open may be any file or folder.
+fn is_open_file(parts: &[&str]) -> bool {
+    matches!(parts, ["dev"] | ["dev", "fd", ..] | ["proc", _, "fd" | "map_files", ..])
+        || matches!(parts, ["proc", _, "task", _, "fd", ..])
+}
+
+/// Homes of users, and what is above them: Docker Desktop and rootless engines keep their sockets there.
+fn is_home(parts: &[&str]) -> bool {
+    matches!(parts, ["home" | "Users"] | ["home" | "Users", _] | ["root"])
 }
 
 /// The folders in which Docker Desktop keeps its sockets, in the home of a user.
