@@ -16,6 +16,7 @@ pub struct Holders {
     plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
     others: BTreeMap<NodeName, Vec<(ServiceName, Model)>>,
     offline: BTreeSet<NodeName>,
+    unknown: bool,
 }
 
 impl Holders {
@@ -31,6 +32,16 @@ impl Holders {
             others.entry(node).or_default().push((service, model));
         }
         Self { others, ..Self::default() }
+    }
+
+    /// Where nothing is known of what stands: what is not asked for by name may be anywhere already.
+    pub fn unknown() -> Self {
+        Self { unknown: true, ..Self::default() }
+    }
+
+    /// Whether nothing is known of what stands.
+    pub fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
     /// With the nodes that have not been heard for too long.

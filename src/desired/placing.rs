@@ -121,7 +121,7 @@ pub(super) fn place(
     if asked.is_empty() || same.is_some() && still {
         return (placing, Holders::default());
     }
-    let holders = holders.cloned().unwrap_or_else(|| before.map(Desired::holders).unwrap_or_default());
+    let holders = holders.cloned().unwrap_or_else(|| before.map_or_else(Holders::unknown, Desired::holders));
     let sites = sites(catalog, &placing, &holders);
     let placed = Arc::new(choose::place(&sites, &asked, &holders));
     drop(sites);

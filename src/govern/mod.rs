@@ -115,6 +115,9 @@ pub struct Judgements {
     services: BTreeMap<ServiceName, Arc<Judged>>,
 }
 
+/// A service by its name.
+type Entry<'c> = (&'c ServiceName, &'c Arc<ServiceEntry>);
+
 /// What was said of one service.
 #[derive(Debug)]
 struct Judged {
@@ -173,7 +176,7 @@ impl Judgements {
         catalog_before: &Catalog,
         desired: &Desired,
         desired_before: &Desired,
-    ) -> (BTreeMap<ServiceName, Arc<Judged>>, Vec<(&'c ServiceName, &'c Arc<ServiceEntry>)>) {
+    ) -> (BTreeMap<ServiceName, Arc<Judged>>, Vec<Entry<'c>>) {
         let entries = differing(&catalog_before.services, &catalog.services).map(|(name, ..)| name);
         let instances = differing(&desired_before.services, &desired.services).map(|(name, ..)| name);
         let passing = self.services.iter().filter(|(_, judged)| judged.is_passing || judged.of.is_none());

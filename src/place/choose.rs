@@ -82,6 +82,18 @@ struct Round<'a> {
     dearest: u64,
     nothing: Reserved,
     placed: Placed,
+    /// Nothing is known of what stands.
+    is_unknown: bool,
+}
+
+/// What does not count against a node where others are too few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mercy {
+    None,
+    /// That it is silent.
+    Silent,
+    /// Nor that it is cordoned.
+    Cordoned,
 }
 
 /// A node that fits, with what the instance would hold.
@@ -95,7 +107,8 @@ struct Candidate<'a> {
 impl<'a> Round<'a> {
     fn new(sites: &'a Sites<'a>, stands: Stands, holders: &'a Holders) -> Self {
         let (nothing, placed) = (Reserved::default(), Placed::default());
-        Self { sites, stands, images: Images::new(holders), dearest: score::dearest(sites), nothing, placed }
+        let (images, dearest) = (Images::new(holders), score::dearest(sites));
+        Self { sites, stands, images, dearest, nothing, placed, is_unknown: holders.is_unknown() }
     }
 
     fn run(mut self, requests: &[&Request]) -> Placed {
@@ -123,7 +136,7 @@ impl<'a> Round<'a> {
         self.placed.chosen.entry(request.id.clone()).or_default();
         for node in request.place.named() {
             let Some(site) = self.sites.get(node) else { continue };
-            let stand = Stand { bound: self.bound(request, node), is_patient: true };
+            let stand = Stand { bound: self.bound(request, node), is_patient: true, may_stand: false };
             match filter::fit(request, site, self.reserved(node), stand) {
                 Ok(held) => self.reserve(request, node, held),
                 Err(misfits) => {
@@ -138,23 +151,27 @@ impl<'a> Round<'a> {
     fn keep(&mut self, request: &Request) {
         let stands = self.stands.get(&request.id.service).into_iter().flat_map(BTreeMap::keys);
         let pool: Vec<&'a Site<'a>> = stands.filter_map(|node| self.sites.get(node)).collect();
-        self.pick(request, &pool, false);
+        self.pick(request, &pool, Mercy::None);
     }
 
     fn fill(&mut self, request: &Request) {
         self.placed.chosen.entry(request.id.clone()).or_default();
         let all: Vec<&'a Site<'a>> = self.sites.values().collect();
-        self.pick(request, &all, false);
+        self.pick(request, &all, Mercy::None);
         if self.missing(request) == 0 {
             return;
         }
-        let stays = self.pick(request, &self.lost(request), true);
+        let stays = self.pick(request, &self.lost(request), Mercy::Silent);
         if !stays.is_empty() {
             self.fault(request, Fault::Stays { nodes: stays.into_iter().collect() });
         }
         if request.lost.is_empty() {
             // Silent nodes are better than none: a commit must not fail because the daemon has just started.
-            self.pick(request, &all, true);
+            self.pick(request, &all, Mercy::Silent);
+            // A cordon keeps what is there; where nothing is known of that, it must not make a mistake of it.
+            if self.is_unknown {
+                self.pick(request, &all, Mercy::Cordoned);
+            }
         }
         let found = self.placed.chosen[&request.id].len();
         let wanted = request.count().unwrap_or(1);
@@ -176,11 +193,11 @@ impl<'a> Round<'a> {
     }
 
     /// Chooses the best of a pool, as many as are missing, and says which.
-    fn pick(&mut self, request: &Request, pool: &[&'a Site<'a>], is_patient: bool) -> Vec<NodeName> {
+    fn pick(&mut self, request: &Request, pool: &[&'a Site<'a>], mercy: Mercy) -> Vec<NodeName> {
         let missing = self.missing(request);
         let mut candidates = match missing {
             0 => Vec::new(),
-            _ => pool.iter().filter_map(|site| self.candidate(request, site, is_patient)).collect(),
+            _ => pool.iter().filter_map(|site| self.candidate(request, site, mercy)).collect(),
         };
         let mut picked = Vec::new();
         while picked.len() < missing && !candidates.is_empty() {
@@ -211,18 +228,17 @@ impl<'a> Round<'a> {
         (0..candidates.len()).max_by_key(|index| rank(&candidates[*index])).unwrap_or_default()
     }
 
-    fn candidate(
-        &mut self,
-        request: &Request,
-        site: &'a Site<'a>,
-        is_patient: bool,
-    ) -> Option<Candidate<'a>> {
+    fn candidate(&mut self, request: &Request, site: &'a Site<'a>, mercy: Mercy) -> Option<Candidate<'a>> {
         let node = &site.node.node;
         let is_chosen = self.placed.chosen.get(&request.id).is_some_and(|chosen| chosen.contains_key(node));
         if is_chosen || !filter::may_fit(request, site) {
             return None;
         }
-        let stand = Stand { bound: self.bound(request, node), is_patient };
+        let stand = Stand {
+            bound: self.bound(request, node),
+            is_patient: mercy >= Mercy::Silent,
+            may_stand: mercy == Mercy::Cordoned,
+        };
         let reserved = self.reserved(node);
         let held = filter::fit(request, site, reserved, stand).ok()?;
         let (stands, has_image) = (stand.bound.is_some(), self.images.has(request, node));

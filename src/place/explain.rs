@@ -100,7 +100,7 @@ fn judged<'a>(
         let is_chosen = chosen.is_some_and(|chosen| chosen.contains_key(*node));
         let bound = stands.get(*node).map(Vec::as_slice);
         let reserved = others.get(*node).unwrap_or(&nothing);
-        let stand = Stand { bound, is_patient: is_chosen };
+        let stand = Stand { bound, is_patient: is_chosen, may_stand: is_chosen };
         let judged = match filter::fit(request, site, reserved, stand) {
             Ok(held) => {
                 let has_image = images.has(request, node);

@@ -159,6 +159,8 @@ pub(super) struct Stand<'a> {
     pub bound: Option<&'a [String]>,
     /// That the node is silent does not count.
     pub is_patient: bool,
+    /// Nothing is known of what stands: it may be there already.
+    pub may_stand: bool,
 }
 
 /// What an instance would hold of a node, or everything that is against it.
@@ -170,7 +172,7 @@ pub(super) fn fit<'a>(
 ) -> Result<Held, Vec<Misfit<'a>>> {
     let mut misfits: Vec<Misfit<'a>> = fixed_misfits(request, site).collect();
     let is_new = stand.bound.is_none() && !request.is_fixed();
-    misfits.extend((is_new && site.node.cordon).then_some(Misfit::Cordoned));
+    misfits.extend((is_new && site.node.cordon && !stand.may_stand).then_some(Misfit::Cordoned));
     let is_silent = request.lost.contains(&site.node.node) || is_new && site.offline;
     misfits.extend((is_silent && !stand.is_patient).then_some(Misfit::Offline));
     let slot = request.place.slot.as_deref();
