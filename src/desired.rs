@@ -263,25 +263,43 @@ fn ordered<'a>(
     by_node.into_iter().map(|(node, instances)| (node, Arc::new(in_order(&instances)))).collect()
 }
 
-/// Depth first, so that a service comes right after what it needs; by name otherwise. The catalog has no cycles.
+/// The instances of one node, each with what it comes after.
 fn in_order(instances: &BTreeMap<&ServiceName, &Arc<Instance>>) -> Vec<Arc<Instance>> {
-    fn visit<'a>(
-        name: &'a ServiceName,
-        instances: &BTreeMap<&'a ServiceName, &'a Arc<Instance>>,
-        seen: &mut BTreeSet<&'a ServiceName>,
-        order: &mut Vec<Arc<Instance>>,
-    ) {
-        let Some(instance) = instances.get(name).filter(|_| seen.insert(name)) else { return };
-        let dependencies = &instance.entry.service().depends_on;
-        for dependency in dependencies {
-            visit(dependency, instances, seen, order);
+    let depends_on = |name: &ServiceName| Some(&*instances.get(name)?.entry.service().depends_on);
+    let names = depth_first(instances.keys().copied(), depends_on);
+    let here = |name: &&ServiceName| instances.contains_key(*name);
+    let ordered = |instance: &Arc<Instance>| {
+        let after = instance.entry.service().depends_on.iter().filter(here);
+        with_order(instance, after.cloned().collect())
+    };
+    names.into_iter().filter_map(|name| instances.get(name)).map(|instance| ordered(instance)).collect()
+}
+
+/// Depth first, so that a service comes right after what it needs; in the order of `names` otherwise. What has no
+/// answer to `depends_on` is not there. The catalog has no cycles. Its own stack, not the thread's: a hundred thousand
+/// services may form one chain.
+fn depth_first<'a>(
+    names: impl Iterator<Item = &'a ServiceName>,
+    depends_on: impl Fn(&ServiceName) -> Option<&'a [ServiceName]>,
+) -> Vec<&'a ServiceName> {
+    let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+    let mut enter = |name: &'a ServiceName| {
+        let dependencies = depends_on(name)?;
+        seen.insert(name).then(|| (name, dependencies.iter()))
+    };
+    // What waits for its dependencies, each with those that are left.
+    let mut path = Vec::new();
+    for start in names {
+        path.extend(enter(start));
+        while let Some((name, left)) = path.last_mut() {
+            match left.next() {
+                Some(dependency) => path.extend(enter(dependency)),
+                None => {
+                    order.push(*name);
+                    path.pop();
+                }
+            }
         }
-        let here = |name: &&ServiceName| instances.contains_key(*name);
-        order.push(with_order(instance, dependencies.iter().filter(here).cloned().collect()));
-    }
-    let (mut seen, mut order) = (BTreeSet::new(), Vec::with_capacity(instances.len()));
-    for name in instances.keys() {
-        visit(name, instances, &mut seen, &mut order);
     }
     order
 }
@@ -293,4 +311,40 @@ fn with_order(instance: &Arc<Instance>, after: Vec<ServiceName>) -> Arc<Instance
     }
     let ensure = Ensure { after, ..instance.ensure.clone() };
     Arc::new(Instance { ensure, ..(**instance).clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(services: &[(&str, &[&str])]) -> Vec<String> {
+        let name = |text: &str| -> ServiceName { text.parse().expect("a name") };
+        let services: BTreeMap<ServiceName, Vec<ServiceName>> =
+            services.iter().map(|(one, on)| (name(one), on.iter().map(|on| name(on)).collect())).collect();
+        let order = depth_first(services.keys(), |name| services.get(name).map(Vec::as_slice));
+        order.into_iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_service_comes_right_after_what_it_needs() {
+        let check = |services: &[(&str, &[&str])], expected: &[&str]| {
+            assert_eq!(order(services), expected, "{services:?}");
+        };
+        check(&[("b", &[]), ("a", &[])], &["a", "b"]);
+        check(&[("a", &["c"]), ("b", &[]), ("c", &[])], &["c", "a", "b"]);
+        check(&[("a", &["d", "c"]), ("b", &[]), ("c", &["b"]), ("d", &["b"])], &["b", "d", "c", "a"]);
+        // What is elsewhere is not waited for.
+        check(&[("a", &["gone", "b"]), ("b", &[])], &["b", "a"]);
+    }
+
+    #[test]
+    fn a_chain_of_services_may_be_as_long_as_it_likes() {
+        let names: Vec<ServiceName> =
+            (0..50_000).map(|number| format!("s{number:05}").parse().expect("a name")).collect();
+        let position: BTreeMap<&ServiceName, usize> = names.iter().zip(0..).collect();
+        let next =
+            |name: &ServiceName| position.get(name).map(|at| names.get(at + 1..at + 2).unwrap_or_default());
+        let order = depth_first(names.iter(), next);
+        assert!(order.into_iter().eq(names.iter().rev()));
+    }
 }

@@ -88,13 +88,13 @@ fn policy_field<'a>(environment: Option<&'a EnvironmentName>, field: &'a str) ->
 }
 
 /// Places in `gitops.toml`, in one reading of it.
-fn places(tree: &Tree, fields: &[Vec<Step<'_>>]) -> Vec<Place> {
+pub(super) fn places(tree: &Tree, fields: &[Vec<Step<'_>>]) -> Vec<Place> {
     let content = tree.get(SETTINGS).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
     let fields: Vec<&[Step<'_>]> = fields.iter().map(Vec::as_slice).collect();
     Settings::places(&SETTINGS.into(), content, &fields)
 }
 
-fn place(tree: &Tree, field: &[Step<'_>]) -> Place {
+pub(super) fn place(tree: &Tree, field: &[Step<'_>]) -> Place {
     places(tree, &[field.to_vec()]).pop().unwrap_or_else(|| Place::file(SETTINGS))
 }
 

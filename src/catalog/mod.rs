@@ -251,6 +251,16 @@ impl Catalog {
         self.environments.place(environment, field)
     }
 
+    /// The place of a value of `gitops.toml`.
+    pub fn settings_place(&self, field: &[yaml::Step<'_>]) -> Place {
+        environments::place(&self.tree, field)
+    }
+
+    /// The places of many values of `gitops.toml`, in one reading of it.
+    pub fn settings_places(&self, fields: &[Vec<yaml::Step<'_>>]) -> Vec<Place> {
+        environments::places(&self.tree, fields)
+    }
+
     /// The place of an item of `features` or `controls` of the defaults: for findings about it.
     pub fn default_place(&self, field: &'static str, index: usize) -> Place {
         self.default_places.get(&(field, index)).cloned().unwrap_or_else(|| Place::file("gitops.toml"))
@@ -280,7 +290,7 @@ fn places<'a, T>(
 }
 
 /// After so many mistakes of one kind in one list people mend those first.
-const MAX_OF_A_KIND: usize = 100;
+pub(crate) const MAX_OF_A_KIND: usize = 100;
 
 /// Reads all definitions of a tree. The second part has every finding, in no particular order; the catalog is
 /// whole only if none of them is an error. `previous` must have been loaded without errors.

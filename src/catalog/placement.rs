@@ -1,10 +1,10 @@
 //! Is what `place` says sensible by itself? Fields that contradict each other, amounts that mean nothing, and selectors
 //! that would fit everything by accident.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::Catalog;
-use crate::definition::{Located, Node, Placement, Resources, Selector, Service};
+use super::{Catalog, MAX_OF_A_KIND};
+use crate::definition::{Located, Node, Placement, Resources, Selector, Service, Slot};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::yaml::{Step, suggestion};
 
@@ -186,7 +186,7 @@ pub(super) fn unknown_slot(
     place: &Placement,
     at: impl Fn() -> Place,
 ) -> Option<Diagnostic> {
-    let slot = place.slot.as_deref().filter(|slot| *slot != ANY_SLOT && !catalog.unread.nodes)?;
+    let slot = place.slot.as_deref().filter(|slot| *slot != Slot::ANY && !catalog.unread.nodes)?;
     let slots = || catalog.nodes.values().flat_map(|node| node.value.slots.keys());
     if slots().any(|known| **known == *slot) {
         return None;
@@ -197,19 +197,32 @@ pub(super) fn unknown_slot(
     Some(diagnostic.help(suggestion(slot, known, otherwise)))
 }
 
-/// In a service: any that is free and large enough.
-const ANY_SLOT: &str = "any";
-
-/// What is wrong with the slots and the processors of a node.
+/// What is wrong with the slots and the processors of a node: of each kind no more than people mend.
 pub(super) fn check_node(catalog: &Catalog, node: &Located<Node>) -> Vec<Diagnostic> {
+    let place_of = catalog.places(node);
+    let mut found = check_slots(node, &place_of);
+    let gpus = node.value.capacity.gpus.iter().enumerate().filter(|(_, gpu)| gpu.count == Some(0));
+    for (index, gpu) in gpus.take(MAX_OF_A_KIND) {
+        let field = [Step::Key("capacity"), Step::Key("gpus"), Step::Item(index), Step::Key("count")];
+        let message = format!("there are none of model `{}`", gpu.model);
+        found.push(Diagnostic::error("invalid-value", place_of(&field), message).help("remove the item"));
+    }
+    found
+}
+
+fn check_slots(node: &Located<Node>, place_of: &dyn Fn(&[Step<'_>]) -> Place) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    let mut taken: Vec<(&str, BTreeSet<u32>)> = Vec::new();
+    // Of each processor, the first slot that has it.
+    let mut slot_of: BTreeMap<u32, &str> = BTreeMap::new();
     for (name, slot) in &node.value.slots {
+        if found.len() >= MAX_OF_A_KIND {
+            break;
+        }
         let at = |rest: &[Step<'_>]| {
             let steps = [Step::Key("slots"), Step::Key(name)];
-            catalog.place(node, &steps.iter().chain(rest).copied().collect::<Vec<_>>())
+            place_of(&steps.iter().chain(rest).copied().collect::<Vec<_>>())
         };
-        if **name == *ANY_SLOT {
+        if **name == *Slot::ANY {
             let diagnostic = Diagnostic::error("invalid-value", at(&[]), "no slot can be called `any`");
             found.push(diagnostic.help("call it otherwise: `slot: any` in a service stands for any of them"));
         }
@@ -219,23 +232,16 @@ pub(super) fn check_node(catalog: &Catalog, node: &Located<Node>) -> Vec<Diagnos
             found.push(diagnostic.help("write numbers and ranges, such as `0-3` or `0,2`"));
             continue;
         };
-        if let Some((other, both)) = taken
-            .iter()
-            .find_map(|(other, theirs)| Some((*other, theirs.intersection(&cpus).next().copied()?)))
-        {
+        let shared = cpus.iter().filter_map(|cpu| Some((*slot_of.get(cpu)?, *cpu))).min();
+        if let Some((other, both)) = shared {
             let message = format!("processor {both} is in the slots `{other}` and `{name}`");
             let diagnostic = Diagnostic::error("shared-processor", at(&[Step::Key("cpus")]), message);
             found
                 .push(diagnostic.help("a processor belongs to one slot at most: take it out of one of them"));
         }
-        taken.push((name, cpus));
-    }
-    for (index, gpu) in node.value.capacity.gpus.iter().enumerate().filter(|(_, gpu)| gpu.count == Some(0)) {
-        let field = [Step::Key("capacity"), Step::Key("gpus"), Step::Item(index), Step::Key("count")];
-        let message = format!("there are none of model `{}`", gpu.model);
-        found.push(
-            Diagnostic::error("invalid-value", catalog.place(node, &field), message).help("remove the item"),
-        );
+        for cpu in cpus {
+            slot_of.entry(cpu).or_insert(name);
+        }
     }
     found
 }

@@ -121,12 +121,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn index(&mut self, of: &'a Node, index: &'a Node) -> Evaluated<'a> {
-        let (of, index) = (self.value(of)?, self.value(index)?);
+    fn index(&mut self, of: &'a Node, index_node: &'a Node) -> Evaluated<'a> {
+        let (of, index) = (self.value(of)?, self.value(index_node)?);
         match (&of, &index) {
             (Value::Map(map), Value::Text(key)) => {
                 self.budget.pay_for_text(key.len())?;
-                map.get(key).ok_or_else(|| no_key(key))
+                // A key that was computed may hold what nobody should see.
+                let is_written = matches!(index_node, Node::Text(_));
+                map.get(key).ok_or_else(|| if is_written { no_key(key) } else { Failure::NoSuchKey })
             }
             (Value::List(list), Value::Int(at)) => item(list, (*at).into()),
             (Value::List(list), Value::Uint(at)) => item(list, (*at).into()),
@@ -325,7 +327,7 @@ fn no_key(key: &str) -> Failure {
 
 fn item<'a>(list: &List<'a>, at: i128) -> Evaluated<'a> {
     let found = usize::try_from(at).ok().and_then(|at| list.get(at));
-    found.ok_or(Failure::NoItem(at))
+    found.ok_or(Failure::NoItem)
 }
 
 fn negate<'a>(value: &Value<'a>) -> Evaluated<'a> {

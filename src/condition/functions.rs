@@ -90,7 +90,11 @@ impl Function {
                 budget.pay_for_text(end.len())?;
                 Ok(Value::Bool(text.ends_with(&**end)))
             }
-            (Self::Bool, [value]) => boolean(value),
+            (Self::Bool | Self::Int | Self::Uint | Self::Double, [Value::Text(text)]) => {
+                budget.pay_for_text(text.len())?;
+                read(self, text)
+            }
+            (Self::Bool, [Value::Bool(value)]) => Ok(Value::Bool(*value)),
             (Self::String, [value]) => text(value, budget),
             (Self::Int, [value]) => int(value),
             (Self::Uint, [value]) => uint(value),
@@ -118,16 +122,17 @@ fn size<'a>(value: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Failure
     Ok(Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))
 }
 
-fn boolean<'a>(value: &Value<'a>) -> Result<Value<'a>, Failure> {
-    match value {
-        Value::Bool(value) => Ok(Value::Bool(*value)),
-        Value::Text(text) => match &**text {
-            "true" | "True" | "TRUE" | "t" | "1" => Ok(Value::Bool(true)),
-            "false" | "False" | "FALSE" | "f" | "0" => Ok(Value::Bool(false)),
-            _ => Err(no(text, "bool")),
-        },
-        other => Err(unfit(Function::Bool, std::slice::from_ref(other))),
-    }
+/// What a text stands for, by the function that converts it.
+fn read<'a>(function: Function, text: &str) -> Result<Value<'a>, Failure> {
+    let value = match (function, text) {
+        (Function::Bool, "true" | "True" | "TRUE" | "t" | "1") => Some(Value::Bool(true)),
+        (Function::Bool, "false" | "False" | "FALSE" | "f" | "0") => Some(Value::Bool(false)),
+        (Function::Int, text) => text.parse().map(Value::Int).ok(),
+        (Function::Uint, text) => text.parse().map(Value::Uint).ok(),
+        (Function::Double, text) => text.parse().map(Value::Double).ok(),
+        _ => None,
+    };
+    value.ok_or(Failure::Conversion(function.as_str()))
 }
 
 fn text<'a>(value: &Value<'a>, budget: &mut Budget) -> Result<Value<'a>, Failure> {
@@ -151,7 +156,6 @@ fn int<'a>(value: &Value<'a>) -> Result<Value<'a>, Failure> {
         // The whole numbers strictly between the powers are exact; the powers themselves need not fit.
         Value::Double(value) if value.abs() < 2f64.powi(63) => Ok(Value::Int(value.trunc() as i64)),
         Value::Double(_) => Err(too_large),
-        Value::Text(text) => text.parse().map(Value::Int).map_err(|_| no(text, "int")),
         other => Err(unfit(Function::Int, std::slice::from_ref(other))),
     }
 }
@@ -165,7 +169,6 @@ fn uint<'a>(value: &Value<'a>) -> Result<Value<'a>, Failure> {
             Ok(Value::Uint(value.trunc() as u64))
         }
         Value::Double(_) => Err(too_large),
-        Value::Text(text) => text.parse().map(Value::Uint).map_err(|_| no(text, "uint")),
         other => Err(unfit(Function::Uint, std::slice::from_ref(other))),
     }
 }
@@ -175,11 +178,6 @@ fn double<'a>(value: &Value<'a>) -> Result<Value<'a>, Failure> {
         Value::Double(value) => Ok(Value::Double(*value)),
         Value::Int(value) => Ok(Value::Double(*value as f64)),
         Value::Uint(value) => Ok(Value::Double(*value as f64)),
-        Value::Text(text) => text.parse().map(Value::Double).map_err(|_| no(text, "double")),
         other => Err(unfit(Function::Double, std::slice::from_ref(other))),
     }
-}
-
-fn no(text: &str, to: &'static str) -> Failure {
-    Failure::Conversion { text: text.chars().take(40).collect(), to }
 }

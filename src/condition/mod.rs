@@ -79,15 +79,19 @@ pub enum Mistake {
     Pattern(String),
 }
 
-/// Why a condition has no answer.
+/// Why a condition has no answer. It names what is written in the condition, never what that was asked of: a value may
+/// be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// A map has no such key.
+    /// A map has no such key, which is written in the condition.
     #[error("there is no `{0}`")]
     NoKey(String),
+    /// A map has no such key, which was computed.
+    #[error("there is no such key")]
+    NoSuchKey,
     /// A list is not that long.
-    #[error("there is no item {0}")]
-    NoItem(i128),
+    #[error("the list has no such item")]
+    NoItem,
     /// An operator or function on what it is not for.
     #[error("`{what}` cannot be used on {on}")]
     Type {
@@ -100,13 +104,8 @@ pub enum Failure {
     #[error("`{0}` has no result that is a number of 64 bits")]
     Arithmetic(&'static str),
     /// A text that is not what it should be converted to.
-    #[error("`{text}` is no {to}")]
-    Conversion {
-        /// Its beginning.
-        text: String,
-        /// The type.
-        to: &'static str,
-    },
+    #[error("the text is no {0}")]
+    Conversion(&'static str),
     /// The answer is neither true nor false.
     #[error("the answer is {0}, and must be true or false")]
     NotBool(&'static str),

@@ -51,6 +51,11 @@ pub struct Control {
     pub approvals: Vec<Approval>,
 }
 
+impl Control {
+    /// More rules are refused: each is asked of every instance of every service that must meet the control.
+    pub const MAX_RULES: usize = 100;
+}
+
 /// A condition on each instance of a service.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -97,6 +97,9 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// In a service, for the name of a slot: any that is free and large enough.
+    pub const ANY: &str = "any";
+
     /// The numbers of its processors; none where `cpus` is no list of them.
     pub fn processors(&self) -> Option<BTreeSet<u32>> {
         processors(&self.cpus)

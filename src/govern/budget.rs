@@ -5,9 +5,9 @@
 
 use std::cmp::Reverse;
 
-use crate::catalog::Catalog;
-use crate::definition::{Budget, Money, Settings};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::catalog::{Catalog, MAX_OF_A_KIND};
+use crate::definition::{Budget, Money};
+use crate::diagnostic::Diagnostic;
 use crate::name::NodeName;
 use crate::yaml::Step;
 
@@ -28,23 +28,17 @@ pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     found
 }
 
-/// The place of a value of `gitops.toml`.
-pub(super) fn place(catalog: &Catalog, field: &[Step<'_>]) -> Place {
-    const PATH: &str = "gitops.toml";
-    let content = catalog.tree.get(PATH).and_then(|entry| entry.content.as_deref()).unwrap_or_default();
-    let places = Settings::places(&PATH.into(), content, &[field]);
-    places.into_iter().next().unwrap_or_else(|| Place::file(PATH))
-}
-
 fn bad_thresholds(catalog: &Catalog, budget: &Budget) -> Vec<Diagnostic> {
     let thresholds = budget.warn_at.iter().flatten().enumerate();
     let bad = thresholds.filter(|(_, per_cent)| !(1..=100).contains(*per_cent));
-    let finding = |(index, per_cent): (usize, &u32)| {
-        let place = place(catalog, &[Step::Key("budget"), Step::Key("warn_at"), Step::Item(index)]);
+    let (items, bad): (Vec<usize>, Vec<&u32>) = bad.take(MAX_OF_A_KIND).unzip();
+    let field = |item: &usize| vec![Step::Key("budget"), Step::Key("warn_at"), Step::Item(*item)];
+    let places = catalog.settings_places(&items.iter().map(field).collect::<Vec<_>>());
+    let finding = |(per_cent, place): (&u32, _)| {
         let message = format!("`warn_at` is in per cent of `monthly`, and {per_cent} is not from 1 to 100");
         Diagnostic::error("bad-threshold", place, message).help("write, for example, `warn_at = [80, 95]`")
     };
-    bad.map(finding).collect()
+    bad.into_iter().zip(places).map(finding).collect()
 }
 
 fn against(catalog: &Catalog, budget: &Budget, monthly: Money) -> Option<Diagnostic> {
@@ -54,7 +48,7 @@ fn against(catalog: &Catalog, budget: &Budget, monthly: Money) -> Option<Diagnos
     }
     let sum = Money(prices.iter().fold(0, |sum: u64, (_, price)| sum.saturating_add(price.0)));
     let currency = budget.currency.as_deref().unwrap_or(CURRENCY);
-    let place = || place(catalog, &[Step::Key("budget"), Step::Key("monthly")]);
+    let place = || catalog.settings_place(&[Step::Key("budget"), Step::Key("monthly")]);
     let cost = format!("the nodes cost {sum} {currency} a month");
     let diagnostic = if sum > monthly {
         let over = Money(sum.0 - monthly.0);

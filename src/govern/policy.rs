@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::Subject;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MAX_OF_A_KIND};
 use crate::definition::{ImageName, ImageSource, Policy};
 use crate::desired::Instance;
 use crate::diagnostic::{Diagnostic, Place};
@@ -25,7 +25,7 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let environment = catalog.environment_of(node);
         let asks = *catalog.policy_for(environment) != Policy::default();
         let render = Arc::as_ptr(&instance.rendered).addr();
-        if asks && seen.insert((render, environment)) {
+        if found.len() < MAX_OF_A_KIND && asks && seen.insert((render, environment)) {
             for diagnostic in of_instance(catalog, environment, instance) {
                 found.entry(diagnostic).or_insert(node);
             }
@@ -49,14 +49,23 @@ fn of_instance(
     instance: &Instance,
 ) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    // The files are read once for all the findings of a render, and only if there is one.
+    let place_of = instance.rendered.places_in(&catalog.tree);
     for image in images(instance.rendered.model.as_str()) {
+        if found.len() >= MAX_OF_A_KIND {
+            break;
+        }
         let name = ImageName::of(&image.reference);
         let own =
             environment.and_then(|name| Some((Some(name), &catalog.settings.environments.get(name)?.policy)));
         let mut known = BTreeSet::new();
         for (environment, policy) in [(None, &catalog.settings.policy)].into_iter().chain(own) {
             let new = objections(policy, &name).into_iter().filter(|one| known.insert(*one));
-            found.extend(new.map(|one| one.diagnostic(catalog, environment, instance, &image)));
+            found.extend(new.map(|one| {
+                let place = place_of(&image.field.iter().map(String::as_str).collect::<Vec<_>>());
+                let place = place.unwrap_or_else(|| Place::file(instance.entry.path().clone()));
+                one.diagnostic(catalog, environment, instance, &image, place)
+            }));
         }
     }
     found
@@ -150,11 +159,9 @@ impl Objection {
         environment: Option<&EnvironmentName>,
         instance: &Instance,
         image: &Image,
+        place: Place,
     ) -> Diagnostic {
         let (code, field) = self.code_and_field();
-        let path: Vec<&str> = image.field.iter().map(String::as_str).collect();
-        let place = instance.rendered.places_in(&catalog.tree)(&path);
-        let place = place.unwrap_or_else(|| Place::file(instance.entry.path().clone()));
         let diagnostic = Diagnostic::error(code, place, self.message(instance, image));
         diagnostic.note(self.rule(catalog, environment, field)).help(self.help(image))
     }

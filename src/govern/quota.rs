@@ -7,14 +7,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MAX_OF_A_KIND};
 use crate::definition::{Bytes, Cpu, Quota};
 use crate::desired::{Desired, ServiceInstances};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::name::ServiceName;
 use crate::yaml::{Step, suggestion};
 
-use super::budget::{LARGEST, place};
+use super::budget::LARGEST;
 
 /// The label of services that names their project.
 pub(crate) const PROJECT: &str = "project";
@@ -50,17 +50,21 @@ pub(super) fn findings(catalog: &Catalog, desired: &Desired) -> Vec<Diagnostic> 
         return Vec::new();
     }
     let projects = projects(catalog, desired);
-    let mut found = Vec::new();
-    for (project, services) in &projects {
-        let named = quotas.get_key_value(*project).or_else(|| quotas.get_key_value(OTHERS));
-        if let Some((key, quota)) = named {
-            found.extend(exceeded(catalog, (key, quota), project, services));
-        }
-    }
-    let unused: Vec<_> =
-        quotas.keys().filter(|key| &***key != OTHERS && !projects.contains_key(&***key)).collect();
+    let over = projects.iter().flat_map(|(project, services)| {
+        let quota = quotas.get_key_value(*project).or_else(|| quotas.get_key_value(OTHERS));
+        quota.into_iter().flat_map(|(key, quota)| exceeded((key, quota), project, services))
+    });
+    let over: Vec<Exceeded<'_>> = over.take(MAX_OF_A_KIND).collect();
+    let places = catalog.settings_places(&over.iter().map(Exceeded::steps).collect::<Vec<_>>());
+    let mut found: Vec<Diagnostic> = over.iter().zip(places).map(|(one, place)| told(one, place)).collect();
+    let unused = quotas.keys().filter(|key| &***key != OTHERS && !projects.contains_key(&***key));
+    let unused: Vec<&str> = unused.take(MAX_OF_A_KIND).map(|key| &**key).collect();
     if !unused.is_empty() && all_read(catalog) {
-        found.extend(unused.into_iter().map(|key| nobody(catalog, key, projects.keys().copied())));
+        let fields = unused.iter().map(|key| vec![Step::Key("quota"), Step::Key(key)]);
+        let places = catalog.settings_places(&fields.collect::<Vec<_>>());
+        found.extend(
+            unused.iter().zip(places).map(|(key, place)| nobody(key, place, projects.keys().copied())),
+        );
     }
     found
 }
@@ -129,36 +133,45 @@ impl Limit {
     }
 }
 
-fn exceeded(
-    catalog: &Catalog,
-    (key, quota): (&str, &Quota),
-    project: &str,
-    services: &BTreeMap<&ServiceName, Taken>,
-) -> Vec<Diagnostic> {
+/// A limit that the services of a project go beyond.
+struct Exceeded<'a> {
+    /// Of the quota.
+    key: &'a str,
+    project: &'a str,
+    limit: Limit,
+    sum: u64,
+    allowed: u64,
+    services: &'a BTreeMap<&'a ServiceName, Taken>,
+}
+
+impl<'a> Exceeded<'a> {
+    /// Where the limit stands in `gitops.toml`.
+    fn steps(&self) -> Vec<Step<'a>> {
+        vec![Step::Key("quota"), Step::Key(self.key), Step::Key(self.limit.field())]
+    }
+}
+
+fn exceeded<'a>(
+    (key, quota): (&'a str, &Quota),
+    project: &'a str,
+    services: &'a BTreeMap<&'a ServiceName, Taken>,
+) -> impl Iterator<Item = Exceeded<'a>> + use<'a> {
     let limits = [
         (Limit::Services, quota.services.map(u64::from)),
         (Limit::Cpu, quota.cpu.map(|cpu| cpu.0)),
         (Limit::Memory, quota.memory.map(|memory| memory.0)),
         (Limit::Gpus, quota.gpus.map(u64::from)),
     ];
-    let over = |(limit, allowed): (Limit, Option<u64>)| {
+    limits.into_iter().filter_map(move |(limit, allowed)| {
         let allowed = allowed?;
         let sum = services.values().fold(0_u64, |sum, taken| sum.saturating_add(limit.of(*taken)));
-        (sum > allowed).then(|| told(catalog, (key, project), limit, (sum, allowed), services))
-    };
-    limits.into_iter().filter_map(over).collect()
+        (sum > allowed).then_some(Exceeded { key, project, limit, sum, allowed, services })
+    })
 }
 
-fn told(
-    catalog: &Catalog,
-    (key, project): (&str, &str),
-    limit: Limit,
-    (sum, allowed): (u64, u64),
-    services: &BTreeMap<&ServiceName, Taken>,
-) -> Diagnostic {
-    let field = limit.field();
-    let place = place(catalog, &[Step::Key("quota"), Step::Key(key), Step::Key(field)]);
-    let (has, may) = (limit.amount(sum), limit.amount(allowed));
+fn told(exceeded: &Exceeded<'_>, place: Place) -> Diagnostic {
+    let Exceeded { key, project, limit, sum, allowed, services } = *exceeded;
+    let (field, has, may) = (limit.field(), limit.amount(sum), limit.amount(allowed));
     let (message, less) = match limit {
         Limit::Services => (format!("project `{project}` has {has}, and may have {may}"), "take one out"),
         _ => (
@@ -187,8 +200,7 @@ fn told(
 }
 
 /// A quota that holds for no service is probably misspelt.
-fn nobody<'a>(catalog: &Catalog, key: &str, projects: impl Iterator<Item = &'a str>) -> Diagnostic {
-    let place = place(catalog, &[Step::Key("quota"), Step::Key(key)]);
+fn nobody<'a>(key: &str, place: Place, projects: impl Iterator<Item = &'a str>) -> Diagnostic {
     let message = format!("no service has the label `{PROJECT}: {key}`, so this quota holds for nothing");
     let help = suggestion(key, projects, "give a service that label, or remove the quota");
     Diagnostic::warning("unused-quota", place, message).help(help)

@@ -167,7 +167,7 @@ mod tests {
             taken in prop::collection::vec((0_u64..1_000_000, 0_u64..1_000_000), 1..40),
         ) {
             let node = format!("{{node: a, capacity: {{cpu: {cpu}m, memory: 1000000}}}}");
-            let node: Node = serde_yaml::from_str(&node).or_else(|_| serde_yaml::from_str("node: a")).expect("a node");
+            let node: Node = serde_yaml::from_str(&node).expect("a node");
             let one = id("one");
             let all: Vec<Held> = taken.iter().map(|(cpu, memory)| held(*cpu, *memory, 0)).collect();
             let instances: Vec<(&Id, &Held)> = all.iter().map(|held| (&one, held)).collect();

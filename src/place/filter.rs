@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Code, Exclusion, GpuDemand, Held, Need, Request, Reserved, Site, reserve, slot};
-use crate::definition::{Bytes, Cpu, Node, Offer, Pattern, Selector, Taint, TaintEffect};
+use super::{Code, Exclusion, GpuDemand, Held, Need, Request, Reserved, Site, reserve};
+use crate::definition::{Bytes, Cpu, Node, Offer, Pattern, Selector, Slot, Taint, TaintEffect};
 use crate::name::{EnvironmentName, FeatureName, NodeName, ServiceName};
 
 /// What a node has an amount of.
@@ -234,15 +234,15 @@ impl Misfit<'_> {
             Self::Taint(taint) => format!("it has the taint `{taint}`, which the service does not tolerate"),
             Self::Cordoned => "it is cordoned, so nothing new comes to it".into(),
             Self::Offline => "it has not been heard for too long".into(),
-            Self::NoSlot { wanted: slot::ANY } => "it has no slots".into(),
+            Self::NoSlot { wanted: Slot::ANY } => "it has no slots".into(),
             Self::NoSlot { wanted } => format!("it has no slot `{wanted}`"),
-            Self::SlotTaken { wanted: slot::ANY, by } => {
+            Self::SlotTaken { wanted: Slot::ANY, by } => {
                 format!("every slot that is large enough is held, one of them by `{by}`")
             }
             Self::SlotTaken { wanted, by } => format!("its slot `{wanted}` is held by `{by}`"),
             Self::SlotTooSmall { wanted, cpu, memory } => {
                 let small = match *wanted {
-                    slot::ANY => "its slots are too small".to_owned(),
+                    Slot::ANY => "its slots are too small".to_owned(),
                     wanted => format!("its slot `{wanted}` is too small"),
                 };
                 format!("{small} for {} and {memory} of memory", cores(cpu.0))
@@ -272,9 +272,9 @@ impl Misfit<'_> {
             Self::Taint(taint) => format!("`tolerate: [{}]`", toleration(taint)),
             Self::Cordoned => format!("`cordon: false` on `{node}`"),
             Self::Offline => format!("`{node}` back online"),
-            Self::NoSlot { wanted: slot::ANY } => format!("a slot on `{node}`"),
+            Self::NoSlot { wanted: Slot::ANY } => format!("a slot on `{node}`"),
             Self::NoSlot { wanted } => format!("slot `{wanted}` on `{node}`"),
-            Self::SlotTaken { wanted: slot::ANY, .. } => format!("one more slot on `{node}`"),
+            Self::SlotTaken { wanted: Slot::ANY, .. } => format!("one more slot on `{node}`"),
             Self::SlotTaken { wanted, by } => format!("slot `{wanted}` of `{node}` without `{by}`"),
             Self::SlotTooSmall { cpu, memory, .. } => {
                 format!("a slot of {} and {memory} on `{node}`", cores(cpu.0.max(1)))

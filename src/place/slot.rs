@@ -6,9 +6,6 @@ use super::filter::Misfit;
 use super::{Demand, Reserved};
 use crate::definition::{Bytes, Cpu, Node, Slot};
 
-/// Any that is free and large enough.
-pub const ANY: &str = "any";
-
 /// The cores that a slot sets apart.
 pub fn size(slot: &Slot) -> Cpu {
     Cpu(slot.processors().map_or(0, |cpus| cpus.len() as u64).saturating_mul(1000))
@@ -23,7 +20,7 @@ pub(super) fn choose<'a>(
     demand: &Demand,
     bound: &[String],
 ) -> Result<(&'a Arc<str>, &'a Slot), Misfit<'a>> {
-    let named = node.slots.iter().filter(|(name, _)| wanted == ANY || ***name == *wanted);
+    let named = node.slots.iter().filter(|(name, _)| wanted == Slot::ANY || ***name == *wanted);
     let named: Vec<(&Arc<str>, &Slot)> = named.collect();
     let large = named.iter().filter(|(_, slot)| holds(slot, demand));
     let free = large.clone().filter(|(name, _)| !reserved.slots.contains_key(*name));

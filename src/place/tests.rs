@@ -123,6 +123,18 @@ impl Fleet {
         is_selected && !is_forbidden && is_named && (!keeps_away || !place.tolerate.is_empty())
     }
 
+    /// Whether a node suits a request, is open to it, and has all that it takes while nothing else runs there.
+    fn has_room(&self, request: &Request, node: &Node) -> bool {
+        let (demand, capacity) = (&request.demands.common, &node.capacity);
+        let gpus: u64 = capacity.gpus.iter().map(|gpu| u64::from(gpu.count.unwrap_or(1))).sum();
+        let taken = u64::from(demand.gpus.as_ref().and_then(|gpus| gpus.count).unwrap_or_default());
+        self.suits(request, node)
+            && !node.cordon
+            && capacity.memory.is_none_or(|has| demand.memory <= has)
+            && capacity.cpu.is_none_or(|has| demand.cpu <= has)
+            && taken <= gpus
+    }
+
     /// All that is taken of a node, added up from what was asked for.
     fn taken(&self, placed: &Placed, name: &NodeName) -> (u64, u64, u64, Vec<Arc<str>>) {
         let mut taken = (0, 0, 0, Vec::new());
@@ -232,6 +244,21 @@ proptest! {
         let stood = still(&fleet, &placed);
         let left: BTreeSet<_> = stood.iter().filter(|(_, node)| smaller.nodes.contains_key(*node)).copied().collect();
         prop_assert!(still(&smaller, &after).is_superset(&left), "{left:?} {after:?}");
+    }
+
+    #[test]
+    fn what_fits_alone_is_placed(mut fleet in fleet()) {
+        fleet.nodes.values_mut().for_each(|node| node.slots.clear());
+        for request in fleet.requests.iter().filter(|request| request.place.slot.is_none()) {
+            let alone = Fleet { nodes: fleet.nodes.clone(), requests: vec![request.clone()] };
+            let fitting = alone.nodes.values().filter(|node| alone.has_room(request, node)).count();
+            let named = request.is_fixed().then(|| request.place.named().len());
+            let wanted = named.unwrap_or_else(|| request.count().unwrap_or(1));
+            let placed = alone.place(&Holders::default());
+            prop_assert!(fitting < wanted || placed.misplaced.is_empty(), "{request:?} {placed:?}");
+            let chosen = &placed.chosen[&request.id];
+            prop_assert!(fitting < wanted || chosen.len() >= wanted, "{request:?} {placed:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! change that would do.
 
 use super::explain::{self, Refusal};
-use super::{Code, Exclusion, Fault, Held, Id, Misplaced, Placed, Request, Sites, slot};
+use super::{Code, Exclusion, Fault, Held, Id, Misplaced, Placed, Request, Sites};
 use crate::catalog::{Catalog, Deployment, ServiceEntry};
-use crate::definition::Bytes;
+use crate::definition::{Bytes, Slot};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::holders::Holders;
 use crate::name::NodeName;
@@ -26,6 +26,9 @@ pub struct Telling<'a> {
 impl<'a> Telling<'a> {
     /// What is to be said of a fault. Nothing of one that only waits.
     pub fn diagnostic(&self, request: &Request, misplaced: &Misplaced) -> Option<Diagnostic> {
+        if !self.is_told_in_full(misplaced) {
+            return self.in_short(misplaced);
+        }
         match &misplaced.fault {
             // A slot that nobody has is told where it is written.
             Fault::TooFew { .. } if self.is_unknown_slot(request) => None,
@@ -35,8 +38,32 @@ impl<'a> Telling<'a> {
         }
     }
 
+    /// Why each node is out takes a look at all of them, so that is told only of the first.
+    fn is_told_in_full(&self, misplaced: &Misplaced) -> bool {
+        let mut first = self.placed.misplaced.iter().take(MAX_IN_FULL);
+        first.any(|one| std::ptr::eq(one, misplaced) || one == misplaced)
+    }
+
+    fn in_short(&self, Misplaced { id, fault }: &Misplaced) -> Option<Diagnostic> {
+        let service = &id.service;
+        let message = match fault {
+            Fault::TooFew { found, wanted } => {
+                format!("service `{service}` fits on {found} nodes, and is to run on {wanted}")
+            }
+            Fault::Named { node, .. } => {
+                format!("service `{service}` cannot run on node `{node}`, which it names")
+            }
+            Fault::Stays { .. } => return None,
+        };
+        let place = Place::file(format!("services/{service}/service.yaml"));
+        let help = format!(
+            "mend the first {MAX_IN_FULL} services that cannot be placed: why is told of no more at a time"
+        );
+        Some(Diagnostic::error("no-placement", place, message).help(help))
+    }
+
     fn is_unknown_slot(&self, request: &Request) -> bool {
-        let slot = request.place.slot.as_ref().filter(|slot| ***slot != *slot::ANY);
+        let slot = request.place.slot.as_ref().filter(|slot| ***slot != *Slot::ANY);
         slot.is_some_and(|slot| !self.sites.values().any(|site| site.node.slots.contains_key(slot)))
     }
 
@@ -127,6 +154,9 @@ impl<'a> Telling<'a> {
         }
     }
 }
+
+/// So many faults are told with all that is to be said of them.
+const MAX_IN_FULL: usize = 100;
 
 /// Of those that hold most.
 const MAX_HOLDERS: usize = 5;

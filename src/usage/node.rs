@@ -53,13 +53,6 @@ pub fn needs<'a>(catalog: &'a Catalog, used: impl IntoIterator<Item = &'a Featur
     needs
 }
 
-impl Need<'_> {
-    /// What the node lacks of it first, if anything.
-    pub fn lacking_on(&self, node: &Node) -> Option<Lack> {
-        lacking(self.needs, node)
-    }
-}
-
 /// Whether a service on this node can have the feature.
 ///
 /// # Errors

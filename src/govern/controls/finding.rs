@@ -291,7 +291,8 @@ fn failed(subject: &Subject<'_>, standing: &Standing<'_>, ask: &Ask<'_>) -> Opti
 fn failure_help(failure: &Failure) -> String {
     match failure {
         Failure::NoKey(key) => format!("ask whether it is there first: `has(….{key}) && …`"),
-        Failure::NoItem(_) => "ask for the size of the list first: `size(…) > …`".into(),
+        Failure::NoSuchKey => "ask whether it is there first: `KEY in … && …`".into(),
+        Failure::NoItem => "ask for the size of the list first: `size(…) > …`".into(),
         Failure::OverBudget => "look at less: name the containers or fields that matter".into(),
         Failure::NotBool(_) => "compare it with something, so that the answer is true or false".into(),
         _ => "`docs/governance.md` says of what type each value is".into(),

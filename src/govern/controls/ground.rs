@@ -6,10 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::is_live;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, MAX_OF_A_KIND};
 use crate::condition::Mistake;
 use crate::definition::{Approval, Control, Level, Located};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, ServiceName};
 use crate::yaml::{Step, suggestion};
 
@@ -27,21 +27,30 @@ fn check(
     control: &Located<Control>,
     now: Timestamp,
 ) -> Vec<Diagnostic> {
-    let mut found = rules(catalog, name, control);
+    let place_of = catalog.places(control);
+    let mut found = rules(catalog, name, control, &place_of);
     found.extend(applies_to(catalog, name, control));
     let approvals = control.value.approvals.iter().enumerate();
-    found.extend(
-        approvals.flat_map(|(index, approval)| check_approval(catalog, control, index, approval, now)),
-    );
+    let mistakes = approvals
+        .flat_map(|(index, approval)| check_approval(catalog, control, (index, approval), now, &place_of));
+    found.extend(mistakes.take(MAX_OF_A_KIND));
     found
 }
 
-fn rules(catalog: &Catalog, name: &ControlName, control: &Located<Control>) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+/// Where a field of a control stands.
+type PlaceOf<'a> = &'a dyn Fn(&[Step<'_>]) -> Place;
+
+fn rules(
+    catalog: &Catalog,
+    name: &ControlName,
+    control: &Located<Control>,
+    place_of: PlaceOf<'_>,
+) -> Vec<Diagnostic> {
+    let mut found: Vec<Diagnostic> = too_many(name, control, place_of).into_iter().collect();
     let mut seen: BTreeSet<&Arc<str>> = BTreeSet::new();
-    for (index, (rule, read)) in control.value.rules.iter().zip(catalog.rules(name)).enumerate() {
-        let place =
-            |field| catalog.place(control, &[Step::Key("rules"), Step::Item(index), Step::Key(field)]);
+    let read = control.value.rules.iter().zip(catalog.rules(name)).take(Control::MAX_RULES);
+    for (index, (rule, read)) in read.enumerate() {
+        let place = |field| place_of(&[Step::Key("rules"), Step::Item(index), Step::Key(field)]);
         if rule.id.trim().is_empty() {
             let message = format!("a rule of control `{name}` has no name");
             found.push(
@@ -61,6 +70,16 @@ fn rules(catalog: &Catalog, name: &ControlName, control: &Located<Control>) -> V
         }
     }
     found
+}
+
+/// Rules beyond the number that a control may have: they are not looked at.
+fn too_many(name: &ControlName, control: &Located<Control>, place_of: PlaceOf<'_>) -> Option<Diagnostic> {
+    let count = control.value.rules.len();
+    let first = Some(Control::MAX_RULES).filter(|most| count > *most)?;
+    let place = place_of(&[Step::Key("rules"), Step::Item(first)]);
+    let message = format!("control `{name}` has {count} rules, and at most {first} are allowed");
+    let help = "move some of them into another control, and let this one depend on it: `depends_on`";
+    Some(Diagnostic::error("too-many-rules", place, message).help(help))
 }
 
 fn rule_help(mistake: &Mistake) -> String {
@@ -104,13 +123,13 @@ fn applies_to(catalog: &Catalog, name: &ControlName, control: &Located<Control>)
 fn check_approval(
     catalog: &Catalog,
     control: &Located<Control>,
-    index: usize,
-    approval: &Approval,
+    (index, approval): (usize, &Approval),
     now: Timestamp,
+    place_of: PlaceOf<'_>,
 ) -> Vec<Diagnostic> {
     let place = |steps: &[Step<'_>]| {
         let start = [Step::Key("approvals"), Step::Item(index)];
-        catalog.place(control, &start.iter().chain(steps).copied().collect::<Vec<_>>())
+        place_of(&start.iter().chain(steps).copied().collect::<Vec<_>>())
     };
     let mut found: Vec<Diagnostic> =
         approved_rule(control, approval, || place(&[Step::Key("rule")])).into_iter().collect();
@@ -122,7 +141,8 @@ fn check_approval(
         );
         found.push(diagnostic.help("name the services, or remove the approval"));
     }
-    for (item, service) in approval.services.iter().enumerate().filter(|(_, name)| !is_there(catalog, name)) {
+    let unknown = approval.services.iter().enumerate().filter(|(_, name)| !is_there(catalog, name));
+    for (item, service) in unknown.take(MAX_OF_A_KIND) {
         let message = format!("there is no service `{service}`");
         let known = catalog.services.keys().map(ServiceName::as_str);
         let help = suggestion(service.as_str(), known, "remove it: what is gone needs no approval");
@@ -148,7 +168,7 @@ fn is_there(catalog: &Catalog, name: &ServiceName) -> bool {
 fn approved_rule(
     control: &Located<Control>,
     approval: &Approval,
-    place: impl Fn() -> crate::diagnostic::Place,
+    place: impl Fn() -> Place,
 ) -> Option<Diagnostic> {
     let (name, id) = (&control.value.control, &approval.rule);
     let Some(rule) = control.value.rules.iter().find(|rule| rule.id == *id) else {

@@ -226,7 +226,8 @@ fn standing<'a>(
         })
     };
     let mut asks: Vec<Ask<'a>> = features(What::Required, &control.value.requires).collect();
-    for (rule, read) in control.value.rules.iter().zip(catalog.rules(asked.control)) {
+    let rules = control.value.rules.iter().zip(catalog.rules(asked.control));
+    for (rule, read) in rules.take(Control::MAX_RULES) {
         let outcomes = rule_outcomes(subject, facts, &control.value, (rule, read), places);
         asks.push(Ask { what: What::Rule(rule), outcomes });
     }
@@ -264,6 +265,7 @@ fn feature<'a>(subject: &Subject<'a>, (deployment, instance): Place<'a>, name: &
 }
 
 /// How a rule stands at each place. Where it looks at nothing that differs from the place before, nor does the answer.
+/// One that took too long at one place is not tried at others: the budget is for one evaluation, and nodes may be many.
 fn rule_outcomes<'a>(
     subject: &'a Subject<'_>,
     facts: &mut Facts<'a>,
@@ -277,6 +279,7 @@ fn rule_outcomes<'a>(
     };
     let mut outcomes: Vec<Outcome<'a>> = Vec::with_capacity(places.len());
     let mut last: Option<&'a Instance> = None;
+    let mut is_over_budget = false;
     for (_, place) in places {
         let Some((node, instance)) = *place else {
             outcomes.push(Outcome::Unknown);
@@ -286,12 +289,14 @@ fn rule_outcomes<'a>(
             last.is_some_and(|last| std::ptr::eq(last, instance)) && !facts::looks_at_place(condition);
         let outcome = match outcomes.last().filter(|_| repeats) {
             Some(outcome) => outcome.clone(),
+            None if is_over_budget => Outcome::Failed(Failure::OverBudget),
             None => match facts.holds(condition, node, instance) {
                 Ok(true) => Outcome::Met,
                 Ok(false) => approved(subject, control, rule).map_or(Outcome::Broken, Outcome::Approved),
                 Err(failure) => Outcome::Failed(failure),
             },
         };
+        is_over_budget |= outcome == Outcome::Failed(Failure::OverBudget);
         last = Some(instance);
         outcomes.push(outcome);
     }
