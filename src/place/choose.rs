@@ -13,8 +13,8 @@ use super::failover::Losses;
 use super::filter::{self, Stand};
 use super::score::{self, Facts, Score};
 use super::standing::Stands;
-use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, slot, standing};
-use crate::definition::Capacity;
+use super::{Fault, Held, Id, Misplaced, Placed, Request, Reserved, Site, Sites, standing};
+use crate::definition::{Capacity, Slot};
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
 
@@ -302,7 +302,7 @@ type Order<'r> = (bool, u8, Reverse<u32>, Reverse<u64>, &'r Id);
 /// Who names a slot goes before who takes any, and both before who needs none.
 fn slot_order(request: &Request) -> u8 {
     match request.place.slot.as_deref() {
-        Some(name) if name != slot::ANY => 0,
+        Some(name) if name != Slot::ANY => 0,
         Some(_) => 1,
         None => 2,
     }
