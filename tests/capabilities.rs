@@ -284,7 +284,7 @@ fn a_grant_that_ended_holds_back_a_move_to_another_project_and_stops_nothing() {
         plans.into_iter().map(|plan| (plan.node.clone(), plan)).collect();
     let moved: Arc<Tree> = Arc::new(Tree::from_files(files.entries().filter_map(|(path, entry)| {
         let text = String::from_utf8_lossy(entry.content.as_deref()?).into_owned();
-        let head = if &**path == "services/one/compose.yaml" { "name: other\n" } else { "" };
+        let head = if &**path == "services/one/compose.yaml" { "name: one-other\n" } else { "" };
         Some((path.to_string(), format!("{head}{text}")))
     })));
     let definitions = load(&moved, NOW).expect("it is granted");

@@ -180,6 +180,12 @@ mod tests {
             "/proc/1/root/run",
             "/proc/1/task/1",
             "/home/robin/.docker",
+            "/home",
+            "/home/robin",
+            "/root",
+            "/dev",
+            "/dev/fd/3",
+            "/proc/1/fd/5",
         ] {
             check(folder, Reach::FolderOfSocket);
         }
@@ -191,7 +197,8 @@ mod tests {
             "/var/lib",
             "/proc/meminfo",
             "/proc/1/maps",
-            "/home",
+            "/home/robin/media",
+            "/dev/ttyUSB0",
             "C:\\data",
         ] {
             check(other, Reach::Files);
