@@ -202,14 +202,14 @@ impl<'a> Placing<'a> {
         }
     }
 
-    /// Where it stands, then where its image is and the node is least in use, then by name.
+    /// Where it stands, then where its image is and the node is least in use; of equals where its image is, then by name.
     fn rank(&self, name: &str, service: &Service, node: &'a Node) -> impl Ord + use<'a> {
         let Load { cpu, instances } = self.load(node);
         let stands = self.fleet.holds(&node.name, name);
         let image = self.fleet.runs_image(&node.name, &service.content(name).image);
         let used = (cpu + service.cpu).min(node.cpu) * 100 / node.cpu + instances;
         let points = if image { 50 } else { 0 } - used as i64;
-        (stands, points, std::cmp::Reverse(&node.name))
+        (stands, points, image, std::cmp::Reverse(&node.name))
     }
 
     fn load(&self, node: &Node) -> Load {
