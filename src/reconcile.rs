@@ -69,7 +69,7 @@ impl Definitions {
     /// All findings, in order, if one of them is an error.
     pub fn load(revision: Revision, tree: &Arc<Tree>, known: &Known<'_>) -> Result<Self, Vec<Diagnostic>> {
         let examined = Self::examine(revision, tree, known);
-        if has_errors(&examined.findings) { Err(examined.findings) } else { Ok(examined) }
+        if examined.has_errors() { Err(examined.findings) } else { Ok(examined) }
     }
 
     /// Reads what is deployed already. That it would not be allowed today, because a grant has ended since or a rule of
@@ -92,23 +92,25 @@ impl Definitions {
         let (desired, mistakes) = Desired::build(&catalog, before, known.holders);
         findings.extend(mistakes);
         findings.extend(desired.warnings().cloned());
-        let is_whole = !has_errors(&findings);
-        let before = previous.map(|previous| Before {
-            catalog: &previous.catalog,
-            desired: &previous.desired,
-            judgements: &previous.judgements,
-            is_right: !has_errors(&previous.findings),
-        });
+        let is_whole = !findings.iter().any(Diagnostic::is_error);
+        let before = previous.map(Self::as_before);
         let (judgements, judged) = Judgements::new(&catalog, &desired, before, now);
         findings.extend(judged);
         findings.sort();
         findings.dedup();
         Self { revision, catalog, desired, findings, is_whole, judgements }
     }
-}
 
-fn has_errors(findings: &[Diagnostic]) -> bool {
-    findings.iter().any(Diagnostic::is_error)
+    /// These, for what comes after them.
+    fn as_before(&self) -> Before<'_> {
+        let Self { catalog, desired, judgements, .. } = self;
+        Before { catalog, desired, judgements, is_right: !self.has_errors() }
+    }
+
+    /// Whether something that is said of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(Diagnostic::is_error)
+    }
 }
 
 /// What a pass looks at.

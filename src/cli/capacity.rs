@@ -11,7 +11,6 @@ use crate::holders::Holders;
 use crate::name::EnvironmentName;
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
-use crate::yaml::suggestion;
 
 /// Show what is reserved and what is left on every node, or what everything costs
 #[derive(Debug, clap::Args)]
@@ -61,9 +60,5 @@ pub(super) fn check_environment(definitions: &Definitions, name: &EnvironmentNam
     }
     let names = known.keys().map(EnvironmentName::as_str);
     let otherwise = "environments are defined in gitops.toml: `[environments.NAME]`";
-    Err(CliError::new(format!("there is no environment `{name}`")).hint(suggestion(
-        name.as_str(),
-        names,
-        otherwise,
-    )))
+    Err(CliError::unknown("environment", name.as_str(), names, otherwise))
 }

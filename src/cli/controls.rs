@@ -10,13 +10,11 @@ use super::load::{examined, tell_mistakes};
 use super::output::print;
 use crate::clock;
 use crate::definition::Day;
-use crate::diagnostic::Diagnostic;
 use crate::govern::{self, Compliance};
 use crate::name::{Revision, ServiceName};
 use crate::reconcile::Definitions;
 use crate::render::controls::{self, Evaluated};
 use crate::render::json;
-use crate::yaml::suggestion;
 
 /// Show which controls there are, and which services meet them
 #[derive(Debug, clap::Args)]
@@ -108,8 +106,7 @@ fn check(args: &CheckArgs) -> Result<Exit, CliError> {
     }
     tell_mistakes(definitions);
     // What could not be read was not asked, so it is not met either.
-    let is_met = !answers.iter().any(|answer| answer.is_error)
-        && !definitions.findings.iter().any(Diagnostic::is_error);
+    let is_met = !answers.iter().any(|answer| answer.is_error) && !definitions.has_errors();
     print(&match args.shown.output {
         Format::Text => controls::text(&answers),
         Format::Json => json::document(&Report { evaluated: &evaluated, is_met, answers: &answers }),
@@ -133,6 +130,6 @@ fn is_there(definitions: &Definitions, service: &ServiceName) -> Result<(), CliE
         return Ok(());
     }
     let names = known.keys().map(ServiceName::as_str);
-    let hint = suggestion(service.as_str(), names, "`gitops validate` shows why one could not be read");
-    Err(CliError::new(format!("there is no service `{service}`")).hint(hint))
+    let otherwise = "`gitops validate` shows why one could not be read";
+    Err(CliError::unknown("service", service.as_str(), names, otherwise))
 }

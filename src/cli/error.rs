@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::render::{BAD, inert, painted};
+use crate::yaml::suggestion;
 
 /// How a command ends. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,16 @@ impl CliError {
     /// A failure with its cause.
     pub(super) fn because(message: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Failed { message: message.into(), source: Some(source.into()), hint: None }
+    }
+
+    /// A name that nothing has; `otherwise` is what to do where none is like it.
+    pub(super) fn unknown<'a>(
+        kind: &str,
+        name: &str,
+        known: impl Iterator<Item = &'a str>,
+        otherwise: &str,
+    ) -> Self {
+        Self::new(format!("there is no {kind} `{name}`")).hint(suggestion(name, known, otherwise))
     }
 
     /// With what to do about it.

@@ -18,7 +18,6 @@ use crate::holders::Holders;
 use crate::name::{EnvironmentName, ServiceName};
 use crate::reconcile::Definitions;
 use crate::render::{self, json};
-use crate::yaml::suggestion;
 
 /// Show why a service runs where it runs, and why not elsewhere
 #[derive(Debug, clap::Args)]
@@ -90,11 +89,7 @@ fn entry<'a>(definitions: &'a Definitions, name: &ServiceName) -> Result<&'a Arc
             .hint("mend the mistakes above first"));
     }
     let known = services.keys().map(ServiceName::as_str);
-    Err(CliError::new(format!("there is no service `{name}`")).hint(suggestion(
-        name.as_str(),
-        known,
-        "each folder in services/ is one",
-    )))
+    Err(CliError::unknown("service", name.as_str(), known, "each folder in services/ is one"))
 }
 
 /// What is said of a service that cannot be placed.

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use super::error::{CliError, Exit};
 use super::load::{examined, tell_mistakes};
 use super::output::{Format, show};
+use crate::definition::FeatureState;
 use crate::govern::standing::{Standing, standing};
 use crate::name::NodeName;
 use crate::reconcile::Definitions;
 use crate::render::{features, json};
-use crate::yaml::suggestion;
 
 /// Show the features of the platform, where they are to be had and who uses them
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,8 @@ enum Command {
         #[arg(long)]
         node: Option<NodeName>,
         /// Only those in this state
-        #[arg(long, value_enum)]
-        state: Option<State>,
+        #[arg(long, value_parser = FeatureState::ALL.map(FeatureState::as_str))]
+        state: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -59,44 +59,22 @@ struct Common {
     output: Format,
 }
 
-/// The states of a feature.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
-    Implemented,
-    Experimental,
-    Planned,
-    Deprecated,
-    Removed,
-}
-
-impl State {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Implemented => "implemented",
-            Self::Experimental => "experimental",
-            Self::Planned => "planned",
-            Self::Deprecated => "deprecated",
-            Self::Removed => "removed",
-        }
-    }
-}
-
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     match &args.command {
-        Command::Ls { node, state, common } => list(node.as_ref(), *state, common),
+        Command::Ls { node, state, common } => list(node.as_ref(), state.as_deref(), common),
         Command::Check { id, common } => check(id, common),
     }
 }
 
-fn list(node: Option<&NodeName>, state: Option<State>, common: &Common) -> Result<Exit, CliError> {
+fn list(node: Option<&NodeName>, state: Option<&str>, common: &Common) -> Result<Exit, CliError> {
     let definitions = definitions(common)?;
     let nodes = &definitions.catalog.nodes;
     if let Some(node) = node.filter(|node| !nodes.contains_key(*node)) {
         let known = nodes.keys().map(NodeName::as_str);
-        return Err(unknown("node", node.as_str(), known, "name one that nodes/ defines"));
+        return Err(CliError::unknown("node", node.as_str(), known, "name one that nodes/ defines"));
     }
     let all = all(definitions);
-    let is_wanted = |one: &&Standing| state.is_none_or(|state| one.state == state.as_str());
+    let is_wanted = |one: &&Standing| state.is_none_or(|state| one.state == state);
     let shown: Vec<&Standing> = all.iter().filter(is_wanted).collect();
     match common.output {
         Format::Json => show(&json::document(&shown)),
@@ -110,7 +88,12 @@ fn check(id: &str, common: &Common) -> Result<Exit, CliError> {
     let all = all(definitions);
     let Some(found) = all.iter().find(|one| one.feature.as_str() == id) else {
         let known = all.iter().map(|one| one.feature.as_str());
-        return Err(unknown("feature", id, known, "`gitops features ls` lists those that there are"));
+        return Err(CliError::unknown(
+            "feature",
+            id,
+            known,
+            "`gitops features ls` lists those that there are",
+        ));
     };
     match common.output {
         Format::Json => show(&json::document(found)),
@@ -126,8 +109,4 @@ fn definitions(common: &Common) -> Result<&'static Definitions, CliError> {
 
 fn all(definitions: &Definitions) -> Vec<Standing> {
     standing(&definitions.catalog, &definitions.desired)
-}
-
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>, otherwise: &str) -> CliError {
-    CliError::new(format!("there is no {kind} `{name}`")).hint(suggestion(name, known, otherwise))
 }

@@ -14,7 +14,9 @@ use crate::render::count;
 use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Stands for the files as they are, which no commit names yet.
-const UNCOMMITTED: &str = "0000000000000000000000000000000000000000";
+fn uncommitted() -> Revision {
+    "0".repeat(40).parse().expect("forty digits")
+}
 
 /// Reads definitions. What two of them have in common is read once.
 #[derive(Default)]
@@ -25,9 +27,6 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The definitions in `dir`, at `revision` or as the files are. The inner error holds all their mistakes.
-    ///
-    /// They stay until the process ends: to give back the memory of a large repository piece by piece would keep people
-    /// waiting after the last line.
     pub(super) fn definitions(
         &mut self,
         dir: &Path,
@@ -63,14 +62,12 @@ impl Reader {
         let old = tree.get(path).cloned().unwrap_or_default();
         let (id, size, bytes) = (BlobId::of(content.as_bytes()), content.len() as u64, content.as_bytes());
         tree.insert(path.clone(), Entry { id, size, content: Some(bytes.into()), ..old });
-        accepted(self.load(UNCOMMITTED.parse().expect("forty digits"), tree))
+        accepted(self.load(uncommitted(), tree))
     }
 
     fn load(&mut self, revision: Revision, tree: Tree) -> &'static Definitions {
-        let known = Known { previous: self.last, holders: None, now: clock::now() };
-        let examined: &Definitions =
-            Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known)));
-        if !is_refused(examined) {
+        let examined = examine(revision, tree, self.last, None);
+        if !examined.has_errors() {
             self.last = Some(examined);
         }
         examined
@@ -78,23 +75,30 @@ impl Reader {
 }
 
 fn accepted(examined: &'static Definitions) -> Result<&'static Definitions, Vec<Diagnostic>> {
-    if is_refused(examined) { Err(examined.findings.clone()) } else { Ok(examined) }
-}
-
-fn is_refused(examined: &Definitions) -> bool {
-    examined.findings.iter().any(Diagnostic::is_error)
+    if examined.has_errors() { Err(examined.findings.clone()) } else { Ok(examined) }
 }
 
 /// The definitions in `dir`, at `revision` or as the files are, as far as they can be read, with all their mistakes: for
-/// commands that explain them. They stay until the process ends.
+/// commands that explain them.
 pub(super) fn examined(
     dir: &Path,
     revision: Option<&str>,
     holders: Option<&Holders>,
 ) -> Result<&'static Definitions, CliError> {
     let (revision, tree) = tree(dir, revision, &mut TreeCache::default())?;
-    let known = Known { previous: None, holders, now: clock::now() };
-    Ok(Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known))))
+    Ok(examine(revision, tree, None, holders))
+}
+
+/// They stay until the process ends: to give back the memory of a large repository piece by piece would keep people
+/// waiting after the last line.
+fn examine(
+    revision: Revision,
+    tree: Tree,
+    previous: Option<&Definitions>,
+    holders: Option<&Holders>,
+) -> &'static Definitions {
+    let known = Known { previous, holders, now: clock::now() };
+    Box::leak(Box::new(Definitions::examine(revision, &Arc::new(tree), &known)))
 }
 
 /// Says on standard error that what was examined has mistakes, which may be why it is as it is.
@@ -115,7 +119,7 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
     let dir = dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
     let Some(spec) = revision else {
         let tree = worktree::tree(&dir, Limits::default()).map_err(failed)?;
-        return Ok((UNCOMMITTED.parse().expect("forty digits"), tree));
+        return Ok((uncommitted(), tree));
     };
     let repository = Repository::discover(&dir).map_err(failed)?;
     let revision = repository.resolve(spec).map_err(failed)?;

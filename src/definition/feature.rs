@@ -85,6 +85,10 @@ pub enum FeatureState {
 }
 
 impl FeatureState {
+    /// All of them, from the one that says nothing on.
+    pub const ALL: [Self; 5] =
+        [Self::Implemented, Self::Experimental, Self::Planned, Self::Deprecated, Self::Removed];
+
     /// As it is written.
     pub fn as_str(self) -> &'static str {
         match self {

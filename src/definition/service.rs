@@ -83,8 +83,7 @@ impl Service {
 
     /// The service as it is in an environment: without `environments`, and with what is given otherwise there.
     pub fn overridden(&self, other: &Override) -> Self {
-        let Override { compose, place, state, variables, features, controls, .. } = other.clone();
-        let Override { health, on_file_change, profiles, resources, .. } = other.clone();
+        let Override { compose, place, state, variables, features, controls, health, .. } = other.clone();
         let mut service = Self { environments: None, ..self.clone() };
         service.variables.extend(variables);
         service.compose = compose.or(service.compose);
@@ -93,9 +92,9 @@ impl Service {
         service.features = features.or(service.features);
         service.controls = controls.or(service.controls);
         service.health = health.or(service.health);
-        service.on_file_change = on_file_change.or(service.on_file_change);
-        service.profiles = profiles.or(service.profiles);
-        service.resources = resources.unwrap_or(service.resources);
+        service.on_file_change = other.on_file_change.or(service.on_file_change);
+        service.profiles = other.profiles.clone().or(service.profiles);
+        service.resources = other.resources.clone().unwrap_or(service.resources);
         service
     }
 }

@@ -14,7 +14,7 @@ use super::{Definitions, Inputs};
 use crate::align::differing;
 use crate::desired::{self, Desired, Placing};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::govern::{Before, Judgements};
+use crate::govern::Judgements;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
 use crate::place::failover::Losses;
@@ -96,12 +96,13 @@ fn move_away(
 ) -> (Desired, Stays) {
     let Definitions { catalog, desired, .. } = inputs.definitions;
     let sites = desired::sites(catalog, &desired.placing, &holders);
+    let known: BTreeSet<Diagnostic> = judged(inputs, desired).into_iter().collect();
     let mut barred = losses.clone();
     let mut because = None;
     for attempt in 0..=ATTEMPTS {
         let placed = choose::again(&sites, requests, &desired.placing.placed, &barred, &holders);
         let moved = desired.placed_anew(catalog, placed.clone()).and_then(|moved| {
-            let mistakes = mistakes_of(inputs, &moved);
+            let mistakes = mistakes_of(inputs, &moved, &known);
             if mistakes.is_empty() { Ok(moved) } else { Err(mistakes) }
         });
         let mistakes = match moved {
@@ -111,9 +112,14 @@ fn move_away(
             }
             Err(mistakes) => mistakes,
         };
-        // In the end every other node is barred: what moved before stays where it went.
-        let everywhere: Vec<&NodeName> = catalog.nodes.keys().collect();
-        bar(&mut barred, requests, &placed, &mistakes, (attempt + 1 == ATTEMPTS).then_some(&everywhere));
+        for request in meant(requests, &mistakes) {
+            let tried = placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys);
+            // In the end every other node is barred: what moved before stays where it went.
+            match attempt + 1 == ATTEMPTS {
+                true => barred.bar(request, catalog.nodes.keys()),
+                false => barred.bar(request, tried),
+            }
+        }
         because = because.or(mistakes.into_iter().next());
     }
     let lost = requests
@@ -129,14 +135,14 @@ fn move_away(
 
 /// What is an error where services stand now, and was none where the definitions placed them: a grant that is not for this
 /// node, a port that another holds.
-fn mistakes_of(inputs: &Inputs<'_>, moved: &Desired) -> Vec<Diagnostic> {
-    let Definitions { catalog, desired, judgements, findings, .. } = inputs.definitions;
-    let is_right = !findings.iter().any(Diagnostic::is_error);
-    let before = Before { catalog, desired, judgements, is_right };
-    let judged = |desired: &Desired| Judgements::new(catalog, desired, Some(before), inputs.now).1;
-    let known: BTreeSet<Diagnostic> = judged(desired).into_iter().collect();
-    let new = judged(moved).into_iter().filter(|found| found.is_error() && !known.contains(found));
+fn mistakes_of(inputs: &Inputs<'_>, moved: &Desired, known: &BTreeSet<Diagnostic>) -> Vec<Diagnostic> {
+    let new = judged(inputs, moved).into_iter().filter(|found| found.is_error() && !known.contains(found));
     new.chain(without_grant(inputs, moved)).collect()
+}
+
+fn judged(inputs: &Inputs<'_>, desired: &Desired) -> Vec<Diagnostic> {
+    let definitions = inputs.definitions;
+    Judgements::new(&definitions.catalog, desired, Some(definitions.as_before()), inputs.now).1
 }
 
 /// Instances that would come to a node where nothing grants them what they use any more: held back there, they would run
@@ -155,28 +161,15 @@ fn without_grant<'a>(inputs: &'a Inputs<'_>, moved: &'a Desired) -> impl Iterato
     })
 }
 
-/// Keeps the services that have these mistakes from the nodes that they would move to, or from all of these; where nobody
-/// is named, all services.
-fn bar(
-    losses: &mut Losses,
-    requests: &[&Request],
-    placed: &Placed,
-    mistakes: &[Diagnostic],
-    everywhere: Option<&Vec<&NodeName>>,
-) {
-    let is_named = |request: &Request| {
+/// The services that these mistakes are about; where they name none, all that may move.
+fn meant<'r>(requests: &[&'r Request], mistakes: &[Diagnostic]) -> Vec<&'r Request> {
+    let is_named = |request: &&Request| {
         let folder = format!("services/{}/", request.id.service);
         mistakes.iter().any(|mistake| mistake.place.path.starts_with(&folder))
     };
     let moving = requests.iter().copied().filter(|request| request.place.failover.is_some());
-    let named: Vec<&Request> = moving.clone().filter(|request| is_named(request)).collect();
-    let all = moving.collect();
-    for request in if named.is_empty() { all } else { named } {
-        match everywhere {
-            Some(nodes) => losses.bar(request, nodes.iter().copied()),
-            None => losses.bar(request, placed.chosen.get(&request.id).into_iter().flat_map(BTreeMap::keys)),
-        }
-    }
+    let named: Vec<&Request> = moving.clone().filter(is_named).collect();
+    if named.is_empty() { moving.collect() } else { named }
 }
 
 type Stays = BTreeMap<NodeName, BTreeMap<ServiceName, String>>;
