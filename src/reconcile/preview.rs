@@ -17,15 +17,104 @@
 //! stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Inputs, Outcome};
+use super::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
 use crate::desired::Desired;
+use crate::diagnostic::Diagnostic;
+use crate::diff::{self, Diff};
+use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, Remove, Step};
 use crate::planner::Planned;
-use crate::status::{NodeStatus, PlanId};
+use crate::status::{NodeStatus, PlanId, Reported};
+use crate::tree::Tree;
+
+/// The fleet as it is at one moment, as far as planning looks at it.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The definitions that are deployed; none where nothing is yet.
+    pub deployed: Option<Arc<Definitions>>,
+    /// The newest plan of each node.
+    pub plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
+    /// What nodes said last.
+    pub reported: Arc<Reported>,
+    /// Nodes that are silent: nothing new goes there if it can be helped.
+    pub silent: BTreeSet<NodeName>,
+    /// When it was taken.
+    pub now: Timestamp,
+    /// A report older than this is not believed.
+    pub stale_after: SignedDuration,
+    /// Since when whoever took it has been listening.
+    pub listening_since: Timestamp,
+    /// What the last pass saw. It never changes what comes out, only how fast.
+    pub seen: Arc<Seen>,
+}
+
+/// A tree that is not deployed.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    /// The commit, where it is one. What is no commit cannot be deployed, so that a plan for it has no id.
+    pub revision: Option<Revision>,
+    /// What it is called.
+    pub label: Arc<str>,
+    /// Its files.
+    pub tree: Arc<Tree>,
+}
+
+/// What deploying a proposal would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The commit, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// What its id covers.
+    pub touched: BTreeMap<NodeName, Touched>,
+    /// The same for people, with its id.
+    pub diff: Diff,
+}
+
+/// What deploying `proposal` to the fleet of `picture` would do. It is what a pass over it comes to: incremental in what
+/// differs from the deployed definitions.
+///
+/// # Errors
+///
+/// All findings, in order, if one of them is an error.
+pub fn preview(picture: &Picture, proposal: &Proposal) -> Result<Preview, Vec<Diagnostic>> {
+    let Proposal { revision, label, tree } = proposal;
+    let Picture { deployed, plans, reported, now, stale_after, listening_since, seen, .. } = picture;
+    let holders = Holders::of_plans(plans.clone()).with_offline(picture.silent.clone());
+    let known = Known { previous: deployed.as_deref(), holders: Some(&holders), now: *now };
+    let commit = revision.clone().unwrap_or_else(Revision::uncommitted);
+    let definitions = Definitions::load(commit, tree, &known)?;
+    let outcome = reconcile(&Inputs {
+        definitions: &definitions,
+        plans,
+        reported,
+        now: *now,
+        stale_after: *stale_after,
+        listening_since: *listening_since,
+        seen: Some(seen),
+    });
+    let plan = revision.as_ref().map(|revision| outcome.id(revision));
+    let diff = compared(picture, &definitions, &outcome, label, plan);
+    Ok(Preview { revision: revision.clone(), touched: outcome.touched, diff })
+}
+
+fn compared(
+    picture: &Picture,
+    definitions: &Definitions,
+    _outcome: &Outcome,
+    _label: &Arc<str>,
+    _plan: Option<Digest>,
+) -> Diff {
+    let nothing = Desired::default();
+    let deployed = picture.deployed.as_ref().map_or(&nothing, |deployed| &deployed.desired);
+    diff::between(deployed, &definitions.desired)
+}
 
 /// Version of the rule by which a plan id is made. Ids of different rules never agree.
 const RULE: u32 = 1;
