@@ -285,6 +285,7 @@ impl State {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            plan_id: Some(outcome.id(&revision)),
             events,
         };
         self.publishing = Some((outcome, revision));

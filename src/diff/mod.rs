@@ -22,10 +22,19 @@ use crate::plan::{ContainerSpec, Ensure, FileRef, OnFileChange, Reason, RunState
 pub const SCHEMA: u32 = 1;
 
 /// What differs between two desired states.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diff {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// What is compared with.
+    #[serde(default)]
+    pub base: Arc<str>,
+    /// What is compared.
+    #[serde(default)]
+    pub head: Arc<str>,
+    /// The id of the plan.
+    #[serde(default)]
+    pub plan: Option<crate::name::Digest>,
     /// By node and service; unchanged instances are only counted.
     pub changes: Vec<Change>,
     /// How many instances are the same on both sides.
@@ -98,7 +107,14 @@ pub enum Effect {
 
 /// Compares two desired states, instance by instance.
 pub fn between(old: &Desired, new: &Desired) -> Diff {
-    let mut diff = Diff { schema: SCHEMA, changes: Vec::new(), unchanged: 0 };
+    let mut diff = Diff {
+        schema: SCHEMA,
+        base: "".into(),
+        head: "".into(),
+        plan: None,
+        changes: Vec::new(),
+        unchanged: 0,
+    };
     let mut keys: Vec<(&NodeName, &ServiceName)> = old.keys().chain(new.keys()).collect();
     keys.sort_unstable();
     keys.dedup();

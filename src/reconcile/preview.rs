@@ -108,12 +108,12 @@ fn compared(
     picture: &Picture,
     definitions: &Definitions,
     _outcome: &Outcome,
-    _label: &Arc<str>,
-    _plan: Option<Digest>,
+    label: &Arc<str>,
+    plan: Option<Digest>,
 ) -> Diff {
     let nothing = Desired::default();
     let deployed = picture.deployed.as_ref().map_or(&nothing, |deployed| &deployed.desired);
-    diff::between(deployed, &definitions.desired)
+    Diff { head: label.clone(), plan, ..diff::between(deployed, &definitions.desired) }
 }
 
 /// Version of the rule by which a plan id is made. Ids of different rules never agree.
