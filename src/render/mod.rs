@@ -14,6 +14,7 @@ pub mod features;
 pub mod json;
 pub mod logs;
 mod page;
+pub mod markdown;
 pub mod plan;
 pub mod settings;
 pub mod status;

@@ -94,7 +94,8 @@ const TABLE_HEAD: &str = "| | Service | Where | What happens |\n|---|---|---|---
 fn table(diff: &Diff) -> Vec<String> {
     let row = |change: &Change| {
         let (sign, verb) = words::kind(change.kind);
-        let place = change.environment.as_ref().map(|name| format!("{}: ", code(name.as_str()))).unwrap_or_default();
+        let place =
+            change.environment.as_ref().map(|name| format!("{}: ", code(name.as_str()))).unwrap_or_default();
         let service = code(change.service.as_str());
         let origin = escaped(&words::origin(change));
         let nodes = place + &escaped(&words::nodes(&change.nodes));
