@@ -17,6 +17,7 @@
 //! | `repository` | the repository around a folder, for the command line |
 //! | `write` | one changed file as a commit on a new branch |
 
+mod changes;
 mod error;
 mod mirror;
 mod objects;
