@@ -51,7 +51,8 @@ impl Reporter {
             node: None,
         };
         let headers = hello.to_headers().into_iter();
-        let request = headers.fold(request.bearer_auth(&self.token), |request, (key, value)| request.header(key, value));
+        let request = headers
+            .fold(request.bearer_auth(&self.token), |request, (key, value)| request.header(key, value));
         let response = self.runtime.block_on(request.send()).expect("the daemon answers");
         assert!(response.status().is_success(), "{response:?}");
         response
@@ -99,7 +100,12 @@ fn done(plan: &NodePlan) -> NodeStatus {
         schema: 1,
         node: plan.node.clone(),
         agent: AgentInfo { id: "one".into(), version: "0".into() },
-        host: HostInfo { name: "here".into(), docker: "20".into(), compose: "2".into(), ..HostInfo::default() },
+        host: HostInfo {
+            name: "here".into(),
+            docker: "20".into(),
+            compose: "2".into(),
+            ..HostInfo::default()
+        },
         accepted: Some(PlanId::of(plan)),
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
@@ -156,7 +162,7 @@ fn what_was_seen_is_deployed_and_nothing_else() {
     assert_eq!(unpushed.status.code(), Some(1), "{}", said(&unpushed));
 
     // The world moves under it, and comes back.
-    world.push("two");
+    world.sandbox.git("work", &["push", "--quiet", "origin", "HEAD:main"]);
     let service: gitops::name::ServiceName = world.full("web").parse().expect("a name");
     agent.report(&plan, |status| {
         let step = status.steps.get_mut(&service).expect("it has one");
@@ -187,7 +193,11 @@ fn drift_is_what_nodes_report_against_their_plans() {
     let look = |arguments: &[&str]| world.gitops(&[&["diff", "--live", "--exit-code"], arguments].concat());
     let never = look(&[]);
     assert_eq!(never.status.code(), Some(2));
-    assert!(said(&never).contains("never heard") && said(&never).contains("? unknown drift-web"), "{}", said(&never));
+    assert!(
+        said(&never).contains("never heard") && said(&never).contains("? unknown drift-web"),
+        "{}",
+        said(&never)
+    );
 
     let agent = Reporter::of(&world, Side::Left);
     let plan = agent.plan();
@@ -208,7 +218,9 @@ fn drift_is_what_nodes_report_against_their_plans() {
     let drifted = look(&[]);
     assert_eq!(drifted.status.code(), Some(2));
     let told = said(&drifted);
-    for line in ["! orphan stray", "~ differs drift-web", "drift-web-app-1 state: wanted running, found exited (137)"] {
+    for line in
+        ["! orphan stray", "~ differs drift-web", "drift-web-app-1 state: wanted running, found exited (137)"]
+    {
         assert!(told.contains(line), "`{line}` is not in\n{told}");
     }
     assert!(look(&["--service", "other"]).status.success(), "nothing of it differs");
