@@ -355,13 +355,14 @@ impl State {
 
     /// Ends the round of a trial, if one runs; with `answer` where it came to nothing.
     pub(super) fn end_trial(&mut self, answer: Option<&Answer>) -> Vec<Effect> {
-        let Stage::Trying(trial) = std::mem::replace(&mut self.reading.stage, Stage::Fetching) else {
+        let Some(revision) = self.reading.trial().map(|tried| tried.revision.clone()) else {
             return Vec::new();
         };
-        let is_deployed = self.deployed.as_ref() == Some(&trial.definitions.revision);
+        self.reading.stage = Stage::Fetching;
+        let is_deployed = self.deployed.as_ref() == Some(&revision);
         self.reading.verdict = match is_deployed || self.policy.deploy == Deploy::Auto {
             true => Verdict::Fine,
-            false => Verdict::Waiting(trial.definitions.revision.clone()),
+            false => Verdict::Waiting(revision),
         };
         if !is_deployed {
             self.reading.accepted = None;

@@ -313,7 +313,9 @@ impl State {
         if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
             self.passes.finish();
-            effects.extend(planned.is_trial.then(|| self.end_trial(None)).unwrap_or_default());
+            if planned.is_trial {
+                effects.extend(self.end_trial(None));
+            }
             return effects;
         }
         effects.push(Effect::Publish(self.publication(&outcome, &revision, id, now)));

@@ -217,7 +217,7 @@ fn what_is_on_its_way_is_pending() {
         },
         &["web Pending pulls", "app containers: 2 / 0", "job containers: 1 / 0"],
     );
-    check(|world| _ = world.status.steps.clear(), &["web Pending"]);
+    check(|world| world.status.steps.clear(), &["web Pending"]);
     check(
         |world| {
             step(world).outcome = StepOutcome::Failed;

@@ -180,7 +180,7 @@ fn whatever_is_covered_makes_another_plan() {
 /// Whatever no plan is made from.
 fn noise(status: &mut NodeStatus, seed: u8) {
     status.host.disk_free_gib = seed.into();
-    status.host.problem = (seed % 3 == 0).then(|| "the engine does not answer".to_owned());
+    status.host.problem = seed.is_multiple_of(3).then(|| "the engine does not answer".to_owned());
     status.agent.version = seed.to_string().into();
     let container = Container {
         service: "app".into(),
@@ -191,8 +191,8 @@ fn noise(status: &mut NodeStatus, seed: u8) {
         image_now: None,
         config: None,
         files: None,
-        state: if seed % 2 == 0 { ContainerState::Running } else { ContainerState::Restarting },
-        health: if seed % 5 == 0 { Health::Unhealthy } else { Health::Starting },
+        state: if seed.is_multiple_of(2) { ContainerState::Running } else { ContainerState::Restarting },
+        health: if seed.is_multiple_of(5) { Health::Unhealthy } else { Health::Starting },
         restarts: seed.into(),
         exit_code: None,
         started_at: None,
