@@ -22,6 +22,7 @@ mod output;
 mod patience;
 mod promote;
 mod render;
+mod review;
 mod schema;
 mod serve;
 mod status;
@@ -54,6 +55,7 @@ enum Command {
     Features(features::Args),
     Controls(controls::Args),
     Promote(promote::Args),
+    Review(Box<review::Args>),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -98,6 +100,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Features(args) => features::run(&args),
         Command::Controls(args) => controls::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

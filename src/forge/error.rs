@@ -30,6 +30,16 @@ impl ForgeError {
             _ => None,
         }
     }
+
+    /// Whether the token does not open it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.why, Why::Denied { .. })
+    }
+
+    /// Whether it is not there, or not shown.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.why, Why::Missing { .. })
+    }
 }
 
 /// Why a forge did not do it.

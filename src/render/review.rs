@@ -32,6 +32,16 @@ pub fn summary(verdict: &Verdict) -> String {
     strip_str(&format!("{reached}{line}")).to_string()
 }
 
+/// The verdict for the log of a job: what is to be read of it, and what changes.
+pub fn text(verdict: &Verdict) -> String {
+    let findings = diagnostics::text(&verdict.findings(), diagnostics::Form::Lines);
+    match &verdict.outcome {
+        Outcome::Compared(changes) if verdict.reached.is_empty() => findings + &diff::text(changes),
+        Outcome::Compared(changes) => format!("{findings}{}{}\n", diff::text(changes), summary(verdict)),
+        Outcome::Invalid(_) | Outcome::Valid(_) => format!("{findings}{}\n", summary(verdict)),
+    }
+}
+
 /// The verdict as Markdown. `name` is what the definitions are called.
 pub fn comment(verdict: &Verdict, name: &str) -> String {
     let mut text = format!("### gitops: {}\n\n", code(name));
