@@ -18,7 +18,6 @@ use super::client;
 use super::error::{CliError, Exit};
 use crate::config::layer::process_env;
 use crate::definition::{FailOn, Saying};
-use crate::forge::{Client, ForgeError, Kind, Pull};
 use crate::render::{annotations, review as words};
 use crate::review::{Comment, Marker, Outcome, State};
 use crate::store::token::Secret;

@@ -7,4 +7,5 @@
 mod support;
 
 mod client;
+mod command;
 mod fake;
