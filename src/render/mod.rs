@@ -14,6 +14,8 @@ pub mod explain;
 pub mod features;
 pub mod json;
 pub mod logs;
+mod page;
+pub mod markdown;
 pub mod plan;
 pub mod review;
 pub mod settings;
