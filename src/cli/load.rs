@@ -150,11 +150,6 @@ pub(super) fn tell_mistakes(definitions: &Definitions) {
     }
 }
 
-/// What stands for definitions where there are none.
-pub(super) fn nothing() -> &'static Definitions {
-    examine(uncommitted(), Tree::default(), None, None)
-}
-
 fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Revision, Tree), CliError> {
     let path = opened(dir)?;
     let read = match revision {

@@ -7,7 +7,6 @@ mod ci;
 mod examine;
 mod say;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -16,8 +15,10 @@ use reqwest::Url;
 
 use super::client;
 use super::error::{CliError, Exit};
+use super::output::gates;
 use crate::config::layer::process_env;
-use crate::definition::{FailOn, Saying};
+use crate::definition::{Gate, Saying};
+use crate::forge::{Client, ForgeError, Kind, Pull};
 use crate::render::{annotations, review as words};
 use crate::review::{Comment, Marker, Outcome, State};
 use crate::store::token::Secret;
@@ -59,8 +60,8 @@ pub(super) struct Args {
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
     /// Let the status fail where the change does one of these, besides what gitops.toml asks
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
-    fail_on: Vec<Deed>,
+    #[arg(long, value_parser = gates(), value_delimiter = ',', value_name = "WHAT")]
+    fail_on: Vec<Gate>,
     /// End with 2 if something would change
     #[arg(long)]
     exit_code: bool,
@@ -76,30 +77,6 @@ pub(super) struct Args {
     /// Print the comment, and ask nothing of the forge
     #[arg(long)]
     dry_run: bool,
-}
-
-/// What a change may do, as a flag takes it.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Deed {
-    /// An instance goes
-    Remove,
-    /// A container is replaced by a new one
-    Recreate,
-    /// A dangerous power of Compose is used that was not used before
-    Capability,
-    /// More is paid for
-    Cost,
-}
-
-impl From<Deed> for FailOn {
-    fn from(deed: Deed) -> Self {
-        match deed {
-            Deed::Remove => Self::Remove,
-            Deed::Recreate => Self::Recreate,
-            Deed::Capability => Self::Capability,
-            Deed::Cost => Self::Cost,
-        }
-    }
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
@@ -150,7 +127,7 @@ fn comment(examined: &Examined, pull: &Pull) -> Comment {
 }
 
 /// What could not be said. A fork gets a token that may say nothing, and that is no failure of its change.
-fn told(args: &Args, examined: &Examined, failures: Vec<crate::forge::ForgeError>) -> Result<(), CliError> {
+fn told(args: &Args, examined: &Examined, failures: Vec<ForgeError>) -> Result<(), CliError> {
     let mut first = None;
     for error in failures {
         if examined.is_fork && error.is_denied() {
@@ -224,11 +201,6 @@ fn token(args: &Args) -> Result<Secret, CliError> {
         return Err(CliError::new(format!("the token for {} is empty", args.forge)));
     }
     Ok(Secret::presented(token))
-}
-
-/// What is asked to fail on the command line.
-fn asked(args: &Args) -> BTreeSet<FailOn> {
-    args.fail_on.iter().copied().map(FailOn::from).collect()
 }
 
 /// When a comment is made where the main branch has no settings yet.

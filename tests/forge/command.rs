@@ -438,7 +438,7 @@ fn the_first_definitions_of_a_repository_are_compared_with_nothing() {
     let (code, text) = run(clone.job(&forge, Kind::Github, &[]));
     assert_eq!(code, Some(0), "{text}");
     let body = comment(&forge);
-    assert!(body.contains("1 to create") && body.contains("the first definitions"), "{body}");
+    assert!(body.contains("1 to create") && body.contains("against `nothing`"), "{body}");
 }
 
 #[test]

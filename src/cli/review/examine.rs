@@ -1,10 +1,13 @@
 //! Both sides of a pull request, read from the clone, and what is thought of them.
 
+use std::collections::BTreeSet;
+
 use super::ci::Ci;
-use super::{Args, FIRST, asked};
+use super::{Args, FIRST};
 use crate::cli::error::CliError;
-use crate::cli::load::{Reader, folder, nothing};
-use crate::definition::Saying;
+use crate::cli::load::{Reader, folder};
+use crate::clock;
+use crate::definition::{Gate, Saying};
 use crate::diagnostic::Diagnostic;
 use crate::diff;
 use crate::forge::Pull;
@@ -38,12 +41,14 @@ pub(super) fn examine(args: &Args, ci: &Ci, pull: Option<&Pull>) -> Result<Exami
     let settings = reader.settings(&args.path, &tip)?;
     let old = reader.before(&args.path, &start)?;
     let new = reader.examined(&args.path, &head)?;
-    let mut fail_on = asked(args);
+    let mut fail_on: BTreeSet<Gate> = args.fail_on.iter().copied().collect();
     fail_on.extend(settings.iter().flat_map(|settings| &settings.review.fail_on));
     let base = old.map(|_| start);
     let (outcome, warnings) = outcome(old, new, is_fork);
+    let before = old.map(|old| old.desired.sensitive.clone()).unwrap_or_default();
+    let sensitive = before.and(&new.desired.sensitive);
     Ok(Examined {
-        verdict: Verdict::new(head, base, outcome, warnings, &fail_on),
+        verdict: Verdict::new(head, base, outcome, warnings, &fail_on).hiding(sensitive),
         name: settings
             .as_ref()
             .map_or_else(|| new.catalog.settings.name.clone(), |settings| settings.name.clone()),
@@ -66,8 +71,11 @@ fn outcome(
         _ if is_fork => Outcome::Valid(Unsaid::Fork),
         Some(old) if !old.is_whole => Outcome::Valid(Unsaid::BaseInvalid),
         _ => {
-            let old = old.unwrap_or_else(|| nothing());
-            Outcome::Compared(Box::new(diff::between(&old.desired, &new.desired)))
+            let now = clock::now();
+            let nothing = Definitions::nothing(now);
+            let old = old.map_or_else(|| nothing.side("nothing"), |old| old.side(old.revision.as_str()));
+            let new = new.side(new.revision.as_str());
+            Outcome::Compared(Box::new(diff::compare(&old, &new, &diff::Scope::at(now))))
         }
     };
     (outcome, warnings)
