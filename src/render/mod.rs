@@ -13,6 +13,7 @@ pub mod explain;
 pub mod features;
 pub mod json;
 pub mod logs;
+mod page;
 pub mod markdown;
 pub mod plan;
 pub mod settings;
