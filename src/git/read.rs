@@ -14,6 +14,7 @@ use std::sync::Arc;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{EntryKind as Mode, name_order};
 
+use super::objects::Objects;
 use super::{GitError, objects};
 use crate::name::Revision;
 use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
@@ -85,14 +86,14 @@ enum Node {
     File(Arc<str>, Entry),
 }
 
-/// The tree of `revision` in `repo`.
+/// The tree of `revision`.
 pub(super) fn tree(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     revision: &Revision,
     scope: &Scope,
     cache: &mut TreeCache,
 ) -> Result<Tree, GitError> {
-    let mut reader = Reader { repo, budget: Budget::new(scope.limits), folders: 0 };
+    let mut reader = Reader { objects, budget: Budget::new(scope.limits), folders: 0 };
     let root = reader.root(revision, scope).map_err(|failure| failure.of(revision, scope))?;
     let base = cache.base(root, scope.limits);
     let folder = reader.folder(root, "", 0, base.as_ref()).map_err(|failure| failure.of(revision, scope))?;
@@ -187,7 +188,7 @@ impl Budget {
 
 /// Reads folders, and counts what it read.
 struct Reader<'a> {
-    repo: &'a gix::Repository,
+    objects: Objects<'a>,
     budget: Budget,
     folders: usize,
 }
@@ -196,15 +197,16 @@ impl Reader<'_> {
     /// The tree object of the folder that holds the definitions.
     fn root(&self, revision: &Revision, scope: &Scope) -> Result<gix::ObjectId, Failure> {
         let id = objects::object_id(revision);
-        if !self.repo.has_object(id) {
+        if !self.objects.has(id) {
             return Err(Failure::Absent);
         }
-        let mut tree = self.repo.find_commit(id)?.tree()?;
+        let id = self.objects.holding(id).find_commit(id)?.tree_id()?.detach();
+        let mut tree = self.objects.holding(id).find_tree(id)?;
         for name in scope.segments() {
             let entry =
                 tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
             let id = entry.object_id();
-            tree = self.repo.find_tree(id)?;
+            tree = self.objects.holding(id).find_tree(id)?;
         }
         Ok(tree.id)
     }
@@ -221,7 +223,7 @@ impl Reader<'_> {
             return Ok(same);
         }
         self.enter(path, depth)?;
-        let data = self.repo.find_tree(id)?.detach().data;
+        let data = self.objects.holding(id).find_tree(id)?.detach().data;
         let mut folder =
             Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true, part: None };
         let mut known = Known(base.map(|base| base.children.iter().peekable()));
@@ -308,12 +310,12 @@ impl Reader<'_> {
         let size = match old {
             _ if kind == EntryKind::Submodule => 0,
             Some(old) if old.kind != EntryKind::Submodule => old.size,
-            _ => self.repo.find_header(id)?.size(),
+            _ => self.objects.holding(id).find_header(id)?.size(),
         };
         let content = match self.budget.admit(size) {
             true if kind != EntryKind::Submodule => Some(match old.and_then(|old| old.content.clone()) {
                 Some(content) => content,
-                None => self.repo.find_blob(id)?.data.as_slice().into(),
+                None => self.objects.holding(id).find_blob(id)?.data.as_slice().into(),
             }),
             _ => None,
         };
