@@ -80,7 +80,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let [quarantine, alternates] =
         ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"].map(process_env);
     let folders = object_folders(quarantine.as_deref(), alternates.as_deref());
-    let repository = Repository::discover(Path::new(".")).map_err(failed)?.with_incoming(folders);
+    // Git runs it there, also where that is the `.git` of a repository with files, which only a full path shows.
+    let here = Path::new(".").canonicalize();
+    let here = here.map_err(|error| CliError::because("cannot tell where this is run", error))?;
+    let repository = Repository::discover(&here).map_err(failed)?.with_incoming(folders);
     let branch = match &args.branch {
         Some(branch) => branch.clone(),
         None => repository.head_branch().map_err(failed)?.ok_or_else(no_branch)?,
