@@ -22,7 +22,7 @@ pub(super) struct FieldChange {
 const MAX_VALUE: usize = 160;
 
 /// Every field that differs, in the order of the model. Maps are entered, those that are new or gone, too; lists are
-/// compared as wholes, because a shifted element would otherwise read as many changes.
+/// mostly compared as wholes, because a shifted element would otherwise read as many changes.
 pub(super) fn changed(old: &Value, new: &Value, sensitive: &Sensitive) -> Vec<FieldChange> {
     let mut walk = Walk { sensitive, path: Vec::new(), changes: Vec::new() };
     walk.compare(Some(old), Some(new));
@@ -43,6 +43,13 @@ impl Walk<'_> {
         let nothing = Map::new();
         match (old, new) {
             (Some(Value::Object(old)), Some(Value::Object(new))) => self.enter(old, new),
+            (Some(Value::Array(old)), Some(Value::Array(new))) if is_same_list(old, new) => {
+                for (number, (old, new)) in old.iter().zip(new).enumerate() {
+                    self.path.push(number.to_string().into());
+                    self.compare(Some(old), Some(new));
+                    self.path.pop();
+                }
+            }
             // An empty one has no field that could be named instead.
             (Some(Value::Object(old)), None) if !old.is_empty() => self.enter(old, &nothing),
             (None | Some(Value::Null), Some(Value::Object(new))) if !new.is_empty() => {
@@ -66,6 +73,12 @@ impl Walk<'_> {
         let (old, new) = (old.map(shown), new.map(shown));
         self.changes.push(FieldChange { path: self.path.clone(), old, new });
     }
+}
+
+/// Whether the items of two lists may be compared one by one: as many maps, which have no short way to be written.
+fn is_same_list(old: &[Value], new: &[Value]) -> bool {
+    let is_long = |item: &Value| item.is_object() && short(item).is_none();
+    old.len() == new.len() && old.iter().chain(new).all(is_long)
 }
 
 /// The items of a list as people write them, `8080:80/tcp, 8443:443/tcp`, where there is a short way.
@@ -144,6 +157,7 @@ mod tests {
             json!({"v": [{"type": "volume", "target": "/b"}]}),
             &["v: /a:/b:ro → /b"],
         );
+        check(json!({"g": [{"a": 1}, {"b": 1}]}), json!({"g": [{"a": 1}, {"b": 2}]}), &["g.1.b: 1 → 2"]);
         check(json!({"a": 1}), json!({"b": 1}), &["a: 1 → -", "b: - → 1"]);
         check(json!({"p": [1, 2]}), json!({"p": [2]}), &["p: [1,2] → [2]"]);
         check(json!({"a": {"b": 1}}), json!({"a": "x"}), &["a: {\"b\":1} → x"]);

@@ -156,12 +156,14 @@ pub(super) fn turn(turn: &Turn) -> String {
 pub(super) fn cost(cost: &CostChange) -> String {
     let CostChange { currency, before, after, .. } = cost;
     let services = |cost: &crate::diff::Cost| format!("{} to {}", cost.reserved, cost.used);
+    let change = |before: String, after: String| match before == after {
+        true => before,
+        false => format!("{before} → {after}"),
+    };
     format!(
-        "Cost a month: nodes {} → {} {currency}; services {} → {} {currency}",
-        before.nodes,
-        after.nodes,
-        services(before),
-        services(after)
+        "Cost a month: nodes {} {currency}; services {} {currency}",
+        change(before.nodes.to_string(), after.nodes.to_string()),
+        change(services(before), services(after))
     )
 }
 
