@@ -14,6 +14,7 @@ mod reading;
 mod reports;
 mod serve;
 pub mod state;
+mod trial;
 
 pub use serve::{ServeError, listen, runtime, serve, stop_on_signals};
 

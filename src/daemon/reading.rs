@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::happened;
 use super::queue::OneSlot;
 use super::state::{Effect, Load, State, Ticket, backoff};
+use super::trial::Trial;
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
-use crate::config::Deploy;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{SourceState, SourceStatus};
 use crate::name::{Digest, Revision};
@@ -21,14 +20,14 @@ use crate::reconcile::Definitions;
 /// Where the daemon stands with its source.
 #[derive(Debug)]
 pub(super) struct Reading {
-    rounds: OneSlot<Round>,
-    stage: Stage,
+    pub(super) rounds: OneSlot<Round>,
+    pub(super) stage: Stage,
     /// The deployed definitions are to be loaded before the next look: there are none yet.
     resume: bool,
     /// The newest revision that was seen.
     newest: Option<Revision>,
     /// What is the matter with it.
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// A rewind that an operator accepted and that is not deployed yet.
     pub(super) accepted: Option<Revision>,
     /// When the repository last answered.
@@ -42,11 +41,11 @@ pub(super) struct Reading {
 
 /// What a round is for.
 #[derive(Debug, Default)]
-struct Round {
+pub(super) struct Round {
     /// Who wants the newest revision deployed, whatever that does.
-    tickets: Vec<Ticket>,
+    pub(super) tickets: Vec<Ticket>,
     /// Who wants it deployed only if that is the plan with this id.
-    demands: Vec<(Ticket, Digest)>,
+    pub(super) demands: Vec<(Ticket, Digest)>,
     accept_rewind: bool,
 }
 
@@ -55,14 +54,15 @@ impl Round {
         !self.tickets.is_empty() || !self.demands.is_empty()
     }
 
-    fn everyone(self) -> impl Iterator<Item = Ticket> {
+    /// Who waits for it.
+    pub(super) fn everyone(self) -> impl Iterator<Item = Ticket> {
         self.tickets.into_iter().chain(self.demands.into_iter().map(|(ticket, _)| ticket))
     }
 }
 
 /// What the running round waits for.
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Resuming,
     Fetching,
     Comparing { newest: Revision, base: Revision },
@@ -70,19 +70,9 @@ enum Stage {
     Trying(Trial),
 }
 
-/// Definitions that are being planned because somebody asked for a certain plan of them.
-#[derive(Debug)]
-struct Trial {
-    definitions: Arc<Definitions>,
-    /// They are deployed only if some plan that was asked for is the one that comes out.
-    is_bound: bool,
-    /// None that was asked for came out.
-    is_refused: bool,
-}
-
 /// What is the matter with the newest revision.
 #[derive(Debug)]
-enum Verdict {
+pub(super) enum Verdict {
     Fine,
     Held(Revision),
     Waiting(Revision),
@@ -121,19 +111,6 @@ impl Reading {
             None => round.tickets.push(ticket),
         }
         round.accept_rewind |= accept_rewind;
-    }
-
-    /// What is to be planned before all else.
-    pub(super) fn trial(&self) -> Option<&Arc<Definitions>> {
-        match &self.stage {
-            Stage::Trying(trial) => Some(&trial.definitions),
-            _ => None,
-        }
-    }
-
-    /// Whether what was tried must not be deployed.
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(&self.stage, Stage::Trying(Trial { is_bound: true, is_refused: true, .. }))
     }
 
     /// Forgets all rounds and returns who waits for them.
@@ -309,81 +286,6 @@ impl State {
         }
     }
 
-    /// What becomes of the newest definitions, which are valid: they are deployed, tried, or wait.
-    fn take(&mut self, definitions: Arc<Definitions>) -> Vec<Effect> {
-        let is_known = self.definitions.as_ref().is_some_and(|known| known.revision == definitions.revision);
-        let round = self.reading.rounds.running();
-        let is_demanded = round.is_some_and(|round| !round.demands.is_empty());
-        let is_wanted = round.is_some_and(|round| !round.tickets.is_empty());
-        let is_bound = is_demanded && !is_wanted && !is_known;
-        if is_demanded {
-            self.reading.stage = Stage::Trying(Trial { definitions, is_bound, is_refused: false });
-            self.want_pass("a plan was asked for");
-            return Vec::new();
-        }
-        if is_wanted || is_known || self.policy.deploy == Deploy::Auto {
-            if !is_known {
-                self.accept(definitions);
-            }
-        } else {
-            self.reading.verdict = Verdict::Waiting(definitions.revision.clone());
-        }
-        self.read_on()
-    }
-
-    /// Plans from these from now on.
-    fn accept(&mut self, definitions: Arc<Definitions>) {
-        self.definitions = Some(definitions);
-        self.reading.verdict = Verdict::Fine;
-        self.want_pass("the definitions changed");
-    }
-
-    /// Answers those who asked for another plan than this, and notes whether anything may be deployed.
-    pub(super) fn tried(&mut self, id: &Digest, revision: &Revision, now: Timestamp) -> Vec<Effect> {
-        let Some(round) = self.reading.rounds.running_mut() else { return Vec::new() };
-        let (met, missed): (Vec<_>, Vec<_>) = round.demands.drain(..).partition(|(_, plan)| plan == id);
-        round.demands = met;
-        let is_refused = round.demands.is_empty();
-        if let Stage::Trying(trial) = &mut self.reading.stage {
-            trial.is_refused = is_refused;
-        }
-        let told = missed.first().map(|(_, asked)| happened::refused(asked, id, revision, now));
-        self.recording.ask().events.extend(told);
-        let moved = Answer::PlanMoved { revision: revision.clone() };
-        missed.into_iter().map(|(ticket, _)| Effect::Answer(ticket, moved.clone())).collect()
-    }
-
-    /// Ends the round of a trial, if one runs; with `answer` where it came to nothing.
-    pub(super) fn end_trial(&mut self, answer: Option<&Answer>) -> Vec<Effect> {
-        let Some(revision) = self.reading.trial().map(|tried| tried.revision.clone()) else {
-            return Vec::new();
-        };
-        self.reading.stage = Stage::Fetching;
-        let is_deployed = self.deployed.as_ref() == Some(&revision);
-        self.reading.verdict = match is_deployed || self.policy.deploy == Deploy::Auto {
-            true => Verdict::Fine,
-            false => Verdict::Waiting(revision),
-        };
-        if !is_deployed {
-            self.reading.accepted = None;
-        }
-        match answer {
-            None => self.read_on(),
-            Some(answer) => {
-                let everyone = self.reading.rounds.finish().into_iter().flat_map(Round::everyone);
-                everyone.map(|ticket| Effect::Answer(ticket, answer.clone())).collect()
-            }
-        }
-    }
-
-    /// Ends the round of a trial whose ground is gone: another revision is deployed.
-    pub(super) fn abandon_trial(&mut self) -> Vec<Effect> {
-        match self.reading.trial().map(|trial| trial.revision.clone()) {
-            Some(revision) => self.end_trial(Some(&Answer::PlanMoved { revision })),
-            None => Vec::new(),
-        }
-    }
-
     fn read_failed(&mut self, failure: String, now: Timestamp) -> Vec<Effect> {
         self.reading.failure = Some(failure);
         let span = backoff(self.reading.failures).min(self.policy.poll);
@@ -393,7 +295,7 @@ impl State {
     }
 
     /// The round ended well: the repository answered and its newest revision is judged.
-    fn read_on(&mut self) -> Vec<Effect> {
+    pub(super) fn read_on(&mut self) -> Vec<Effect> {
         self.reading.failure = None;
         self.reading.failures = 0;
         self.end_round()
