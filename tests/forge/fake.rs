@@ -36,6 +36,8 @@ pub(crate) struct Kept {
     pub(crate) script: VecDeque<Answer>,
     /// Whether the forge says whose token it is.
     pub(crate) tells_me: bool,
+    /// Whether the token is one of an app or a workflow.
+    pub(crate) may_annotate: bool,
     /// Whether the token may write.
     pub(crate) is_read_only: bool,
     last: i64,
@@ -72,7 +74,7 @@ struct Shared {
 impl Forge {
     pub(crate) fn start(kind: Kind) -> Self {
         let pull = payload(kind, "pull");
-        let kept = Arc::new(Mutex::new(Kept { pull, tells_me: true, ..Kept::default() }));
+        let kept = Arc::new(Mutex::new(Kept { pull, tells_me: true, may_annotate: true, ..Kept::default() }));
         let shared = Shared { kind, kept: kept.clone() };
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -252,6 +254,9 @@ fn github(kept: &mut Kept, asked: &Asked<'_>) -> (u16, Value) {
             (200, json!({ "data": { "viewer": null }, "errors": [{ "type": "FORBIDDEN" }] }))
         }
         ("POST", ["graphql"]) => (200, json!({ "data": { "viewer": { "databaseId": ME } } })),
+        ("POST", ["repos", "shop", "estate", "check-runs"]) if !kept.may_annotate => {
+            (403, json!({ "message": "You must authenticate via a GitHub App.", "status": "403" }))
+        }
         ("POST", ["repos", "shop", "estate", "check-runs"]) => check(kept, &asked.body, true),
         ("PATCH", ["repos", "shop", "estate", "check-runs", "4"]) => check(kept, &asked.body, false),
         ("POST", ["repos", "shop", "estate", "statuses", _])
