@@ -8,9 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use gitops::forge::Kind;
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 pub(crate) const TOKEN: &str = "forge-canary-5f1d";
 /// Whose token it is.
@@ -32,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) mistakes: Vec<String>,
     /// The pull request.
     pub(crate) pull: Value,
+    /// As many lists of comments are given out together, so that whoever asked saw what all saw.
+    pub(crate) together: Option<(usize, Arc<Barrier>)>,
     /// Answers to the next requests, whatever they are.
     pub(crate) script: VecDeque<Answer>,
     /// Whether the forge says whose token it is.
@@ -99,6 +103,11 @@ impl Forge {
         self.kept.lock().expect("no test panics with it")
     }
 
+    /// The next `number` lists of comments are given out together.
+    pub(crate) fn hold(&self, number: usize) {
+        self.kept().together = Some((number, Arc::new(Barrier::new(number))));
+    }
+
     /// Says the next answers.
     pub(crate) fn script(&self, answers: impl IntoIterator<Item = Answer>) {
         self.kept().script.extend(answers);
@@ -159,6 +168,13 @@ impl Kept {
         self.last
     }
 
+    /// What this list of comments waits for.
+    fn held(&mut self) -> Option<Arc<Barrier>> {
+        let (left, barrier) = self.together.as_mut().filter(|(left, _)| *left > 0)?;
+        *left -= 1;
+        Some(barrier.clone())
+    }
+
     fn position(&self, id: &str) -> Option<usize> {
         self.comments.iter().position(|comment| comment["id"].to_string() == id)
     }
@@ -183,23 +199,33 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body
     let body = to_bytes(body, 4 << 20).await.unwrap_or_default();
     // Requests that come together mix.
     tokio::time::sleep(Duration::from_millis(2)).await;
+    let (response, barrier) = considered(&shared, &head, &body);
+    if let Some(barrier) = barrier {
+        barrier.wait().await;
+    }
+    response
+}
+
+fn considered(shared: &Shared, head: &Parts, body: &[u8]) -> (Response<Body>, Option<Arc<Barrier>>) {
     let mut kept = shared.kept.lock().expect("no test panics with it");
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
     let shown = format!("{} {}", head.method, head.uri);
-    let mistakes = mistakes(&head.method, &head.headers, &body);
+    let mistakes = mistakes(&head.method, &head.headers, body);
     kept.mistakes.extend(mistakes.into_iter().map(|mistake| format!("{shown}: {mistake}")));
     kept.requests.push(shown.clone());
     if let Some(answer) = kept.script.pop_front() {
-        return scripted(&answer);
+        return (scripted(&answer), None);
     }
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let Some(path) = path.strip_prefix(root(shared.kind)) else { return plain(404, &Value::Null) };
+    let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let Some(path) = path.strip_prefix(root(shared.kind)) else { return (plain(404, &Value::Null), None) };
     let asked = Asked { method: &head.method, path, query, body };
     let (status, body) = take(shared.kind, &mut kept, &asked);
     if matches!(status, 404 | 405 | 422) && !path.contains("comments/") && !path.contains("notes/") {
         kept.mistakes.push(format!("{shown}: {status} {body}"));
     }
-    plain(status, &body)
+    let is_list = head.method == Method::GET && (path.ends_with("/comments") || path.ends_with("/notes"));
+    let barrier = if is_list { kept.held() } else { None };
+    (plain(status, &body), barrier)
 }
 
 /// What every request must have.
