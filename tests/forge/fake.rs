@@ -176,7 +176,8 @@ impl Kept {
     }
 
     fn position(&self, id: &str) -> Option<usize> {
-        self.comments.iter().position(|comment| comment["id"].to_string() == id)
+        let id: i64 = id.parse().ok()?;
+        self.comments.iter().position(|comment| comment["id"] == id)
     }
 
     fn is_ours(&self, position: usize) -> bool {
