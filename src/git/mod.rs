@@ -19,6 +19,7 @@
 //! | `push` | a push that is not accepted yet: the references it moves, and where its objects are |
 //! | `write` | one changed file as a commit on a new branch |
 
+mod changes;
 mod error;
 mod mirror;
 mod objects;

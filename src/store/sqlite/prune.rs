@@ -21,11 +21,13 @@ pub(super) enum History {
     Events,
     /// Log lines.
     Logs,
+    /// Previews.
+    Previews,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 4] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs];
+    pub(super) const ALL: [Self; 5] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Previews];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -49,6 +51,7 @@ impl History {
                                  FROM logs)
                  WHERE rank > ?1 OR heard_at < ?2"
             }
+            Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }
     }
 
@@ -62,6 +65,7 @@ impl History {
             }
             Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -69,7 +73,7 @@ impl History {
     /// usual size is six pages and ten names of content; an event is a small part of one.
     pub(super) fn chunk(self) -> usize {
         match self {
-            Self::Plans | Self::Blobs => 50,
+            Self::Plans | Self::Blobs | Self::Previews => 50,
             Self::Events | Self::Logs => 2000,
         }
     }
@@ -77,7 +81,7 @@ impl History {
     fn kept(self, keep: Retention) -> i64 {
         match self {
             Self::Plans => keep.plans_per_node.into(),
-            Self::Blobs => 0,
+            Self::Blobs | Self::Previews => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }

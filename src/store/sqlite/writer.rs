@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{self, Doing as _};
 use super::logs;
 use super::prepare::{PreparedPublication, PreparedReport};
+use super::previews;
 use super::prune::{self, History};
 use super::write;
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
@@ -41,6 +42,7 @@ pub(super) enum Work {
     Publish(Box<PreparedPublication>, Answer<Published>),
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
+    KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
     Delete(History, Vec<i64>, Answer<()>),
@@ -145,6 +147,9 @@ impl Writer {
             }
             Work::AppendLogs(lines, answer) => {
                 reply(answer, self.with(SYNCED, async |db| logs::append(db, lines).await).await);
+            }
+            Work::KeepPreview(preview, answer) => {
+                reply(answer, self.with(SYNCED, async |db| previews::keep(db, preview).await).await);
             }
             Work::AddToken(token, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::add_token(db, &token).await).await);
