@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use gix::sec::trust::DefaultForLevel as _;
 use gix::sec::{Trust, trust};
 
-use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
+use super::{GitError, Scope, TreeCache, objects, read, worktree};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 
 /// A repository whose files are never touched.
@@ -87,7 +88,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where it is not in this repository or cannot be read.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
+    pub fn commit(&self, revision: &Revision) -> Result<Commit, GitError> {
         objects::commit_info(&self.repo.to_thread_local(), revision)
     }
 
