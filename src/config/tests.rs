@@ -73,6 +73,7 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("hook_secret_file", "/secret"),
         ("heartbeat", "10s"),
         ("keep_plans", "7"),
+        ("keep_releases", "7"),
         ("keep_events", "7"),
         ("keep_log_lines", "7"),
         ("keep_days", "7"),

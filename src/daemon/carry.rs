@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::Repository;
+use super::releasing::Opens;
 use super::state::{Effect, Event, Load, Pass};
+use super::{BoxError, Repository};
 use crate::api::metrics::Metrics;
 use crate::clock;
+use crate::desired::Desired;
+use crate::diff;
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
+use crate::release::{Commit, Opened};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 
 /// What effects are carried out with.
@@ -44,7 +49,9 @@ impl Tools {
             Effect::Reload => {
                 Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
             }
-            Effect::Record { reports, events } => Some(Event::Recorded(self.record(reports, events).await)),
+            Effect::Record { reports, events, finished } => {
+                Some(Event::Recorded(self.record(reports, events, finished).await))
+            }
             Effect::Prune => {
                 let pruned = self.store.prune(self.retention, clock::now()).await;
                 let _ = pruned.map_err(|error| self.failed(&error));
@@ -78,17 +85,31 @@ impl Tools {
     }
 
     async fn pass(&self, pass: Pass) -> Event {
+        let commit = match &pass.opens {
+            Some(_) => self.commit(&pass.definitions.revision).await,
+            None => None,
+        };
         let started = Instant::now();
         let run = move || {
-            let Pass { definitions, plans, reported, now, stale_after, listening_since, seen } = &pass;
+            let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens } = &pass;
             let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
             let listening_since = *listening_since;
-            reconcile(&Inputs { definitions, plans, reported, now, stale_after, listening_since, seen })
+            let inputs = Inputs { definitions, plans, reported, now, stale_after, listening_since, seen };
+            let opened = opens.as_ref().map(|opens| Box::new(opened(opens, definitions, commit, now)));
+            (reconcile(&inputs), opened)
         };
-        let outcome = spawn_blocking(run).await.expect(ON_PANIC);
+        let (outcome, opened) = spawn_blocking(run).await.expect(ON_PANIC);
         self.metrics.passes.inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
-        Event::Passed(outcome)
+        Event::Passed(outcome, opened)
+    }
+
+    /// A commit that cannot be read is no reason not to deploy what could be.
+    async fn commit(&self, revision: &Revision) -> Option<Commit> {
+        let commit = self.repository.commit(revision).await;
+        let failed =
+            |error: &BoxError| tracing::warn!(%revision, error = %chain(&**error), "cannot read the commit");
+        commit.inspect_err(failed).ok()
     }
 
     async fn publish(&self, publication: Publication) -> Result<Published, String> {
@@ -111,11 +132,15 @@ impl Tools {
         &self,
         reports: Vec<StatusReport>,
         events: Vec<NewEvent>,
+        finished: Option<(Revision, Timestamp)>,
     ) -> Result<Vec<store::Event>, String> {
         let mut numbered = Vec::new();
         if !events.is_empty() {
             numbered = self.store.append_events(events).await.map_err(|error| self.failed(&error))?;
             log(&numbered);
+        }
+        if let Some((revision, at)) = finished {
+            self.store.finish_release(&revision, at).await.map_err(|error| self.failed(&error))?;
         }
         let count = reports.len() as u64;
         if count > 0 {
@@ -131,6 +156,14 @@ impl Tools {
         tracing::error!(error = %text, "the store failed");
         text
     }
+}
+
+/// What is known of a release as it begins.
+fn opened(opens: &Opens, definitions: &Definitions, commit: Option<Commit>, now: Timestamp) -> Opened {
+    let nothing = Desired::default();
+    let before = opens.definitions.as_ref().map_or(&nothing, |before| &before.desired);
+    let diff = diff::between(before, &definitions.desired);
+    Opened::new(definitions.revision.clone(), opens.before.clone(), commit, diff, now)
 }
 
 const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";

@@ -62,6 +62,12 @@ pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> New
     NewEvent { revision: Some(revision.clone()), ..event(now, "source.deployed", message) }
 }
 
+/// Every node has acknowledged the release of `revision`.
+pub(super) fn finished(revision: &Revision, now: Timestamp) -> NewEvent {
+    let message = format!("the release of {} is done: every node has acknowledged it", revision.short());
+    NewEvent { revision: Some(revision.clone()), ..event(now, "release.finished", message) }
+}
+
 /// One event for each new plan.
 pub(super) fn published(
     before: &BTreeMap<NodeName, Arc<NodePlan>>,

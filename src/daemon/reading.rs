@@ -241,6 +241,7 @@ impl State {
                 // Where it cannot be read, the look that follows finds out what can be.
                 if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
                     self.judge(deployed, loaded);
+                    self.in_force.clone_from(&self.definitions);
                 }
                 vec![self.fetch()]
             }

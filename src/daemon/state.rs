@@ -18,12 +18,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::happened;
 use super::queue::OneSlot;
 use super::reading::Reading;
+use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
 use crate::reconcile::{Definitions, Outcome, Seen};
+use crate::release::{self, Opened, Release};
 use crate::status::Reported;
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
@@ -69,8 +71,8 @@ pub enum Event {
     Compared(Result<bool, String>),
     /// After [`Effect::Load`]: the definitions, or the mistakes in them; outside of that, why they cannot be read.
     Loaded(Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>),
-    /// After [`Effect::Pass`].
-    Passed(Outcome),
+    /// After [`Effect::Pass`]: its outcome, and the release that it begins.
+    Passed(Outcome, Option<Box<Opened>>),
     /// After [`Effect::Publish`].
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
@@ -118,12 +120,14 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
-    /// Write what happened, then what nodes said: a crash between the two repeats an event and loses none.
+    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event and loses none.
     Record {
         /// What nodes said.
         reports: Vec<StatusReport>,
         /// What happened.
         events: Vec<NewEvent>,
+        /// The release of this revision was done then.
+        finished: Option<(Revision, Timestamp)>,
     },
     /// Delete history beyond the retention.
     Prune,
@@ -148,6 +152,8 @@ pub struct Pass {
     pub listening_since: Timestamp,
     /// What the pass before saw.
     pub seen: Arc<Seen>,
+    /// The release that it begins; none where the revision is deployed already.
+    pub opens: Option<Opens>,
 }
 
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
@@ -161,6 +167,10 @@ pub struct State {
     pub(super) reported: Arc<Reported>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
+    /// The definitions at the deployed revision, where they could be read.
+    pub(super) in_force: Option<Arc<Definitions>>,
+    /// The revision of the newest release, while that is not done.
+    pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
     seen: Arc<Seen>,
     pub(super) reading: Reading,
@@ -173,10 +183,10 @@ pub struct State {
     pub(super) lost: BTreeSet<(NodeName, u32)>,
     pub(super) started_at: Timestamp,
     passes: OneSlot<BTreeSet<&'static str>>,
-    /// The revision that the running pass plans from: newer definitions may arrive while it runs.
-    planned: Option<Revision>,
-    /// The outcome that is being published, and the revision that it applies.
-    publishing: Option<(Outcome, Revision)>,
+    /// What the running pass plans from: newer definitions may arrive while it runs.
+    planned: Option<Arc<Definitions>>,
+    /// The outcome that is being published, and the definitions that it applies.
+    publishing: Option<(Outcome, Arc<Definitions>)>,
     /// The store failed: nothing is planned until it was read again.
     reload_at: Option<Timestamp>,
     store_failures: u32,
@@ -187,7 +197,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, release, last_event } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -198,6 +208,8 @@ impl State {
             reported: Arc::new(reported),
             deployed,
             definitions: None,
+            in_force: None,
+            unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
             recording: OneSlot::default(),
@@ -261,33 +273,52 @@ impl State {
         }
         let definitions = self.definitions.clone()?;
         self.passes.start()?;
-        self.planned = Some(definitions.revision.clone());
+        self.planned = Some(definitions.clone());
+        let opens = self.opens(&definitions);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
+        Some(Effect::Pass(Pass {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after,
+            listening_since,
+            seen,
+            opens,
+        }))
     }
 
-    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Option<Effect> {
-        let revision = self.planned.take()?;
+    fn passed(
+        &mut self,
+        mut outcome: Outcome,
+        opened: Option<Box<Opened>>,
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let definitions = self.planned.take()?;
+        let revision = &definitions.revision;
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
-        let moved = self.deployed.as_ref() != Some(&revision);
+        let moved = self.deployed.as_ref() != Some(revision);
         if self.stopping || outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
             self.passes.finish();
+            self.note_done(now);
             return None;
         }
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
-            events.insert(0, happened::deployed(&revision, outcome.plans.len(), now));
+            events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
         let publication = Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            release: opened.filter(|_| moved),
+            steps: release::changes(&self.plans, &outcome.plans),
             events,
         };
-        self.publishing = Some((outcome, revision));
+        self.publishing = Some((outcome, definitions));
         Some(Effect::Publish(publication))
     }
 
@@ -298,14 +329,18 @@ impl State {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                let (outcome, revision) = publishing?;
+                let (outcome, definitions) = publishing?;
                 let plans = Arc::make_mut(&mut self.plans);
                 plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
                 self.views = outcome.nodes;
+                let revision = definitions.revision.clone();
                 let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
                 if moved {
                     self.reading.accepted = None;
+                    self.in_force = Some(definitions);
+                    self.unfinished = Some(revision.clone());
                 }
+                self.note_done(now);
                 moved.then_some(Effect::Keep(revision))
             }
             Ok(Published::Conflict(_)) if self.stopping => {
@@ -330,7 +365,7 @@ impl State {
     }
 
     fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
-        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+        let Ok(Snapshot { plans, reported, deployed, release, last_event }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();
@@ -339,12 +374,14 @@ impl State {
         self.reported = Arc::new(reported);
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
+        self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
+            self.in_force = None;
             self.resume();
         }
         self.want_pass("the stored plans changed");
@@ -406,7 +443,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Fetched(result) => effects.extend(state.fetched(result, now)),
         Event::Compared(result) => effects.extend(state.compared(result, now)),
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
-        Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
+        Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
         Event::Reloaded(result) => state.reloaded(result, now),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
@@ -427,6 +464,11 @@ impl State {
         let tickets = self.reading.abandon();
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
+}
+
+/// The revision of the newest release, if that is not done.
+fn unfinished(newest: Option<Release>) -> Option<Revision> {
+    newest.filter(|release| release.finished_at.is_none()).map(|release| release.release.revision)
 }
 
 /// 1, 2, 4, … seconds, at most a minute.

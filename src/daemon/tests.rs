@@ -49,6 +49,17 @@ impl Repository for Scripted {
         Ok(newest >= base)
     }
 
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError> {
+        Ok(Commit {
+            author: "Ada".into(),
+            email: "ada@example.org".into(),
+            committer: "Ada".into(),
+            subject: format!("commit {}", revision.short()),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            signature: None,
+        })
+    }
+
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {
         self.kept.lock().expect("not poisoned").push(revision.clone());
         self.was_kept.notify_one();
@@ -95,7 +106,13 @@ impl Running {
             store,
             repository: repository.clone(),
             wakes,
-            retention: Retention { plans_per_node: 10, events: 1000, log_lines_per_node: 1000, days: 1 },
+            retention: Retention {
+                plans_per_node: 10,
+                releases: 10,
+                events: 1000,
+                log_lines_per_node: 1000,
+                days: 1,
+            },
             door: Door::new(listener, None, 100).expect("loopback"),
             hook_secret: None,
         };
