@@ -32,7 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gitops::check;
-use gitops::desired::Desired;
 use gitops::diff;
 use gitops::holders::Holders;
 use gitops::name::{Digest, NodeName, Revision};
@@ -217,9 +216,11 @@ impl World {
             Ok(definitions) => {
                 self.valid = true;
                 self.say("diagnostics", &render::diagnostics::text(&definitions.findings, Form::Pictures));
-                let empty = Desired::default();
-                let before = self.definitions.as_ref().map_or(&empty, |before| &before.desired);
-                self.say("diff", &render::diff::text(&diff::between(before, &definitions.desired)));
+                let nothing = Definitions::nothing(self.now);
+                let before = self.definitions.as_deref().unwrap_or(&nothing);
+                let sides = (before.side("before"), definitions.side("after"));
+                let diff = diff::compare(&sides.0, &sides.1, &diff::Scope::at(self.now));
+                self.say("diff", &render::diff::text(&diff, None));
                 self.definitions = Some(Arc::new(definitions));
             }
         }

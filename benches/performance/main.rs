@@ -320,7 +320,7 @@ fn offline_diff(estate: &Estate, runs: usize) {
             };
             let old = load(&estate.revisions[0], None);
             let new = load(&estate.revisions[last], Some(&old));
-            let diff = diff::between(&old.desired, &new.desired);
+            let diff = diff::compare(&old.side("before"), &new.side("after"), &diff::Scope::at(clock::now()));
             assert!(!diff.changes.is_empty());
             (old, new, diff)
         },

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::error::{CliError, Exit};
 use super::load::Reader;
-use super::output::{Format, form, print};
+use super::output::{Format, form, print, width};
+use crate::clock;
 use crate::diagnostic::Diagnostic;
 use crate::diff;
 use crate::reconcile::Definitions;
@@ -48,10 +49,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let mut reader = Reader::default();
     let old = valid(reader.past_definitions(&args.path, Some(base))?, Some(base))?;
     let new = valid(reader.definitions(&args.path, head)?, head)?;
-    let diff = diff::between(&old.desired, &new.desired);
+    let side = |definitions: &'static Definitions, revision: Option<&str>| {
+        let label = revision.map_or_else(|| "work tree".to_owned(), |_| definitions.revision.to_string());
+        definitions.side(label)
+    };
+    let diff = diff::compare(&side(old, Some(base)), &side(new, head), &diff::Scope::at(clock::now()));
     match args.output {
         Format::Json => print(&json::document(&diff))?,
-        Format::Text => print(&render::diff::text(&diff))?,
+        Format::Text => print(&render::diff::text(&diff, width()))?,
     }
     Ok(if args.exit_code && !diff.changes.is_empty() { Exit::Changes } else { Exit::Done })
 }

@@ -38,7 +38,7 @@ pub use policy::{Budget, Capabilities, Environment, Loosened, Policy, Quota};
 pub use quantity::{Bytes, Cpu, Money};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
-pub use service::{ComposeFiles, Health, Override, Service};
+pub use service::{ComposeFiles, Health, Ignore, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
 pub use value_path::{Part, ValuePath, ValuePathError};

@@ -13,6 +13,8 @@ pub mod explain;
 pub mod features;
 pub mod json;
 pub mod logs;
+mod page;
+pub mod markdown;
 pub mod plan;
 pub mod settings;
 pub mod status;
