@@ -11,8 +11,7 @@ use super::state::{Effect, Event, Load, Pass};
 use super::{BoxError, Repository};
 use crate::api::metrics::Metrics;
 use crate::clock;
-use crate::desired::Desired;
-use crate::diff;
+use crate::diff::{self, Scope, Side, State};
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
@@ -95,7 +94,7 @@ impl Tools {
             let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
             let listening_since = *listening_since;
             let inputs = Inputs { definitions, plans, reported, now, stale_after, listening_since, seen };
-            let opened = opens.as_ref().map(|opens| Box::new(opened(opens, definitions, commit, now)));
+            let opened = opens.as_ref().map(|opens| Box::new(opened(&inputs, opens, commit)));
             (reconcile(&inputs), opened)
         };
         let (outcome, opened) = spawn_blocking(run).await.expect(ON_PANIC);
@@ -158,11 +157,20 @@ impl Tools {
     }
 }
 
-/// What is known of a release as it begins.
-fn opened(opens: &Opens, definitions: &Definitions, commit: Option<Commit>, now: Timestamp) -> Opened {
-    let nothing = Desired::default();
-    let before = opens.definitions.as_ref().map_or(&nothing, |before| &before.desired);
-    let diff = diff::between(before, &definitions.desired);
+/// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be
+/// read, it is what they change of the plans that stand.
+fn opened(inputs: &Inputs<'_>, opens: &Opens, commit: Option<Commit>) -> Opened {
+    let Inputs { definitions, plans, now, .. } = *inputs;
+    let new = definitions.side(definitions.revision.as_str());
+    let label = opens.before.as_ref().map_or("nothing", Revision::as_str);
+    let scope = Scope::at(now);
+    let diff = match &opens.definitions {
+        Some(before) => diff::compare(&before.side(label), &new, &scope),
+        None => {
+            let states = (&State::of_plans(plans, Some(new.desired)), &State::of_desired(new.desired));
+            diff::compare_states(&Side { label: label.into(), ..new.clone() }, &new, states, &scope)
+        }
+    };
     Opened::new(definitions.revision.clone(), opens.before.clone(), commit, diff, now)
 }
 

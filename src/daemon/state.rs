@@ -310,12 +310,18 @@ impl State {
         if moved {
             events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
+        let plan_id = outcome.id(revision);
+        let release = opened.filter(|_| moved).map(|mut opened| {
+            opened.release.plan = Some(plan_id);
+            opened
+        });
         let publication = Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
-            release: opened.filter(|_| moved),
+            release,
             steps: release::changes(&self.plans, &outcome.plans),
+            plan_id: Some(plan_id),
             events,
         };
         self.publishing = Some((outcome, definitions));

@@ -18,12 +18,12 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::diff::Diff;
+use crate::diff::{Change, Diff, Summary};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::status::PlanId;
 
 pub use commit::{Commit, Signature, SignatureFormat};
-pub use kept::{Counts, KeptDiff};
+pub use kept::KeptDiff;
 pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
@@ -46,7 +46,7 @@ pub struct NewRelease {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<Commit>,
     /// How much it changed.
-    pub counts: Counts,
+    pub summary: Summary,
 }
 
 /// A stored release.
@@ -83,12 +83,18 @@ impl Opened {
         diff: Diff,
         began_at: Timestamp,
     ) -> Self {
-        let services = diff.changes.iter().map(|change| change.service.clone()).collect();
-        let counts = Counts::of(&diff);
+        let services = diff.changes.iter().flat_map(services_of).cloned().collect();
+        let summary = diff.summary;
         let commit = commit.map(Commit::without_secrets);
-        let release = NewRelease { revision, before, plan: None, began_at, commit, counts };
+        let release = NewRelease { revision, before, plan: None, began_at, commit, summary };
         Self { release, diff: KeptDiff::cut(diff), services }
     }
+}
+
+/// The service that changes, and the name that it had.
+fn services_of(change: &Change) -> impl Iterator<Item = &ServiceName> {
+    let had = change.from.as_ref().and_then(|from| from.service.as_ref());
+    had.into_iter().chain([&change.service])
 }
 
 /// Which releases are wanted.

@@ -65,8 +65,9 @@ fn waits(node: &NodeView) -> bool {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::{Counts, NewRelease};
+    use super::super::NewRelease;
     use super::*;
+    use crate::diff::Summary;
     use crate::name::{Digest, Generation};
     use crate::status::PlanId;
 
@@ -81,7 +82,7 @@ mod tests {
             plan: None,
             began_at: Timestamp::UNIX_EPOCH,
             commit: None,
-            counts: Counts::default(),
+            summary: Summary::default(),
         };
         Release { number: 3, release, finished_at: finished.then_some(Timestamp::UNIX_EPOCH) }
     }

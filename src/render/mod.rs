@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod controls;
 pub mod diagnostics;
 pub mod diff;
+pub mod drift;
 pub mod events;
 pub mod explain;
 pub mod features;

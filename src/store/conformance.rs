@@ -2,6 +2,7 @@
 
 mod logs;
 mod releases;
+mod previews;
 
 use std::sync::Arc;
 
@@ -82,6 +83,10 @@ cases! {
     releases_are_read_page_by_page_and_by_service
     prune_takes_releases_by_count_and_by_age_and_never_the_newest
     prune_keeps_when_a_step_that_stands_took_its_form
+    a_preview_comes_back_by_its_id_as_it_was_made_first
+    a_preview_without_an_id_is_not_kept
+    a_publication_marks_the_preview_that_it_carries_out_once
+    previews_are_bounded_by_number_by_size_and_by_age
 }
 
 use releases::{
@@ -98,6 +103,12 @@ use releases::{
 use logs::{
     a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
     logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
+
+use previews::{
+    a_preview_comes_back_by_its_id_as_it_was_made_first, a_preview_without_an_id_is_not_kept,
+    a_publication_marks_the_preview_that_it_carries_out_once,
+    previews_are_bounded_by_number_by_size_and_by_age,
 };
 
 type Shared = Arc<dyn Store>;

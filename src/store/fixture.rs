@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{NewEvent, Publication, Published, StatusReport, Store};
-use crate::diff::Diff;
+use crate::diff::{Diff, Summary};
 use crate::name::{Digest, Generation, NodeName, Revision};
 use crate::plan::{Ensure, FileRef, Model, NodePlan, OnFileChange, RunState, Step};
 use crate::release::{Opened, Reached, StepChange, StepEffect};
@@ -65,7 +65,8 @@ pub(super) fn publication(plans: &[&Arc<NodePlan>], contents: &[&str]) -> Public
 
 /// A release of the revision that is this digit all through, which changes these services.
 pub(super) fn opened(digit: u8, seconds: i64, services: &[&str]) -> Box<Opened> {
-    let diff = Diff { schema: 1, changes: Vec::new(), unchanged: usize::from(digit) };
+    let summary = Summary { unchanged: usize::from(digit), ..Summary::default() };
+    let diff = Diff { summary, ..Diff::default() };
     let services = services.iter().map(|name| name.parse().unwrap()).collect();
     Box::new(Opened { services, ..Opened::new(revision(digit), None, None, diff, at(seconds)) })
 }

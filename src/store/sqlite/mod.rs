@@ -11,6 +11,7 @@ mod error;
 mod logs;
 mod open;
 mod prepare;
+mod previews;
 mod prune;
 mod read;
 mod releases;
@@ -29,12 +30,13 @@ use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
-    StoredToken,
+    Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
+    StoreError, StoredToken,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use crate::release::{KeptDiff, PlanRecord, Release, ReleaseQuery, StepQuery, StepRecord};
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
@@ -135,6 +137,17 @@ impl Store for SqliteStore {
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
         releases::steps(&self.readers, query).await
+    }
+
+    async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {
+        match previews::Prepared::new(preview, made_at) {
+            Some(preview) => self.ask_alone(|answer| Work::KeepPreview(preview, answer)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError> {
+        previews::read(&self.readers, id).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {

@@ -78,6 +78,7 @@ pub(super) struct PreparedPublication {
     pub(super) deployed: Option<Revision>,
     pub(super) release: Option<PreparedRelease>,
     pub(super) steps: Option<PreparedSteps>,
+    pub(super) plan_id: Option<Digest>,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -88,7 +89,8 @@ impl PreparedPublication {
     pub(super) fn new(publication: Publication) -> Result<Self, StoreError> {
         chain::check_release(&publication)?;
         let published_at = publication.at().map(nanoseconds);
-        let Publication { plans: chain, blobs: contents, deployed, release, steps, events } = publication;
+        let Publication { plans: chain, blobs: contents, deployed, plan_id, release, steps, events } =
+            publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
             let (node, generation, digest) = (plan.node.clone(), plan.generation, plan.digest);
@@ -104,7 +106,7 @@ impl PreparedPublication {
         }
         let release = release.as_deref().map(PreparedRelease::new);
         let steps = PreparedSteps::new(&steps);
-        Ok(Self { chain, published_at, plans, named, blobs, deployed, release, steps, events })
+        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, release, steps, events })
     }
 }
 

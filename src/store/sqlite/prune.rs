@@ -25,12 +25,14 @@ pub(super) enum History {
     Releases,
     /// Changes of steps.
     Steps,
+    /// Previews.
+    Previews,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Releases, Self::Steps];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Releases, Self::Steps, Self::Previews];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -65,6 +67,7 @@ impl History {
                                  FROM steps)
                  WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)"
             }
+            Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }
     }
 
@@ -80,6 +83,7 @@ impl History {
             Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Releases => "DELETE FROM releases WHERE number IN (SELECT value FROM json_each(?1))",
             Self::Steps => "DELETE FROM steps WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -87,7 +91,7 @@ impl History {
     /// usual size is six pages and ten names of content; an event is a small part of one.
     pub(super) fn chunk(self) -> usize {
         match self {
-            Self::Plans | Self::Blobs | Self::Releases => 50,
+            Self::Plans | Self::Blobs | Self::Releases | Self::Previews => 50,
             Self::Events | Self::Logs | Self::Steps => 2000,
         }
     }
@@ -96,7 +100,7 @@ impl History {
         match self {
             Self::Plans | Self::Steps => keep.plans_per_node.into(),
             Self::Releases => keep.releases.into(),
-            Self::Blobs => 0,
+            Self::Blobs | Self::Previews => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }

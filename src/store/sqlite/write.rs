@@ -12,6 +12,7 @@ use super::prepare::{
     BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, reached,
     report_rows,
 };
+use super::previews;
 use super::releases;
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
@@ -25,8 +26,18 @@ pub(super) async fn publish(
     publication: PreparedPublication,
 ) -> Result<Published, StoreError> {
     let doing = "publishing the plans";
-    let PreparedPublication { chain, published_at, plans, named, blobs, deployed, release, steps, events } =
-        publication;
+    let PreparedPublication {
+        chain,
+        published_at,
+        plans,
+        named,
+        blobs,
+        deployed,
+        plan_id,
+        release,
+        steps,
+        events,
+    } = publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
     let heads = heads(&mut transaction, chain.iter().map(|plan| &**plan)).await?;
     if let Some(node) = chain::conflict(&chain, heads)? {
@@ -39,6 +50,9 @@ pub(super) async fn publish(
     releases::change_steps(&mut transaction, steps, release, published_at).await?;
     if let Some(revision) = &deployed {
         set_deployed(&mut transaction, revision).await.doing(doing)?;
+    }
+    if let Some(id) = plan_id {
+        previews::deployed(&mut transaction, id, published_at).await.doing(doing)?;
     }
     let events = insert_events(&mut transaction, events).await?;
     transaction.commit().await.doing(doing)?;

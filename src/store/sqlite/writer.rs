@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::{self, Doing as _};
 use super::logs;
 use super::prepare::{PreparedPublication, PreparedReport};
+use super::previews;
 use super::prune::{self, History};
 use super::releases;
 use super::write;
@@ -44,6 +45,7 @@ pub(super) enum Work {
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
     FinishRelease(Revision, i64, Answer<()>),
+    KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
     Delete(History, Vec<i64>, Answer<()>),
@@ -151,6 +153,9 @@ impl Writer {
             }
             Work::FinishRelease(revision, at, answer) => {
                 reply(answer, self.with(SYNCED, async |db| releases::finish(db, &revision, at).await).await);
+            }
+            Work::KeepPreview(preview, answer) => {
+                reply(answer, self.with(SYNCED, async |db| previews::keep(db, preview).await).await);
             }
             Work::AddToken(token, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::add_token(db, &token).await).await);
