@@ -11,6 +11,8 @@ mod kept;
 mod pace;
 mod standing;
 mod steps;
+mod told;
+mod why;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +29,8 @@ pub use kept::KeptDiff;
 pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
+pub use told::{ReleaseEntry, ReleasePage, ReleaseView, Why, WhyNode};
+pub use why::{Known, why};
 
 /// What is known of a release when it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

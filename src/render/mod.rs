@@ -17,9 +17,11 @@ pub mod logs;
 mod page;
 pub mod markdown;
 pub mod plan;
+pub mod release;
 pub mod settings;
 pub mod status;
 mod table;
+pub mod why;
 
 use anstyle::{AnsiColor, Style};
 use jiff::SignedDuration;

@@ -17,7 +17,7 @@ pub mod memory;
 pub mod sqlite;
 pub mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
 use crate::release::{
-    KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
+    self, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
 };
 use crate::status::{NodeStatus, Reported};
 
@@ -248,6 +248,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The preview with this plan id.
     async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError>;
+
+    /// How long these services took to be there again when they were last restarted or recreated: see
+    /// [`release::durations`].
+    async fn durations(
+        &self,
+        services: BTreeSet<ServiceName>,
+    ) -> Result<BTreeMap<ServiceName, SignedDuration>, StoreError> {
+        let query = StepQuery { services, node: None, limit: release::SAMPLES as u32 };
+        Ok(release::durations(&self.steps(&query).await?))
+    }
 
     /// Content by digest.
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;

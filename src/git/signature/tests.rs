@@ -130,7 +130,8 @@ fn old_and_damaged_signatures_are_read_as_far_as_they_go() {
     let version_3 = [&[0x88, 17, 3, 5, 0, 0, 0, 0, 0][..], &id, &[1, 8]].concat();
     check(&pgp(&version_3), OpenPgp, Some("0102030405060708"));
     let only_id = [&[0xc2, 16, 4, 0, 1, 8, 0, 0, 0, 10, 9, 16][..], &id].concat();
-    check(&pgp(&only_id[..only_id.len() - 2]), Unknown, None);
+    check(&pgp(&only_id), OpenPgp, None);
+    check(&pgp(&only_id[..only_id.len() - 4]), Unknown, None);
     let only_id = [&[0xc2, 18, 4, 0, 1, 8, 0, 0, 0, 10, 9, 0x90][..], &id].concat();
     check(&pgp(&only_id), OpenPgp, Some("0102030405060708"));
     check(&pgp(&[0xc2, 8, 4, 0, 1, 8, 0, 0, 0, 0]), OpenPgp, None);
