@@ -213,6 +213,28 @@ async fn a_push_is_deployed_a_rewind_is_held_and_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_deployed_revision_is_a_release_with_its_commit_also_one_that_comes_again() {
+    let store = Arc::new(MemoryStore::default());
+    let running = Running::start(store.clone(), Scripted::default()).await;
+    for letter in ['a', 'b', 'a'] {
+        running.push(letter);
+        running.operate(Method::POST, "/v1/sync", &json!({ "accept_rewind": true })).await;
+        running.repository.was_kept.notified().await;
+    }
+    let latest = running.operate(Method::GET, "/v1/releases/latest", &Value::Null).await;
+    assert_eq!((&latest["number"], &latest["commit"]["subject"]), (&json!(3), &json!("commit aaaaaaaaaaaa")));
+    assert_eq!((&latest["revision"], &latest["before"]), (&json!(rev('a')), &json!(rev('b'))));
+    assert_eq!((&latest["diff"]["base"], &latest["diff"]["head"]), (&json!(rev('b')), &json!(rev('a'))));
+    assert!(latest["plan"].as_str().is_some_and(|id| id.starts_with("sha256:")), "{latest}");
+    running.stop().await;
+    let query = crate::release::ReleaseQuery { limit: 9, ..Default::default() };
+    let releases = store.releases(&query).await.expect("memory");
+    let revisions: Vec<&Revision> = releases.iter().map(|it| &it.release.revision).collect();
+    assert_eq!(revisions, [&rev('a'), &rev('b'), &rev('a')]);
+    assert!(releases.iter().all(|release| release.finished_at.is_some()), "no node has to do anything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_stored_plans_are_served_before_the_source_answers() {
     let store = Arc::new(MemoryStore::default());
     let plan = NodePlan::new(node(), Generation(1), None, rev('a'), Vec::new());

@@ -1,5 +1,6 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod releases;
 mod reports;
 mod source;
 
