@@ -134,7 +134,6 @@ impl Sensitive {
 
     /// Where the secret of a line begins: after the first name that says so, if anything comes after it.
     fn secret_in(&self, line: &str) -> Option<usize> {
-        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let mut start = 0;
         while start < line.len() {
             let rest = &line[start..];
@@ -200,10 +199,11 @@ impl Sensitive {
     /// `password:`, `secrets:`, `token: |`, `[credentials]`.
     fn opens_a_secret(&self, line: &str) -> bool {
         let line = line.trim().trim_start_matches("- ");
+        let is_open = line.ends_with([':', '|', '>', '-', '+', '{', '[', ']', '=', '(']);
         let key =
             line.trim_end_matches(['|', '>', '-', '+', ' ', '{', '[', '(']).trim_end_matches([':', '=', ' ']);
-        let is_open = line.ends_with([':', '|', '>', '-', '+', '{', '[', '=', '(']);
-        is_open && self.names_a_secret(key.trim_matches(['"', '\'']))
+        let key = key.trim_matches(['"', '\'', '[', ']']);
+        is_open && key.chars().all(is_part) && self.names_a_secret(key)
     }
 
     /// Why nothing of a file is shown, if that is so.
@@ -225,6 +225,11 @@ impl Sensitive {
 pub fn is_sensitive(field: &str, value: &str) -> bool {
     let none = Sensitive::default();
     names_a_secret(field) || is_secret(value) || value.lines().any(|line| none.assigns(line))
+}
+
+/// What names are made of.
+fn is_part(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
 fn names_a_secret(text: &str) -> bool {
@@ -384,6 +389,7 @@ mod tests {
         );
         check("tokens:\n- hunter2\nport: 1", "tokens:\n(hidden)\nport: 1");
         check("secrets:\n  a: hunter2\n\n  b: hunter2\nc: 1", "secrets:\n  (hidden)\n\n  (hidden)\nc: 1");
+        check("[credentials]\n  a = hunter2\n[other]", "[credentials]\n  (hidden)\n[other]");
         check("<password>hunter2</password>", "<password>(hidden)");
         check("url = http://u:hunter2@db/x # note", "url = (hidden) # note");
         check("proxy_set_header Authorization \"hunter2\";", "proxy_set_header Authorization \"(hidden)");

@@ -20,6 +20,7 @@ mod local;
 mod logs;
 mod node;
 mod output;
+mod pager;
 mod patience;
 mod promote;
 mod render;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::ValueEnum;
-
 use super::client::{Client, Connection};
+use super::diff::Format;
 use super::error::{CliError, Exit};
-use super::output::{show, width};
+use super::output::{print, width};
+use super::pager::{self, Pager};
 use crate::release::ReleaseView;
 use crate::render::{json, release};
 
@@ -23,19 +23,9 @@ pub(super) struct Args {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
+    pager: Pager,
+    #[command(flatten)]
     connection: Connection,
-}
-
-/// How a release is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-    /// For a page or a comment.
-    Markdown,
 }
 
 /// Which release.
@@ -77,9 +67,10 @@ pub(super) async fn release(connection: &Connection, number: Number) -> Result<R
 
 pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     let view = release(&args.connection, args.release).await?;
-    show(&match args.output {
-        Format::Text => release::text(&view, width()),
-        Format::Json => json::document(&view),
-        Format::Markdown => release::markdown(&view),
-    })
+    match args.output {
+        Format::Text => pager::print(&release::text(&view, width()), &args.pager)?,
+        Format::Json => print(&json::document(&view))?,
+        Format::Markdown => print(&release::markdown(&view))?,
+    }
+    Ok(Exit::Done)
 }

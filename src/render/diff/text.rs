@@ -14,6 +14,9 @@ use crate::plan::Reason;
 pub fn text(diff: &Diff, width: Option<usize>) -> String {
     let mut page = Page::new(width);
     page.line(0, [(BOLD, words::summary(diff))]);
+    if !(diff.base.is_empty() && diff.head.is_empty()) {
+        page.line(0, [(DIM, format!("{} → {}", diff.base, diff.head))]);
+    }
     if let Some(plan) = &diff.plan {
         page.line(0, [(DIM, format!("Plan id: {plan}"))]);
     }

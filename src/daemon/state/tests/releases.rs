@@ -177,8 +177,7 @@ fn a_report_says_once_what_it_says_for_the_first_time() {
     let plan = plan_of("n", 1, 'b');
     let mut case = rolling_out(vec![plan.clone()]);
     let mut reached = |ticket, status: Arc<NodeStatus>| {
-        let request =
-            Request::Report { node: node("n"), hello: hello("x"), report: Report::Status(status) };
+        let request = Request::Report { node: node("n"), hello: hello("x"), report: Report::Status(status) };
         let effects = step(&mut case.state, Event::Asked(ticket, request), at(0));
         let [Effect::Record { reports, .. }] = &effects[..] else { panic!("{effects:?}") };
         let reached = reports[0].reached.clone();
