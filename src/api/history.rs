@@ -14,7 +14,7 @@ use super::read::parse;
 use crate::fleet::NodeView;
 use crate::name::{NodeName, ServiceName};
 use crate::release::{
-    Known, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Why, standing, why,
+    Evidence, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Why, standing, why,
 };
 use crate::yaml::suggestion;
 
@@ -152,8 +152,8 @@ pub(super) async fn because(
     }
     let records = control.store.plan_records(None).await?;
     let (plans, nodes, records) = (&*plans, &*fleet.nodes, &*records);
-    let known = Known { plans, nodes, records, steps: &steps, releases: &releases };
-    let mut answer = why(&service, &known);
+    let evidence = Evidence { plans, nodes, records, steps: &steps, releases: &releases };
+    let mut answer = why(&service, &evidence);
     if answer.nodes.is_empty() {
         return Err(unknown_service(&service, &names(&control, &fleet.nodes)));
     }

@@ -89,15 +89,15 @@ impl Tools {
             None => None,
         };
         let started = Instant::now();
-        let run = move || {
-            let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens } = &pass;
-            let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
-            let listening_since = *listening_since;
-            let inputs = Inputs { definitions, plans, reported, now, stale_after, listening_since, seen };
-            let opened = opens.as_ref().map(|opens| Box::new(opened(&inputs, opens, commit)));
-            (reconcile(&inputs), opened)
-        };
-        let (outcome, opened) = spawn_blocking(run).await.expect(ON_PANIC);
+        let pass = Arc::new(pass);
+        let same = pass.clone();
+        // Beside each other: the record of a release must not hold up its plans.
+        let planning = spawn_blocking(move || reconcile(&inputs(&pass)));
+        let recording = spawn_blocking(move || {
+            let opens = same.opens.as_ref()?;
+            Some(Box::new(opened(&inputs(&same), opens, commit)))
+        });
+        let (outcome, opened) = (planning.await.expect(ON_PANIC), recording.await.expect(ON_PANIC));
         self.metrics.passes.inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
         Event::Passed(outcome, opened)
@@ -155,6 +155,12 @@ impl Tools {
         tracing::error!(error = %text, "the store failed");
         text
     }
+}
+
+fn inputs(pass: &Pass) -> Inputs<'_> {
+    let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens: _ } = pass;
+    let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
+    Inputs { definitions, plans, reported, now, stale_after, listening_since, seen: Some(seen) }
 }
 
 /// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be

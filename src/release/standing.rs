@@ -53,7 +53,12 @@ pub fn standing(release: &Release, newest: u64, plans: &[PlanRecord], nodes: &[N
     on.extend(nodes.iter().filter(|node| waits(node)).map(|node| node.node.clone()));
     let fails = |node: &&NodeView| node.state == NodeState::Failing && on.contains(&node.node);
     let failed: BTreeSet<NodeName> = nodes.iter().filter(fails).map(|node| node.node.clone()).collect();
-    if failed.is_empty() { Standing::InProgress { on } } else { Standing::Failed { on: failed } }
+    match (failed.is_empty(), on.is_empty()) {
+        (false, _) => Standing::Failed { on: failed },
+        (true, false) => Standing::InProgress { on },
+        // Only that it is done is not written down yet.
+        (true, true) => Standing::Done,
+    }
 }
 
 /// Whether the planner holds something back there.
@@ -125,6 +130,7 @@ mod tests {
         check(false, 3, &failing, Standing::Failed { on: names(&["b"]) });
         check(false, 5, &failing, Standing::Superseded { by: 4, on: names(&["b"]) });
         check(true, 3, &failing, Standing::Done);
+        assert_eq!(standing(&release(false), 3, &plans[..1], &failing), Standing::Done);
         check(true, 5, &failing, Standing::Done);
     }
 }

@@ -145,3 +145,104 @@ pub fn reached(before: Option<&NodeStatus>, after: &NodeStatus, plan: &NodePlan)
     let is_acked = after.acks(plan) && !before.is_some_and(|before| before.acks(plan));
     (is_acked || !services.is_empty()).then_some(Reached { plan: id, is_acked, services })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{ContainerDigest, ContainerSpec, Ensure, Model, OnFileChange, Remove, RunState};
+    use crate::status::{AgentInfo, HostInfo, StepOutcome, StepResult};
+
+    /// A step with one container, made from `config` and `files`.
+    fn ensure(config: &str, files: &str, replicas: u32, health_within: u32) -> Step {
+        let config = ContainerDigest { rule: 1, digest: Digest::of(config) };
+        let spec = ContainerSpec { config, files: Some(Digest::of(files)), replicas, completes: false };
+        Step::Ensure(Ensure {
+            service: "web".parse().expect("a name"),
+            project: "web".into(),
+            digest: Digest::of(format!("{config} {files} {replicas}")),
+            state: RunState::Running,
+            model: Model::from_canonical("{}"),
+            files: BTreeMap::new(),
+            containers: BTreeMap::from([("app".into(), spec)]),
+            after: Vec::new(),
+            health_within,
+            on_file_change: OnFileChange::Restart,
+            because: Vec::new(),
+        })
+    }
+
+    fn remove() -> Step {
+        let (service, project) = ("web".parse().expect("a name"), "web".into());
+        Step::Remove(Remove {
+            service,
+            project,
+            volumes_kept: Vec::new(),
+            after: Vec::new(),
+            because: Vec::new(),
+        })
+    }
+
+    fn plan(generation: u64, step: Option<Step>) -> Arc<NodePlan> {
+        let (node, revision) =
+            ("edge-1".parse().expect("a name"), "a".repeat(40).parse().expect("a revision"));
+        Arc::new(NodePlan::new(node, Generation(generation), None, revision, step.into_iter().collect()))
+    }
+
+    #[test]
+    fn a_step_changes_where_its_effect_does_and_the_worst_for_a_container_is_told() {
+        use StepEffect::{Adjust, Create, Nothing, Recreate, Remove, Restart};
+        let base = || Some(ensure("a", "x", 1, 60));
+        for (before, after, expected) in [
+            (None, base(), Some(Create)),
+            (base(), base(), None),
+            (base(), None, None),
+            (base(), Some(ensure("b", "x", 1, 60)), Some(Recreate)),
+            (base(), Some(ensure("a", "y", 1, 60)), Some(Restart)),
+            (base(), Some(ensure("a", "x", 2, 60)), Some(Adjust)),
+            (base(), Some(ensure("a", "x", 1, 90)), Some(Nothing)),
+            (base(), Some(remove()), Some(Remove)),
+            (Some(remove()), Some(remove()), None),
+            (Some(remove()), base(), Some(Create)),
+        ] {
+            let (before, after) = (plan(1, before), plan(2, after));
+            let known = BTreeMap::from([(before.node.clone(), before.clone())]);
+            let found = changes(&known, std::slice::from_ref(&after));
+            let effects: Vec<StepEffect> = found.iter().map(|change| change.effect).collect();
+            assert_eq!(effects, expected.into_iter().collect::<Vec<_>>(), "{before:?} → {after:?}");
+            let in_a_row = changes(&BTreeMap::new(), &[before, after]);
+            assert_eq!(in_a_row.iter().filter(|change| change.generation.0 == 2).count(), effects.len());
+        }
+    }
+
+    #[test]
+    fn what_a_report_says_for_the_first_time_is_said_of_its_own_plan_only() {
+        let (first, second) =
+            (plan(1, Some(ensure("a", "x", 1, 60))), plan(2, Some(ensure("a", "x", 1, 90))));
+        let status = |plan: &NodePlan, outcome| {
+            let digest = plan.steps[0].as_ensure().map(|ensure| ensure.digest);
+            let result = StepResult { digest, outcome, message: None };
+            NodeStatus {
+                schema: 1,
+                node: plan.node.clone(),
+                agent: AgentInfo { id: "a".into(), version: "1".into() },
+                host: HostInfo::default(),
+                accepted: Some(PlanId::of(plan)),
+                refused: None,
+                steps: BTreeMap::from([("web".parse().expect("a name"), result)]),
+                instances: BTreeMap::new(),
+            }
+        };
+        use StepOutcome::{Applying, Satisfied};
+        let (begun, done) = (status(&first, Applying), status(&first, Satisfied));
+        let check = |before: Option<&NodeStatus>, after, plan: &NodePlan, expected: Option<(bool, usize)>| {
+            let found = reached(before, after, plan);
+            assert_eq!(found.map(|reached| (reached.is_acked, reached.services.len())), expected);
+        };
+        check(None, &begun, &first, None);
+        check(Some(&begun), &done, &first, Some((true, 1)));
+        check(None, &done, &first, Some((true, 1)));
+        check(Some(&done), &done, &first, None);
+        check(Some(&begun), &done, &second, None);
+        check(Some(&done), &status(&second, Satisfied), &second, Some((true, 1)));
+    }
+}
