@@ -71,6 +71,9 @@ pub struct ControlSettings {
     /// File with the secret that webhooks prove to know; or set GITOPS_HOOK_SECRET
     #[arg(long, value_name = "FILE")]
     pub hook_secret_file: Option<PathBuf>,
+    /// Whether the newest valid revision is deployed by itself, or waits for `gitops sync` [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub deploy: Option<Deploy>,
     /// How often agents report; silent for three of them, a node is stale [default: 15s]
     #[arg(long, value_name = "SPAN")]
     pub heartbeat: Option<Span>,
@@ -109,6 +112,17 @@ pub struct ControlSettings {
     pub log_format: Option<LogFormat>,
 }
 
+/// What makes the daemon deploy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deploy {
+    /// A push.
+    #[default]
+    Auto,
+    /// An operator, with `gitops sync`.
+    Manual,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +147,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// What webhooks prove to know.
     pub hook_secret: Option<Secret>,
+    /// What makes the daemon deploy.
+    pub deploy: Deploy,
     /// How often agents report.
     pub heartbeat: SignedDuration,
     /// How much history is kept.
@@ -207,6 +223,7 @@ impl Config {
             listen,
             tls,
             hook_secret,
+            deploy: settings.deploy.unwrap_or_default(),
             heartbeat,
             retention: retention(&settings)?,
             max_connections: positive("max_connections", settings.max_connections.unwrap_or(4096))?,

@@ -11,6 +11,7 @@ mod events;
 mod history;
 mod hook;
 pub mod listen;
+mod live;
 mod logs;
 pub mod metrics;
 mod openapi;

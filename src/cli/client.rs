@@ -1,8 +1,7 @@
 //! Speaking to the daemon: where it is, who we are, and what its answers mean.
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -12,6 +11,8 @@ use super::error::CliError;
 use super::local;
 use crate::api::wire::Problem;
 use crate::config::layer::process_env;
+use crate::git::is_loopback;
+use crate::reconcile::preview::difference::Difference;
 
 /// Where the daemon is and who asks
 #[derive(Debug, clap::Args)]
@@ -81,14 +82,19 @@ impl Client {
         self.document(self.request(method, path)).await
     }
 
-    /// Sends a document, and allows `patience` for the answer.
-    pub(super) async fn post<T: DeserializeOwned>(
+    /// Sends a document, and allows `patience` for the answer. A refusal comes as it is.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl serde::Serialize,
         patience: Duration,
-    ) -> Result<T, CliError> {
-        self.document(self.request(Method::POST, path).json(body).timeout(patience)).await
+    ) -> Result<Result<T, Refused>, CliError> {
+        let request = self.request(Method::POST, path).json(body).timeout(patience);
+        let response = request.send().await.map_err(|error| self.failure(error))?;
+        if !response.status().is_success() {
+            return Ok(Err(Refused::of(self, response).await));
+        }
+        response.json().await.map(Ok).map_err(not_ours)
     }
 
     /// Opens a stream of server-sent events.
@@ -105,10 +111,6 @@ impl Client {
 
     async fn document<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
         let response = self.answer(request).await?;
-        let not_ours = |error| {
-            CliError::because("the answer of the daemon cannot be read", error)
-                .hint("is it another version? `gitops --version` and GET /v1/version tell")
-        };
         response.json().await.map_err(not_ours)
     }
 
@@ -117,14 +119,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
-        let problem = response.json::<Problem>().await;
-        Err(match problem {
-            Ok(Problem { detail, .. }) if status.is_server_error() => CliError::Later { detail },
-            Ok(problem) => CliError::new(problem.detail),
-            Err(_) => CliError::new(format!("{} answers {status}", self.url))
-                .hint("is this the address of a gitops daemon?"),
-        })
+        Err(Refused::of(self, response).await.into())
     }
 
     fn failure(&self, error: reqwest::Error) -> CliError {
@@ -133,11 +128,49 @@ impl Client {
     }
 }
 
+fn not_ours(error: reqwest::Error) -> CliError {
+    CliError::because("the answer of the daemon cannot be read", error)
+        .hint("is it another version? `gitops --version` and GET /v1/version tell")
+}
+
+/// What the daemon says no with.
+pub(super) struct Refused {
+    /// Stable; empty where whoever answered is no daemon.
+    pub(super) code: String,
+    /// Of a plan that is another by now.
+    pub(super) difference: Option<Box<Difference>>,
+    error: CliError,
+}
+
+impl Refused {
+    async fn of(client: &Client, response: Response) -> Self {
+        let status = response.status();
+        match response.json::<Problem>().await {
+            Ok(Problem { code, detail, difference, .. }) => {
+                let error = match status.is_server_error() {
+                    true => CliError::Later { detail },
+                    false => CliError::new(detail),
+                };
+                Self { code, difference, error }
+            }
+            Err(_) => {
+                let error = CliError::new(format!("{} answers {status}", client.url));
+                let error = error.hint("is this the address of a gitops daemon?");
+                Self { code: String::new(), difference: None, error }
+            }
+        }
+    }
+}
+
+impl From<Refused> for CliError {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
 /// A token in plain HTTP can be read on the way, so that is for this machine only.
 fn check_url(url: &Url) -> Result<(), CliError> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback =
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback = is_loopback(url.host_str().unwrap_or_default());
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback => Ok(()),
@@ -171,15 +204,18 @@ fn http(connection: &Connection) -> Result<reqwest::Client, CliError> {
     let mut builder =
         reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
     if let Some(path) = &connection.ca_file {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            CliError::because(format!("cannot use the certificate {}", path.display()), error)
-        };
-        let pem = fs::read(path).map_err(|error| failed(error.into()))?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_certs_merge(certificates(path)?);
     }
     builder.build().map_err(|error| CliError::because("cannot make a client", error))
+}
+
+/// The certificates in a file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, CliError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        CliError::because(format!("cannot use the certificate {}", path.display()), error)
+    };
+    let pem = fs::read(path).map_err(|error| failed(error.into()))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))
 }
 
 #[cfg(test)]

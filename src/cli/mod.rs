@@ -14,6 +14,7 @@ mod events;
 mod explain;
 mod features;
 mod history;
+mod hook;
 mod init;
 mod load;
 mod local;
@@ -24,6 +25,7 @@ mod pager;
 mod patience;
 mod promote;
 mod render;
+mod review;
 mod schema;
 mod serve;
 mod show;
@@ -53,12 +55,14 @@ enum Command {
     Init(init::Args),
     Validate(validate::Args),
     Diff(diff::Args),
+    Hook(hook::Args),
     Render(render::Args),
     Explain(explain::Args),
     Capacity(capacity::Args),
     Features(features::Args),
     Controls(controls::Args),
     Promote(promote::Args),
+    Review(Box<review::Args>),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -100,12 +104,14 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Hook(args) => hook::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Controls(args) => controls::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

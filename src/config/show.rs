@@ -31,7 +31,16 @@ impl Config {
     /// The settings with every default; all fields are named, so that a new one cannot be forgotten.
     fn filled_in(&self) -> ControlSettings {
         let Self {
-            source, state_dir, listen, heartbeat, retention, max_connections, log, log_format, ..
+            source,
+            state_dir,
+            listen,
+            deploy,
+            heartbeat,
+            retention,
+            max_connections,
+            log,
+            log_format,
+            ..
         } = self;
         let typed = &self.typed.settings;
         let limits = source.limits;
@@ -50,6 +59,7 @@ impl Config {
             tls_cert: typed.tls_cert.clone(),
             tls_key: typed.tls_key.clone(),
             hook_secret_file: typed.hook_secret_file.clone(),
+            deploy: Some(*deploy),
             heartbeat: Some(Span(*heartbeat)),
             keep_plans: Some(retention.plans_per_node),
             keep_releases: Some(retention.releases),

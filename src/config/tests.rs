@@ -71,6 +71,7 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("tls_cert", "/cert"),
         ("tls_key", "/key"),
         ("hook_secret_file", "/secret"),
+        ("deploy", "manual"),
         ("heartbeat", "10s"),
         ("keep_plans", "7"),
         ("keep_releases", "7"),

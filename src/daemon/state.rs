@@ -15,12 +15,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::asking::{Question, Questions, Study};
 use super::happened;
 use super::queue::OneSlot;
 use super::reading::Reading;
 use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
+use crate::config::Deploy;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
@@ -38,6 +40,8 @@ pub struct Policy {
     pub branch: Arc<str>,
     /// How often the source is looked at when nothing wakes the daemon, give or take a tenth.
     pub poll: SignedDuration,
+    /// What makes it deploy.
+    pub deploy: Deploy,
     /// How often agents report. A node is stale, and free for another agent, after three of them.
     pub heartbeat: SignedDuration,
     /// How often history beyond the retention is deleted.
@@ -77,6 +81,8 @@ pub enum Event {
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
     Reloaded(Result<Snapshot, String>),
+    /// After [`Effect::Study`].
+    Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
     /// Stop: finish what is being written and begin nothing.
@@ -131,6 +137,8 @@ pub enum Effect {
     },
     /// Delete history beyond the retention.
     Prune,
+    /// Find the answer to a question.
+    Study(Ticket, Box<Study>),
     /// Answer a request.
     Answer(Ticket, Answer),
 }
@@ -156,6 +164,14 @@ pub struct Pass {
     pub opens: Option<Opens>,
 }
 
+/// What a pass plans from.
+#[derive(Debug)]
+struct Planned {
+    definitions: Arc<Definitions>,
+    /// It is only deployed if it is the plan that somebody asked for.
+    is_trial: bool,
+}
+
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
 #[derive(Debug)]
 pub struct State {
@@ -172,7 +188,8 @@ pub struct State {
     /// The revision of the newest release, while that is not done.
     pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
-    seen: Arc<Seen>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) questions: Questions,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -184,9 +201,9 @@ pub struct State {
     pub(super) started_at: Timestamp,
     passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
-    planned: Option<Arc<Definitions>>,
-    /// The outcome that is being published, and the definitions that it applies.
-    publishing: Option<(Outcome, Arc<Definitions>)>,
+    planned: Option<Planned>,
+    /// The outcome that is being published, and what it was planned from.
+    publishing: Option<(Outcome, Planned)>,
     /// The store failed: nothing is planned until it was read again.
     reload_at: Option<Timestamp>,
     store_failures: u32,
@@ -212,6 +229,7 @@ impl State {
             unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
+            questions: Questions::default(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
@@ -262,6 +280,7 @@ impl State {
         if !self.stopping {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
+            effects.extend(self.start_studies(now));
         }
         effects.extend(self.start_recording(now));
         effects
@@ -271,9 +290,11 @@ impl State {
         if self.reload_at.is_some() {
             return None;
         }
-        let definitions = self.definitions.clone()?;
+        let trial = self.reading.trial().cloned();
+        let is_trial = trial.is_some();
+        let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        self.planned = Some(definitions.clone());
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
         let opens = self.opens(&definitions);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
@@ -290,87 +311,115 @@ impl State {
         }))
     }
 
-    fn passed(
-        &mut self,
-        mut outcome: Outcome,
-        opened: Option<Box<Opened>>,
-        now: Timestamp,
-    ) -> Option<Effect> {
-        let definitions = self.planned.take()?;
-        let revision = &definitions.revision;
+    fn passed(&mut self, mut outcome: Outcome, opened: Option<Box<Opened>>, now: Timestamp) -> Vec<Effect> {
+        let Some(planned) = self.planned.take() else { return Vec::new() };
+        let revision = planned.definitions.revision.clone();
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
-        let moved = self.deployed.as_ref() != Some(revision);
-        if self.stopping || outcome.plans.is_empty() && !moved {
+        if self.stopping {
+            self.passes.finish();
+            return Vec::new();
+        }
+        let id = outcome.id(&revision);
+        let mut effects = Vec::new();
+        if planned.is_trial {
+            effects.extend(self.tried(&id, &revision, now));
+            if self.reading.is_refused() {
+                self.passes.finish();
+                // The pass was wanted for other reasons, too.
+                self.want_pass("what was tried is not deployed");
+                effects.extend(self.end_trial(None));
+                return effects;
+            }
+        }
+        let moved = self.deployed.as_ref() != Some(&revision);
+        if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
             self.passes.finish();
             self.note_done(now);
-            return None;
+            effects.extend(planned.is_trial.then(|| self.end_trial(None)).unwrap_or_default());
+            return effects;
         }
+        let publication = self.publication(&outcome, opened, &revision, id, now);
+        effects.push(Effect::Publish(publication));
+        self.publishing = Some((outcome, planned));
+        effects
+    }
+
+    fn publication(
+        &self,
+        outcome: &Outcome,
+        opened: Option<Box<Opened>>,
+        revision: &Revision,
+        id: Digest,
+        now: Timestamp,
+    ) -> Publication {
+        let moved = self.deployed.as_ref() != Some(revision);
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
             events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
-        let plan_id = outcome.id(revision);
-        let release = opened.filter(|_| moved).map(|mut opened| {
-            opened.release.plan = Some(plan_id);
-            opened
-        });
-        let publication = Publication {
+        Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
-            release,
+            release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
             steps: release::changes(&self.plans, &outcome.plans),
-            plan_id: Some(plan_id),
+            plan_id: Some(id),
             events,
-        };
-        self.publishing = Some((outcome, definitions));
-        Some(Effect::Publish(publication))
+        }
     }
 
-    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Option<Effect> {
+    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Vec<Effect> {
         let publishing = self.publishing.take();
         match result {
             Ok(Published::Done(events)) => {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                let (outcome, definitions) = publishing?;
-                let plans = Arc::make_mut(&mut self.plans);
-                plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
-                self.views = outcome.nodes;
-                let revision = definitions.revision.clone();
-                let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
-                if moved {
-                    self.reading.accepted = None;
-                    self.in_force = Some(definitions);
-                    self.unfinished = Some(revision.clone());
-                }
-                self.note_done(now);
-                moved.then_some(Effect::Keep(revision))
+                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
-                None
+                Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_)) => Some(Effect::Reload),
-            Err(_) => {
-                // Whether it was written is not known, so nothing is planned before the store says.
-                self.store_failed(now);
-                None
-            }
+            Ok(Published::Conflict(_)) => vec![Effect::Reload],
+            // Whether it was written is not known, so nothing is planned before the store says.
+            Err(_) => self.store_failed(now),
         }
     }
 
-    fn store_failed(&mut self, now: Timestamp) {
+    /// What was published stands.
+    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
+        let revision = planned.definitions.revision.clone();
+        let plans = Arc::make_mut(&mut self.plans);
+        plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
+        self.views = outcome.nodes;
+        let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
+        let mut effects = Vec::new();
+        if moved {
+            self.reading.accepted = None;
+            self.in_force = Some(planned.definitions.clone());
+            self.unfinished = Some(revision.clone());
+            effects.push(Effect::Keep(revision));
+        }
+        self.note_done(now);
+        if planned.is_trial {
+            self.definitions = Some(planned.definitions);
+            effects.extend(self.end_trial(None));
+        }
+        effects
+    }
+
+    fn store_failed(&mut self, now: Timestamp) -> Vec<Effect> {
         self.passes.finish();
         self.want_pass("the store failed");
         self.reload_at = Some(now + backoff(self.store_failures));
         self.store_failures += 1;
+        self.end_trial(Some(&Answer::NotStored))
     }
 
-    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
+    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(Snapshot { plans, reported, deployed, release, last_event }) = result else {
             return self.store_failed(now);
         };
@@ -384,13 +433,15 @@ impl State {
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
+        self.want_pass("the stored plans changed");
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
             self.in_force = None;
             self.resume();
+            return self.abandon_trial();
         }
-        self.want_pass("the stored plans changed");
+        Vec::new()
     }
 
     pub(super) fn numbered(&mut self, events: &[store::Event]) {
@@ -421,10 +472,13 @@ impl State {
                 Some(self.lease(&node, &hello, now).err().unwrap_or(Answer::Done))
             }
             Request::Report { node, hello, report } => self.report(ticket, node, &hello, report, now),
-            Request::Sync { accept_rewind } => {
-                self.reading.sync(ticket, accept_rewind);
+            Request::Sync { accept_rewind, plan } => {
+                self.reading.sync(ticket, accept_rewind, plan);
                 None
             }
+            Request::Source => Some(Answer::Source(Box::new(self.source_status()))),
+            Request::Diff(request) => self.question(ticket, Question::Diff(request)),
+            Request::Drift(only) => self.question(ticket, Question::Drift(only)),
             Request::Wake => {
                 self.reading.wake();
                 Some(Answer::Done)
@@ -451,7 +505,8 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
         Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
-        Event::Reloaded(result) => state.reloaded(result, now),
+        Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
+        Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
         Event::Shutdown => effects.extend(state.stop()),
     }
@@ -467,7 +522,8 @@ impl State {
     /// Refuses what waits; what is being written is answered when it is written.
     fn stop(&mut self) -> Vec<Effect> {
         self.stopping = true;
-        let tickets = self.reading.abandon();
+        let mut tickets = self.reading.abandon();
+        tickets.extend(self.questions.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
 }

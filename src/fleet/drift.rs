@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{InstanceState, NodeView};
 use crate::catalog::Catalog;
+use crate::diff::Selection;
 use crate::name::{EnvironmentName, NodeName, Revision, ServiceName};
 use crate::plan::{ContainerSpec, Ensure, NodePlan, OnFileChange, RunState, Step};
 use crate::status::{
@@ -137,6 +138,12 @@ pub struct Only {
 }
 
 impl Only {
+    /// The same for a comparison of definitions.
+    pub fn selection(&self) -> Selection<'_> {
+        let Self { service, node, environment } = self;
+        Selection { service: service.as_ref(), node: node.as_ref(), environment: environment.as_ref() }
+    }
+
     fn has_node(&self, node: &NodeName, environment: Option<&EnvironmentName>) -> bool {
         self.node.as_ref().is_none_or(|wanted| wanted == node)
             && self.environment.as_ref().is_none_or(|wanted| Some(wanted) == environment)

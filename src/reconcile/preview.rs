@@ -16,6 +16,8 @@
 //! held back and in where things go. Nodes that stay as they are are not covered: whatever happens on them, the promise
 //! stands.
 
+pub mod difference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

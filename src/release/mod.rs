@@ -93,6 +93,12 @@ impl Opened {
         let release = NewRelease { revision, before, plan: None, began_at, commit, summary };
         Self { release, diff: KeptDiff::cut(diff), services }
     }
+
+    /// The same, begun with the plan of this id.
+    #[must_use]
+    pub fn with_plan(self, id: Digest) -> Self {
+        Self { release: NewRelease { plan: Some(id), ..self.release }, ..self }
+    }
 }
 
 /// The service that changes, and the name that it had.

@@ -4,10 +4,12 @@
 //! again where the output is no terminal or `NO_COLOR` is set. What comes from files or from the network is made
 //! inert first: see [`inert`].
 
+pub mod annotations;
 pub mod capacity;
 pub mod controls;
 pub mod diagnostics;
 pub mod diff;
+pub mod difference;
 pub mod drift;
 pub mod events;
 pub mod explain;
@@ -18,6 +20,7 @@ pub mod markdown;
 mod page;
 pub mod plan;
 pub mod release;
+pub mod review;
 pub mod settings;
 pub mod status;
 mod table;

@@ -7,7 +7,7 @@ use super::Args;
 use crate::render::release::left_out;
 
 pub(super) fn run(args: &Args, number: Number) -> Result<Exit, CliError> {
-    let kept = block_on(show::release(&args.connection, number))?.kept;
+    let kept = block_on(show::release(&args.live.connection, number))?.kept;
     super::show(&kept.diff, args.output, &args.pager)?;
     if let Some(line) = left_out(&kept) {
         anstream::eprintln!("{line}");

@@ -1,5 +1,7 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod plans;
+mod questions;
 mod releases;
 mod reports;
 mod source;
@@ -33,6 +35,7 @@ fn policy() -> Policy {
         url: "/repo".into(),
         branch: "main".into(),
         poll: SignedDuration::from_secs(30),
+        deploy: Deploy::Auto,
         heartbeat: SignedDuration::from_secs(10),
         prune: SignedDuration::from_hours(1),
         seed: 7,
@@ -89,7 +92,12 @@ impl Case {
 
     /// From a store with content.
     fn over(snapshot: Snapshot, expected: &str) -> Self {
-        let (state, effects) = State::new(policy(), snapshot, at(0));
+        Self::under(policy(), snapshot, expected)
+    }
+
+    /// The same with other numbers.
+    fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
+        let (state, effects) = State::new(policy, snapshot, at(0));
         let mut case = Self { state, now: 0, told: Vec::new() };
         assert_eq!(case.describe(effects), expected, "at the start");
         case
@@ -181,6 +189,7 @@ fn word(effect: &Effect) -> String {
         Effect::Reload => "reload".to_owned(),
         Effect::Record { .. } => "record".to_owned(),
         Effect::Prune => "prune".to_owned(),
+        Effect::Study(ticket, _) => format!("study {ticket}"),
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
             Answer::Received(receipt) if receipt.want_status => format!("{ticket}: wanted in full"),
@@ -190,6 +199,16 @@ fn word(effect: &Effect) -> String {
                 format!("{ticket}: {revision} is {:?}", synced.source.state)
             }
             Answer::Fleet(_) => format!("{ticket}: fleet"),
+            Answer::Source(_) => format!("{ticket}: source"),
+            Answer::Previewed(_) => format!("{ticket}: previewed"),
+            Answer::Drift(_) => format!("{ticket}: drift"),
+            Answer::PlanMoved { revision } => format!("{ticket}: {} is another plan", short(revision)),
+            Answer::BaseMoved { deployed } => {
+                format!("{ticket}: {} is deployed", deployed.as_ref().map_or("nothing".to_owned(), short))
+            }
+            Answer::Unfit(why) | Answer::NoRevision(why) => format!("{ticket}: {why}"),
+            Answer::Busy => format!("{ticket}: busy"),
+            Answer::NotReady => format!("{ticket}: not ready"),
             Answer::SecondAgent { host, since, .. } => {
                 let since =
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
@@ -316,8 +335,8 @@ fn a_stop_ends_what_is_written_and_begins_nothing() {
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
     case.check(Event::Passed(outcome, None), "publish 1 plans");
-    case.ask(2, Request::Sync { accept_rewind: false }, "fetch");
-    case.ask(3, Request::Sync { accept_rewind: false }, "");
+    case.ask(2, Request::Sync { accept_rewind: false, plan: None }, "fetch");
+    case.ask(3, Request::Sync { accept_rewind: false, plan: None }, "");
     case.check(Event::Shutdown, "2: stopping, 3: stopping");
     assert!(!case.state.is_stopped(), "a publication is in flight");
     case.report(4, "x", &status("n", "x", None), "4: stopping");
