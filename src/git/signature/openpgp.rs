@@ -45,7 +45,7 @@ fn packet<'a>(rest: &mut Bytes<'a>) -> Option<&'a [u8]> {
 fn length(rest: &mut Bytes<'_>) -> Option<usize> {
     match rest.byte()? {
         one @ 0..=191 => Some(one.into()),
-        first @ 192..=223 => Some((usize::from(first) - 192 << 8) + usize::from(rest.byte()?) + 192),
+        first @ 192..=223 => Some(((usize::from(first) - 192) << 8) + usize::from(rest.byte()?) + 192),
         224..=254 => None,
         255 => rest.number(4),
     }
@@ -90,7 +90,7 @@ fn subpacket_length(rest: &mut Bytes<'_>) -> Option<usize> {
     match rest.byte()? {
         one @ 0..=191 => Some(one.into()),
         255 => rest.number(4),
-        first => Some((usize::from(first) - 192 << 8) + usize::from(rest.byte()?) + 192),
+        first => Some(((usize::from(first) - 192) << 8) + usize::from(rest.byte()?) + 192),
     }
 }
 
