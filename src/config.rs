@@ -80,13 +80,16 @@ pub struct ControlSettings {
     /// How many plans of each node to keep [default: 100]
     #[arg(long, value_name = "N")]
     pub keep_plans: Option<u32>,
+    /// How many releases to keep [default: 500]
+    #[arg(long, value_name = "N")]
+    pub keep_releases: Option<u32>,
     /// How many events to keep [default: 100000]
     #[arg(long, value_name = "N")]
     pub keep_events: Option<u64>,
     /// How many lines to keep of what the agent of each node did [default: 2000]
     #[arg(long, value_name = "N")]
     pub keep_log_lines: Option<u64>,
-    /// How many days to keep plans, events and those lines [default: 90]
+    /// How many days to keep plans, releases, events and those lines [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub keep_days: Option<u32>,
     /// How many connections to serve at once [default: 4096]
@@ -286,6 +289,7 @@ fn tls(settings: &ControlSettings, listen: SocketAddr) -> Result<Option<(PathBuf
 fn retention(settings: &ControlSettings) -> Result<Retention, ConfigError> {
     Ok(Retention {
         plans_per_node: positive("keep_plans", settings.keep_plans.unwrap_or(100))?,
+        releases: positive("keep_releases", settings.keep_releases.unwrap_or(500))?,
         events: positive("keep_events", settings.keep_events.unwrap_or(100_000))?,
         log_lines_per_node: positive("keep_log_lines", settings.keep_log_lines.unwrap_or(2000))?,
         days: positive("keep_days", settings.keep_days.unwrap_or(90))?,

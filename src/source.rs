@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::git::{Access, CommitInfo, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
+use crate::git::{Access, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 
 pub use wakes::{Poke, Wake, Wakes, WakesConfig};
@@ -159,7 +160,7 @@ impl Source {
     /// # Errors
     ///
     /// Where the revision is not in the mirror, or cannot be read.
-    pub async fn commit(&self, revision: &Revision) -> Result<CommitInfo, SourceError> {
+    pub async fn commit(&self, revision: &Revision) -> Result<Commit, SourceError> {
         let revision = revision.clone();
         self.blocking(move |inner| inner.mirror()?.commit(&revision)).await
     }

@@ -8,6 +8,7 @@ pub mod access;
 mod agent;
 pub mod control;
 mod events;
+mod history;
 mod hook;
 pub mod listen;
 mod live;

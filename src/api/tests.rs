@@ -2,6 +2,7 @@
 
 mod agents;
 mod door;
+mod history;
 mod live;
 mod operators;
 

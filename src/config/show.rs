@@ -62,6 +62,7 @@ impl Config {
             deploy: Some(*deploy),
             heartbeat: Some(Span(*heartbeat)),
             keep_plans: Some(retention.plans_per_node),
+            keep_releases: Some(retention.releases),
             keep_events: Some(retention.events),
             keep_log_lines: Some(retention.log_lines_per_node),
             keep_days: Some(retention.days),

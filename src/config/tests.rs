@@ -74,6 +74,7 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("deploy", "manual"),
         ("heartbeat", "10s"),
         ("keep_plans", "7"),
+        ("keep_releases", "7"),
         ("keep_events", "7"),
         ("keep_log_lines", "7"),
         ("keep_days", "7"),

@@ -11,6 +11,7 @@ mod happened;
 pub mod operator_token;
 pub mod queue;
 mod reading;
+mod releasing;
 mod reports;
 mod serve;
 pub mod state;
@@ -36,6 +37,7 @@ use crate::api::metrics::Metrics;
 use crate::api::{Control, router};
 use crate::clock;
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::store::{Retention, Store, StoreError};
 use crate::tree::Tree;
 
@@ -60,6 +62,9 @@ pub trait Repository: Send + Sync {
 
     /// Whether `newest` descends from `base`. Not where `base` is not here any more.
     async fn descends(&self, newest: &Revision, base: &Revision) -> Result<bool, BoxError>;
+
+    /// What the commit of a revision that was brought here says of itself.
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError>;
 
     /// Keeps the revision from being collected, and lets go of the one kept before.
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError>;

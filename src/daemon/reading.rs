@@ -264,7 +264,10 @@ impl State {
                 // Where it cannot be read, the look that follows finds out what can be.
                 if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
                     match loaded {
-                        Ok(definitions) => self.accept(definitions),
+                        Ok(definitions) => {
+                            self.in_force = Some(definitions.clone());
+                            self.accept(definitions);
+                        }
                         Err(findings) => self.reading.verdict = Verdict::Invalid(deployed, findings),
                     }
                 }

@@ -12,7 +12,8 @@ use super::happened;
 use super::state::{Effect, State, Ticket, backoff};
 use crate::api::control::Answer;
 use crate::api::wire::{Hello, Receipt, Report};
-use crate::name::{Digest, NodeName};
+use crate::name::{Digest, NodeName, Revision};
+use crate::release;
 use crate::status::{NodeStatus, ReportedNode};
 use crate::store::{self, NewEvent, StatusReport};
 
@@ -42,6 +43,8 @@ impl Lease {
 pub(super) struct Batch {
     reports: Vec<StatusReport>,
     pub(super) events: Vec<NewEvent>,
+    /// The release of this revision was done then.
+    pub(super) finished: Option<(Revision, Timestamp)>,
     /// Who waits until it is durable, and the answer then.
     tickets: Vec<(Ticket, Answer)>,
 }
@@ -95,11 +98,13 @@ impl State {
         if self.stale.contains(&node) {
             batch.events.push(happened::back(&node, now));
         }
+        let plan = self.plans.get(&node).map(|plan| &**plan);
+        let mut reached = None;
         if let Some(status) = &status {
-            let plan = self.plans.get(&node).map(|plan| &**plan);
             batch.events.extend(happened::to_node(last.as_deref(), status, plan, now));
+            reached = plan.and_then(|plan| release::reached(last.as_deref(), status, plan));
         }
-        batch.reports.push(StatusReport { node, status, heard_at: now });
+        batch.reports.push(StatusReport { node, status, heard_at: now, reached });
         batch.tickets.push((ticket, receipt));
         None
     }
@@ -123,7 +128,11 @@ impl State {
         }
         let batch = self.recording.start()?;
         self.record_again_at = None;
-        Some(Effect::Record { reports: batch.reports.clone(), events: batch.events.clone() })
+        Some(Effect::Record {
+            reports: batch.reports.clone(),
+            events: batch.events.clone(),
+            finished: batch.finished.clone(),
+        })
     }
 
     pub(super) fn recorded(
@@ -145,9 +154,10 @@ impl State {
         if self.stopping {
             self.recording.take_waiting();
         } else if !batch.events.is_empty() {
-            let waiting = &mut self.recording.ask().events;
-            waiting.splice(0..0, batch.events);
-            waiting.drain(..waiting.len().saturating_sub(MAX_WAITING_EVENTS));
+            let waiting = self.recording.ask();
+            waiting.finished = waiting.finished.take().or(batch.finished);
+            waiting.events.splice(0..0, batch.events);
+            waiting.events.drain(..waiting.events.len().saturating_sub(MAX_WAITING_EVENTS));
             self.record_again_at = Some(now + backoff(2));
         }
         batch.tickets.into_iter().map(|(ticket, _)| Effect::Answer(ticket, Answer::NotStored)).collect()
@@ -155,7 +165,7 @@ impl State {
 
     /// Takes over what is durable now.
     fn heard(&mut self, report: StatusReport) {
-        let StatusReport { node, status, heard_at } = report;
+        let StatusReport { node, status, heard_at, reached: _ } = report;
         let stale_after = self.policy.stale_after();
         self.stale.remove(&node);
         self.lost.retain(|(lost, _)| *lost != node);

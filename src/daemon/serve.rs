@@ -21,6 +21,7 @@ use crate::api::listen::{Door, ListenError, tls};
 use crate::config::{Config, SourceConfig};
 use crate::git::{Access, RemoteUrl, Scope, SshOptions, Token, UrlError};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::source::{self, Source, Wake, Wakes, WakesConfig};
 use crate::store::sqlite;
 use crate::tree::Tree;
@@ -241,6 +242,10 @@ impl Repository for Source {
 
     async fn descends(&self, newest: &Revision, base: &Revision) -> Result<bool, BoxError> {
         Ok(Self::descends(self, newest, base).await?)
+    }
+
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError> {
+        Ok(Self::commit(self, revision).await?)
     }
 
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {

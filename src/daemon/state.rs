@@ -19,6 +19,7 @@ use super::asking::{Question, Questions, Study};
 use super::happened;
 use super::queue::OneSlot;
 use super::reading::Reading;
+use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
@@ -26,6 +27,7 @@ use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
 use crate::reconcile::{Definitions, Outcome, Seen};
+use crate::release::{self, Opened, Release};
 use crate::status::Reported;
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
@@ -73,8 +75,8 @@ pub enum Event {
     Compared(Result<bool, String>),
     /// After [`Effect::Load`]: the definitions, or the mistakes in them; outside of that, why they cannot be read.
     Loaded(Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>),
-    /// After [`Effect::Pass`].
-    Passed(Outcome),
+    /// After [`Effect::Pass`]: its outcome, and the release that it begins.
+    Passed(Outcome, Option<Box<Opened>>),
     /// After [`Effect::Publish`].
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
@@ -124,12 +126,14 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
-    /// Write what happened, then what nodes said: a crash between the two repeats an event and loses none.
+    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event and loses none.
     Record {
         /// What nodes said.
         reports: Vec<StatusReport>,
         /// What happened.
         events: Vec<NewEvent>,
+        /// The release of this revision was done then.
+        finished: Option<(Revision, Timestamp)>,
     },
     /// Delete history beyond the retention.
     Prune,
@@ -156,6 +160,8 @@ pub struct Pass {
     pub listening_since: Timestamp,
     /// What the pass before saw.
     pub seen: Arc<Seen>,
+    /// The release that it begins; none where the revision is deployed already.
+    pub opens: Option<Opens>,
 }
 
 /// What a pass plans from.
@@ -177,6 +183,10 @@ pub struct State {
     pub(super) reported: Arc<Reported>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
+    /// The definitions at the deployed revision, where they could be read.
+    pub(super) in_force: Option<Arc<Definitions>>,
+    /// The revision of the newest release, while that is not done.
+    pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
     pub(super) seen: Arc<Seen>,
     pub(super) questions: Questions,
@@ -204,7 +214,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, release, last_event } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -215,6 +225,8 @@ impl State {
             reported: Arc::new(reported),
             deployed,
             definitions: None,
+            in_force: None,
+            unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
             questions: Questions::default(),
@@ -283,13 +295,23 @@ impl State {
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
         self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
+        let opens = self.opens(&definitions);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
+        Some(Effect::Pass(Pass {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after,
+            listening_since,
+            seen,
+            opens,
+        }))
     }
 
-    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Vec<Effect> {
+    fn passed(&mut self, mut outcome: Outcome, opened: Option<Box<Opened>>, now: Timestamp) -> Vec<Effect> {
         let Some(planned) = self.planned.take() else { return Vec::new() };
         let revision = planned.definitions.revision.clone();
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
@@ -313,17 +335,26 @@ impl State {
         if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
             self.passes.finish();
+            self.note_done(now);
             if planned.is_trial {
                 effects.extend(self.end_trial(None));
             }
             return effects;
         }
-        effects.push(Effect::Publish(self.publication(&outcome, &revision, id, now)));
+        let publication = self.publication(&outcome, opened, &revision, id, now);
+        effects.push(Effect::Publish(publication));
         self.publishing = Some((outcome, planned));
         effects
     }
 
-    fn publication(&self, outcome: &Outcome, revision: &Revision, id: Digest, now: Timestamp) -> Publication {
+    fn publication(
+        &self,
+        outcome: &Outcome,
+        opened: Option<Box<Opened>>,
+        revision: &Revision,
+        id: Digest,
+        now: Timestamp,
+    ) -> Publication {
         let moved = self.deployed.as_ref() != Some(revision);
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
@@ -333,6 +364,8 @@ impl State {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
+            steps: release::changes(&self.plans, &outcome.plans),
             plan_id: Some(id),
             events,
         }
@@ -345,7 +378,7 @@ impl State {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                publishing.map(|(outcome, planned)| self.done(outcome, planned)).unwrap_or_default()
+                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
@@ -359,7 +392,7 @@ impl State {
     }
 
     /// What was published stands.
-    fn done(&mut self, outcome: Outcome, planned: Planned) -> Vec<Effect> {
+    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
         let revision = planned.definitions.revision.clone();
         let plans = Arc::make_mut(&mut self.plans);
         plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
@@ -368,8 +401,11 @@ impl State {
         let mut effects = Vec::new();
         if moved {
             self.reading.accepted = None;
+            self.in_force = Some(planned.definitions.clone());
+            self.unfinished = Some(revision.clone());
             effects.push(Effect::Keep(revision));
         }
+        self.note_done(now);
         if planned.is_trial {
             self.definitions = Some(planned.definitions);
             effects.extend(self.end_trial(None));
@@ -386,7 +422,7 @@ impl State {
     }
 
     fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
-        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+        let Ok(Snapshot { plans, reported, deployed, release, last_event }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();
@@ -395,6 +431,7 @@ impl State {
         self.reported = Arc::new(reported);
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
+        self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
@@ -402,6 +439,7 @@ impl State {
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
+            self.in_force = None;
             self.resume();
             return self.abandon_trial();
         }
@@ -467,7 +505,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Fetched(result) => effects.extend(state.fetched(result, now)),
         Event::Compared(result) => effects.extend(state.compared(result, now)),
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
-        Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
+        Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
@@ -490,6 +528,11 @@ impl State {
         tickets.extend(self.questions.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
+}
+
+/// The revision of the newest release, if that is not done.
+fn unfinished(newest: Option<Release>) -> Option<Revision> {
+    newest.filter(|release| release.finished_at.is_none()).map(|release| release.release.revision)
 }
 
 /// 1, 2, 4, … seconds, at most a minute.

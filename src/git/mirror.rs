@@ -26,8 +26,9 @@ use gix::remote::{Direction, fetch::Tags};
 use super::error::fetch_failure;
 use super::objects::Objects;
 use super::transport::{self, Process};
-use super::{Access, CommitInfo, GitError, RemoteUrl, Scope, TreeCache, objects, read};
+use super::{Access, GitError, RemoteUrl, Scope, TreeCache, objects, read};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 
 const NEWEST: &str = "refs/gitops/newest";
@@ -163,7 +164,7 @@ impl Mirror {
     /// # Errors
     ///
     /// Where it is not in the mirror, or the mirror is damaged.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
+    pub fn commit(&self, revision: &Revision) -> Result<Commit, GitError> {
         self.with(|repo| objects::commit_info(Objects::of(repo), revision))
             .map_err(|error| self.damage_of(error))
     }

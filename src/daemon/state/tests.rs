@@ -2,6 +2,7 @@
 
 mod plans;
 mod questions;
+mod releases;
 mod reports;
 mod source;
 
@@ -107,7 +108,7 @@ impl Case {
         let mut case = Self::new();
         case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
         case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
-        case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying a");
+        case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying a");
         case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep a");
         case.told.clear();
         case
@@ -153,7 +154,7 @@ impl Case {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Record { reports, events } => {
+                Effect::Record { reports, events, .. } => {
                     self.told.extend(events.iter().map(|event| event.kind.to_string()));
                     words.extend((!reports.is_empty()).then(|| format!("record {}", reports.len())));
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
@@ -226,8 +227,9 @@ fn a_push_becomes_a_publication() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans, deploying b");
+    let first = Arc::new(NodePlan::new(node("n"), Generation(1), None, rev('b'), Vec::new()));
+    let outcome = Outcome { plans: vec![first], ..Outcome::default() };
+    case.check(Event::Passed(outcome, None), "publish 1 plans, deploying b");
     assert!(case.state.plans.is_empty(), "nothing is shown before it is durable");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep b");
     assert_eq!(case.state.plans.len(), 1);
@@ -242,7 +244,7 @@ fn after_a_restart_with_the_same_definitions_nothing_is_published() {
     let mut case = Case::over(snapshot, "load a");
     assert_eq!(case.state.plans.len(), 1, "stored plans are there before the source answers");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
     assert_eq!((case.source(), &*case.told()), (SourceState::Ok, ""));
 }
@@ -262,8 +264,8 @@ fn passes_run_one_at_a_time_and_what_comes_meanwhile_is_one_more() {
     for (ticket, name) in [(2, "o"), (3, "p"), (4, "q")] {
         case.report(ticket, "x", &status(name, "x", None), &format!("record 1, {ticket}: received"));
     }
-    case.check(Event::Passed(Outcome::default()), "pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "pass over a");
+    case.check(Event::Passed(Outcome::default(), None), "");
     assert_eq!(case.told(), "node.joined node.joined node.joined node.joined");
 }
 
@@ -276,7 +278,7 @@ fn a_pass_deploys_the_revision_that_it_planned_from() {
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "pass over b");
 }
 
@@ -286,7 +288,7 @@ fn a_conflict_reloads_and_plans_again() {
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let first = plan("n", 1, None);
     case.check(
-        Event::Passed(Outcome { plans: vec![first.clone()], ..Outcome::default() }),
+        Event::Passed(Outcome { plans: vec![first.clone()], ..Outcome::default() }, None),
         "publish 1 plans",
     );
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
@@ -301,7 +303,7 @@ fn what_another_daemon_deployed_is_not_undone() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('c')), ..Snapshot::default() };
     case.check(Event::Reloaded(Ok(snapshot)), "load c");
@@ -316,7 +318,7 @@ fn a_failed_publication_reads_the_store_before_it_plans_again() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Err("disk full".to_owned())), "");
     case.report(2, "x", &status("o", "x", None), "record 1, 2: received");
     case.at(1).check(Event::Tick, "reload");
@@ -332,7 +334,7 @@ fn a_stop_ends_what_is_written_and_begins_nothing() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.ask(2, Request::Sync { accept_rewind: false, plan: None }, "fetch");
     case.ask(3, Request::Sync { accept_rewind: false, plan: None }, "");
     case.check(Event::Shutdown, "2: stopping, 3: stopping");

@@ -14,6 +14,7 @@ mod prepare;
 mod previews;
 mod prune;
 mod read;
+mod releases;
 mod rows;
 mod write;
 mod writer;
@@ -33,9 +34,10 @@ use super::{
     StoreError, StoredToken,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
+use crate::release::{KeptDiff, PlanRecord, Release, ReleaseQuery, StepQuery, StepRecord};
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
 use writer::{Answer, Command, Work};
@@ -114,6 +116,27 @@ impl Store for SqliteStore {
 
     async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
         logs::read(&self.readers, query).await
+    }
+
+    async fn releases(&self, query: &ReleaseQuery) -> Result<Vec<Release>, StoreError> {
+        releases::page(&self.readers, query).await
+    }
+
+    async fn release_diff(&self, number: u64) -> Result<Option<KeptDiff>, StoreError> {
+        releases::diff(&self.readers, number).await
+    }
+
+    async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
+        let revision = revision.clone();
+        self.ask_alone(|answer| Work::FinishRelease(revision, prepare::nanoseconds(at), answer)).await
+    }
+
+    async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {
+        releases::plan_records(&self.readers, release).await
+    }
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
+        releases::steps(&self.readers, query).await
     }
 
     async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {

@@ -21,13 +21,18 @@ pub(super) enum History {
     Events,
     /// Log lines.
     Logs,
+    /// Releases, with the names of the services that they changed.
+    Releases,
+    /// Changes of steps.
+    Steps,
     /// Previews.
     Previews,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 5] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Previews];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Releases, Self::Steps, Self::Previews];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -51,6 +56,17 @@ impl History {
                                  FROM logs)
                  WHERE rank > ?1 OR heard_at < ?2"
             }
+            Self::Releases => {
+                "SELECT number FROM (SELECT number, began_at, row_number() OVER (ORDER BY number DESC) AS rank
+                                     FROM releases)
+                 WHERE rank > 1 AND (rank > ?1 OR began_at < ?2)"
+            }
+            Self::Steps => {
+                "SELECT id FROM (SELECT id, digest, published_at,
+                                        row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                                 FROM steps)
+                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)"
+            }
             Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }
     }
@@ -65,6 +81,8 @@ impl History {
             }
             Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Releases => "DELETE FROM releases WHERE number IN (SELECT value FROM json_each(?1))",
+            Self::Steps => "DELETE FROM steps WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
         }
     }
@@ -73,14 +91,15 @@ impl History {
     /// usual size is six pages and ten names of content; an event is a small part of one.
     pub(super) fn chunk(self) -> usize {
         match self {
-            Self::Plans | Self::Blobs | Self::Previews => 50,
-            Self::Events | Self::Logs => 2000,
+            Self::Plans | Self::Blobs | Self::Releases | Self::Previews => 50,
+            Self::Events | Self::Logs | Self::Steps => 2000,
         }
     }
 
     fn kept(self, keep: Retention) -> i64 {
         match self {
-            Self::Plans => keep.plans_per_node.into(),
+            Self::Plans | Self::Steps => keep.plans_per_node.into(),
+            Self::Releases => keep.releases.into(),
             Self::Blobs | Self::Previews => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
