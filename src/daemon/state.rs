@@ -187,7 +187,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, last_event, outbox: _ } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -330,7 +330,7 @@ impl State {
     }
 
     fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
-        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+        let Ok(Snapshot { plans, reported, deployed, last_event, .. }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();

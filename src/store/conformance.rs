@@ -1,6 +1,7 @@
 //! What every store must do, case by case: the same cases run over each implementation.
 
 mod logs;
+mod outbox;
 
 use std::sync::Arc;
 
@@ -72,11 +73,19 @@ cases! {
     a_log_line_that_is_sent_again_is_there_once
     logs_are_read_from_their_end_or_onwards
     prune_takes_log_lines_by_count_of_their_node_and_by_age
+    errands_come_back_as_they_were_until_they_are_done
+    of_one_key_the_newest_errand_counts
+    prune_takes_errands_that_are_a_week_old
 }
 
 use logs::{
     a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
     logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
+
+use outbox::{
+    errands_come_back_as_they_were_until_they_are_done, of_one_key_the_newest_errand_counts,
+    prune_takes_errands_that_are_a_week_old,
 };
 
 type Shared = Arc<dyn Store>;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::outbox::{self, Change, ErrandKey, Outbox};
 use super::{
     Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
     StoredToken, chain,
@@ -37,6 +38,7 @@ struct Facts {
     /// Of node, service, attempt and place: those that `logs` holds.
     logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
     last_log: u64,
+    outbox: Outbox,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,16 @@ impl Facts {
         }
     }
 
+    fn change(&mut self, key: ErrandKey, change: Change) {
+        if self.outbox.get(&key).is_some_and(|stored| stored.asked_at > change.asked_at()) {
+            return;
+        }
+        match change {
+            Change::Put(errand) => self.outbox.insert(key, errand),
+            Change::Done(_) => self.outbox.remove(&key),
+        };
+    }
+
     fn prune_logs(&mut self, keep: u64, cutoff: Timestamp) {
         let mut counts = BTreeMap::<NodeName, u64>::new();
         let mut gone = Vec::new();
@@ -148,6 +160,7 @@ impl Facts {
         let last = self.last_event;
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
+        self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
         let kept = self.plans.values().flatten();
         let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
         self.blobs.retain(|digest, _| named.contains(digest));
@@ -164,6 +177,7 @@ impl Store for MemoryStore {
             reported: facts.reported.clone(),
             deployed: facts.deployed.clone(),
             last_event: facts.last_event,
+            outbox: facts.outbox.clone(),
         })
     }
 
@@ -185,6 +199,12 @@ impl Store for MemoryStore {
         let facts = self.facts();
         let later = facts.events.iter().skip_while(|(id, _)| **id <= after);
         Ok(later.take(limit as usize).map(|(&id, event)| Event { id, event: event.clone() }).collect())
+    }
+
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
+        let mut facts = self.facts();
+        changes.into_iter().for_each(|(key, change)| facts.change(key, change));
+        Ok(())
     }
 
     async fn append_logs(

@@ -1,4 +1,5 @@
-//! The facts that must last: plans, statuses, tokens, events, logs, and the content that plans name.
+//! The facts that must last: plans, statuses, tokens, events, logs, what is to be told to the forge, and the content
+//! that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -14,6 +15,7 @@ mod conformance;
 #[cfg(test)]
 mod fixture;
 pub mod memory;
+pub mod outbox;
 pub mod sqlite;
 pub mod token;
 
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::outbox::{Change, ErrandKey, Outbox};
 pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
@@ -41,6 +44,8 @@ pub struct Snapshot {
     pub deployed: Option<Revision>,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
+    /// What is still to be told to the forge.
+    pub outbox: Outbox,
 }
 
 /// What one pass wants to last.
@@ -104,7 +109,7 @@ pub struct StoredToken {
     pub created_at: Timestamp,
 }
 
-/// How much history is kept. The newest plan and status of a node are always kept.
+/// How much history is kept. The newest plan and status of a node are always kept; the outbox has an age of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Plans of one node.
@@ -180,6 +185,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Up to `limit` events with a number greater than `after`, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// Brings rows of the outbox up to date, all or none. A row that was asked for later than its change says stays.
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError>;
 
     /// Keeps what the agent of `node` did, heard at `heard_at`. A line that is here already is left as it is.
     async fn append_logs(

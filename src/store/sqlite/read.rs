@@ -22,6 +22,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         reported: reported(&mut moment).await?,
         deployed: deployed(&mut moment).await?,
         last_event: last_event(&mut moment).await?,
+        outbox: super::outbox::read(&mut moment).await?,
     })
 }
 

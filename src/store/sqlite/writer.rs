@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{self, Doing as _};
 use super::logs;
+use super::outbox;
 use super::prepare::{PreparedPublication, PreparedReport};
 use super::prune::{self, History};
 use super::write;
@@ -41,6 +42,7 @@ pub(super) enum Work {
     Publish(Box<PreparedPublication>, Answer<Published>),
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
+    ChangeOutbox(outbox::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
     Delete(History, Vec<i64>, Answer<()>),
@@ -145,6 +147,9 @@ impl Writer {
             }
             Work::AppendLogs(lines, answer) => {
                 reply(answer, self.with(SYNCED, async |db| logs::append(db, lines).await).await);
+            }
+            Work::ChangeOutbox(changes, answer) => {
+                reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);
             }
             Work::AddToken(token, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::add_token(db, &token).await).await);

@@ -10,6 +10,7 @@ use super::super::super::fixture::{
     at, event, first_plan, heartbeat, next_plan, node, plan, publication, report,
 };
 use super::super::super::memory::MemoryStore;
+use super::super::super::outbox::{Change, Errand, Task};
 use super::super::super::{Identity, Publication, Retention, StatusReport, Store, StoredToken};
 use super::Folder;
 use crate::name::{Digest, NodeName};
@@ -33,6 +34,8 @@ enum Call {
         after: u64,
         limit: u32,
     },
+    /// Which pull request, when it was asked for, and how often it was tried: none when it is done.
+    Outbox(Vec<(u64, i64, Option<u32>)>),
     AddToken {
         secret: u8,
         node: Option<usize>,
@@ -80,12 +83,14 @@ fn call() -> impl Strategy<Value = Call> {
     let contents = prop_oneof![4 => Just(vec![0, 1, 2, 3]), 1 => several(0..4usize, 0..4)];
     let publish = (several(next(), 0..4), contents, proptest::option::of(0..3u8), several(time(), 0..3));
     let report = (0..3usize, time(), proptest::option::of(0..4u8));
+    let errand = (0..3u64, time(), proptest::option::of(0..3u32));
     let days = prop_oneof![0..8u32, Just(u32::MAX)];
     prop_oneof![
         6 => publish.prop_map(|(plans, contents, deployed, events)| Call::Publish { plans, contents, deployed, events }),
         4 => several(report, 0..4).prop_map(Call::Record),
         1 => several(time(), 0..3).prop_map(Call::Append),
         1 => (0..8u64, 0..4u32).prop_map(|(after, limit)| Call::Events { after, limit }),
+        2 => several(errand, 0..4).prop_map(Call::Outbox),
         1 => (0..4u8, proptest::option::of(0..3usize)).prop_map(|(secret, node)| Call::AddToken { secret, node }),
         1 => proptest::option::of(0..3usize).prop_map(Call::Revoke),
         2 => (0..4u32, 0..6u64, days, time())
@@ -133,6 +138,12 @@ fn make_report(&(name, seconds, words): &(usize, i64, Option<u8>)) -> StatusRepo
     }
 }
 
+fn make_change(&(number, seconds, attempts): &(u64, i64, Option<u32>)) -> (Arc<str>, Change) {
+    let (task, asked_at) = (Task::Review(number), at(seconds));
+    let put = |attempts| Change::Put(Errand { attempts, ..Errand::new(task.clone(), asked_at) });
+    (task.key(), attempts.map_or(Change::Done(asked_at), put))
+}
+
 /// What the store answers, in a form that can be compared.
 async fn carry_out(store: &dyn Store, call: &Call, publication: Option<Publication>) -> String {
     match call {
@@ -147,6 +158,9 @@ async fn carry_out(store: &dyn Store, call: &Call, publication: Option<Publicati
             )
         }
         Call::Events { after, limit } => format!("{:?}", store.events(*after, *limit).await),
+        Call::Outbox(changes) => {
+            format!("{:?}", store.change_outbox(changes.iter().map(make_change).collect()).await)
+        }
         Call::AddToken { secret, node } => {
             let digest = Digest::of([*secret]);
             format!(
