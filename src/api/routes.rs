@@ -102,8 +102,8 @@ impl Route {
 const STATUS_LIMIT: usize = 8 << 20;
 /// A thousand lines of usual length are 200 kB.
 const LOGS_LIMIT: usize = 2 << 20;
-/// Forges send up to 25 MB; a push of a thousand commits stays below one.
-const HOOK_LIMIT: usize = 2 << 20;
+/// Forges send up to 25 MB; a push of a thousand commits stays below this.
+const HOOK_LIMIT: usize = 1 << 20;
 
 /// All routes.
 pub(super) fn table() -> Vec<Route> {
@@ -177,11 +177,11 @@ fn operator_routes() -> [Route; 9] {
             Method::POST,
             "/v1/hooks/source",
             Access::Hook,
-            "Something was pushed",
+            "Something was pushed, or a pull request changed",
             post(hook::source),
         )
         .body::<serde_json::Value>(HOOK_LIMIT)
-        .answers(StatusCode::ACCEPTED, "The source will be looked at"),
+        .answers(StatusCode::ACCEPTED, "The source or the pull request will be looked at"),
         Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
             .json::<Version>(StatusCode::OK, "Versions"),
     ]

@@ -31,7 +31,7 @@ use crate::api::access::{TokenBook, follow_tokens};
 use crate::api::control::{Answer, Asked, Plans};
 use crate::api::listen::Door;
 use crate::api::metrics::Metrics;
-use crate::api::{Control, router};
+use crate::api::{Control, Hooks, router};
 use crate::clock;
 use crate::name::Revision;
 use crate::store::{Retention, Store, StoreError};
@@ -113,8 +113,7 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Daemon
         tokens: Arc::new(TokenBook::new(tokens)),
         requests,
         metrics: metrics.clone(),
-        hook_secret,
-        hooks: Arc::default(),
+        hooks: Arc::new(Hooks::new(hook_secret)),
         started_at: clock::now(),
         stopping: shutdown.clone(),
     };

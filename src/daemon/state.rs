@@ -386,6 +386,7 @@ impl State {
                 self.reading.wake();
                 Some(Answer::Done)
             }
+            Request::Review(_) => Some(Answer::Done),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None

@@ -194,6 +194,7 @@ fn word(effect: &Effect) -> String {
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
                 format!("{ticket}: {host} since {since}")
             }
+            Answer::Full => format!("{ticket}: full"),
             Answer::NotStored => format!("{ticket}: not stored"),
             Answer::Stopping => format!("{ticket}: stopping"),
         },
