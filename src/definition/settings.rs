@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
+use super::review::Review;
 use super::service::Health;
 use super::toml_text;
 use crate::diagnostic::{Diagnostic, Place};
@@ -40,6 +41,9 @@ pub struct Settings {
     /// What everything may cost in a month.
     #[serde(default)]
     pub budget: Budget,
+    /// How a pull request is reviewed. What counts is what the main branch says, not the branch under review.
+    #[serde(default)]
+    pub review: Review,
     /// Some of the nodes each, and what holds for them.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Environment>")]
@@ -57,6 +61,7 @@ impl Settings {
             policy: Policy::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),
+            review: Review::default(),
             environments: BTreeMap::new(),
         }
     }

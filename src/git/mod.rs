@@ -38,5 +38,6 @@ pub use read::{Scope, TreeCache};
 pub use refs::{branch_tip, refs_folder};
 pub use repository::Repository;
 pub use transport::{Access, SshOptions, Token};
+pub(crate) use url::is_loopback;
 pub use url::{RemoteUrl, SshAddress, UrlError};
 pub use write::Draft;

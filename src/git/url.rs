@@ -211,7 +211,8 @@ fn http(text: &str) -> Result<RemoteUrl, UrlError> {
     Ok(RemoteUrl::Http(url))
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine: what is sent to it in plain text can be read by nobody on the way.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

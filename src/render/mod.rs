@@ -14,6 +14,7 @@ pub mod features;
 pub mod json;
 pub mod logs;
 pub mod plan;
+pub mod review;
 pub mod settings;
 pub mod status;
 mod table;

@@ -1,0 +1,292 @@
+//! What is said on a pull request, as data: a verdict on the change, the commit status, annotations at lines, and by what
+//! a comment is found again.
+//!
+//! `gitops review` and the daemon say the same in the same words: both come to a [`Verdict`] here, `render::review` puts it
+//! into words, and `forge` carries those to the forge. What makes a verdict a failure is asked of the settings of the main
+//! branch ([`definition::Review`](crate::definition::Review)), never of the branch under review.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::{FailOn, Saying};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::diff::sensitive::{HIDDEN, is_sensitive};
+use crate::diff::{ChangeKind, Diff, Effect};
+use crate::name::Revision;
+
+/// What was found out about a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It has mistakes: all findings.
+    Invalid(Vec<Diagnostic>),
+    /// It has none, and what it would change is not said.
+    Valid(Unsaid),
+    /// What it changes.
+    Compared(Box<Diff>),
+}
+
+/// Why it is not said what a change does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsaid {
+    /// It comes from another repository, whose authors need not be trusted with a picture of the fleet.
+    Fork,
+    /// What it is to be compared with has mistakes.
+    BaseInvalid,
+}
+
+/// What is thought of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The commit that was looked at.
+    pub head: Revision,
+    /// What it was compared with; none where nothing was there before.
+    pub base: Option<Revision>,
+    /// What was found out.
+    pub outcome: Outcome,
+    /// Warnings that the change brings. Of a change with mistakes, they are among its findings.
+    pub warnings: Vec<Diagnostic>,
+    /// What it does that the main branch wants to fail.
+    pub reached: BTreeSet<FailOn>,
+}
+
+impl Verdict {
+    /// A verdict; `fail_on` is what the main branch, and who asks, want to fail.
+    pub fn new(
+        head: Revision,
+        base: Option<Revision>,
+        outcome: Outcome,
+        warnings: Vec<Diagnostic>,
+        fail_on: &BTreeSet<FailOn>,
+    ) -> Self {
+        let does = match &outcome {
+            Outcome::Compared(diff) => deeds(diff),
+            Outcome::Invalid(_) | Outcome::Valid(_) => BTreeSet::new(),
+        };
+        let reached = does.intersection(fail_on).copied().collect();
+        Self { head, base, outcome, warnings, reached }
+    }
+
+    /// How the commit stands.
+    pub fn state(&self) -> State {
+        match self.outcome {
+            Outcome::Invalid(_) => State::Failure,
+            Outcome::Valid(_) | Outcome::Compared(_) if self.reached.is_empty() => State::Success,
+            Outcome::Valid(_) | Outcome::Compared(_) => State::Failure,
+        }
+    }
+
+    /// Whether there is something to look at: a mistake, a warning or a change.
+    pub fn has_news(&self) -> bool {
+        let changes = match &self.outcome {
+            Outcome::Invalid(_) => true,
+            Outcome::Valid(_) => false,
+            Outcome::Compared(diff) => !diff.changes.is_empty(),
+        };
+        changes || !self.warnings.is_empty()
+    }
+
+    /// Whether a comment is made. One that is there already is always brought up to date, unless comments are not wanted.
+    pub fn comment(&self, wanted: Saying) -> Comment {
+        match wanted {
+            Saying::Never => Comment::Leave,
+            Saying::Changes if !self.has_news() => Comment::Refresh,
+            Saying::Changes | Saying::Always => Comment::Make,
+        }
+    }
+
+    /// What is to be read of it, mistakes or warnings, without what looks like a secret.
+    pub fn findings(&self) -> Vec<Diagnostic> {
+        let findings = match &self.outcome {
+            Outcome::Invalid(findings) => findings,
+            Outcome::Valid(_) | Outcome::Compared(_) => &self.warnings,
+        };
+        let shown = findings.iter().filter(|finding| finding.severity != Severity::Info);
+        shown.map(discreet).collect()
+    }
+
+    /// What is said at lines of files. `folder` is where the definitions are in their repository.
+    pub fn annotations(&self, folder: &str) -> Vec<Annotation> {
+        self.findings().iter().map(|finding| Annotation::of(finding, folder)).collect()
+    }
+}
+
+/// A finding as it may be shown to everyone who sees the pull request. A line that looks like it sets a secret is left out,
+/// and what its words quote of the value.
+fn discreet(finding: &Diagnostic) -> Diagnostic {
+    let mut shown = finding.clone();
+    let line = finding.place.text.as_deref().unwrap_or_default();
+    let is_secret = is_sensitive("", line);
+    let value = line.split_once([':', '=']).map_or(line, |(_, value)| value);
+    let inert = |text: &String| match text {
+        text if is_sensitive("", text) => HIDDEN.to_owned(),
+        text if is_secret => unquoted(text, value),
+        text => text.clone(),
+    };
+    shown.place.text = finding.place.text.clone().filter(|_| !is_secret);
+    shown.message = inert(&finding.message);
+    shown.label = finding.label.as_ref().map(inert);
+    shown.notes = finding.notes.iter().map(inert).collect();
+    shown.help = finding.help.as_ref().map(inert);
+    shown
+}
+
+/// A text whose quotations from `value` are hidden.
+fn unquoted(text: &str, value: &str) -> String {
+    let is_quoted = |(number, part): &(usize, &str)| number % 2 == 1 && value.contains(part);
+    let parts = text.split('`').enumerate();
+    parts.map(|part| if is_quoted(&part) { HIDDEN } else { part.1 }).collect::<Vec<_>>().join("`")
+}
+
+/// What a change does, of all that one may want to fail.
+pub fn deeds(diff: &Diff) -> BTreeSet<FailOn> {
+    let mut deeds = BTreeSet::new();
+    for change in &diff.changes {
+        deeds.extend((change.kind == ChangeKind::Remove).then_some(FailOn::Remove));
+        let recreates = change.effects.values().any(|effect| *effect == Effect::Recreate);
+        deeds.extend(recreates.then_some(FailOn::Recreate));
+        deeds.extend((!change.capabilities.is_empty()).then_some(FailOn::Capability));
+    }
+    deeds
+}
+
+/// Findings that are in `after` and were not in `before`, wherever they stood then.
+pub fn new_findings(before: &[Diagnostic], after: &[Diagnostic]) -> Vec<Diagnostic> {
+    let key = |finding: &Diagnostic| {
+        let Diagnostic { code, message, place, .. } = finding;
+        (code.clone(), message.clone(), place.path.clone())
+    };
+    let known: BTreeSet<_> = before.iter().map(key).collect();
+    after.iter().filter(|finding| !known.contains(&key(finding))).cloned().collect()
+}
+
+/// What is done about a comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comment {
+    /// It is made, or brought up to date.
+    Make,
+    /// It is brought up to date if it is there.
+    Refresh,
+    /// Nothing.
+    Leave,
+}
+
+/// How a commit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It is being looked at, or under way.
+    Pending,
+    /// All is well.
+    Success,
+    /// It is not.
+    Failure,
+}
+
+/// A commit status, as every forge has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// How the commit stands.
+    pub state: State,
+    /// Whose status it is: one of each context is shown.
+    pub context: String,
+    /// One line.
+    pub description: String,
+    /// Where there is more to read.
+    pub target: Option<String>,
+}
+
+impl Status {
+    /// The longest description that every forge takes: GitHub's limit; GitLab's is 255.
+    pub const MAX_DESCRIPTION: usize = 140;
+
+    /// A status without a link. A description that is too long ends in `…`.
+    pub fn new(state: State, context: impl Into<String>, description: &str) -> Self {
+        let line: String = description.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Self { state, context: context.into(), description: cut(&line, Self::MAX_DESCRIPTION), target: None }
+    }
+}
+
+/// The first `max` characters, the last of them `…` where there are more.
+fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(max - 1).chain(['…']).collect(),
+    }
+}
+
+/// What is said at a line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// The file, from the root of the repository.
+    pub path: String,
+    /// From 1.
+    pub line: u32,
+    /// Columns from 1, the last one included; none where the whole line is meant.
+    pub columns: Option<(u32, u32)>,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// The code of the finding.
+    pub title: String,
+    /// What it says, in several lines.
+    pub message: String,
+}
+
+impl Annotation {
+    /// Longer ones are cut: the least of what forges take is 64 kB, and nobody reads that.
+    const MAX_MESSAGE: usize = 4_000;
+
+    fn of(finding: &Diagnostic, folder: &str) -> Self {
+        let Diagnostic { code, severity, message, place, label, notes, help } = finding;
+        let more = label.iter().chain(notes).cloned().chain(help.iter().map(|help| format!("fix: {help}")));
+        let text = std::iter::once(message.clone()).chain(more).collect::<Vec<_>>().join("\n");
+        let inert =
+            text.chars().map(|c| if c.is_control() && c != '\n' { '·' } else { c }).collect::<String>();
+        let last = place.column.saturating_add(place.width.saturating_sub(1));
+        Self {
+            path: if folder.is_empty() { place.path.to_string() } else { format!("{folder}/{}", place.path) },
+            line: place.line.max(1),
+            columns: (place.line > 0 && place.column > 0).then_some((place.column, last)),
+            severity: *severity,
+            title: code.to_string(),
+            message: cut(&inert, Self::MAX_MESSAGE),
+        }
+    }
+}
+
+/// What a comment of ours begins with, unseen by people, by which it is found again. It names the definitions that it
+/// speaks of, so that two repositories of definitions in one repository of a forge have a comment each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Marker(String);
+
+impl Marker {
+    /// A marker of these words. Whatever they are, it is one HTML comment, and other words make another marker.
+    pub fn new(words: &[&str]) -> Self {
+        let mut text = String::from("<!-- gitops:review");
+        for word in words {
+            text.push(' ');
+            word.bytes().for_each(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' => text.push(char::from(byte)),
+                // Writing to a String cannot fail.
+                _ => _ = write!(text, "%{byte:02X}"),
+            });
+        }
+        Self(text + " -->")
+    }
+
+    /// The marker itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a comment is one that was marked with it.
+    pub fn is_in(&self, comment: &str) -> bool {
+        comment.trim_start().starts_with(&self.0)
+    }
+
+    /// A comment, marked.
+    pub fn on(&self, text: &str) -> String {
+        format!("{}\n{text}", self.0)
+    }
+}
