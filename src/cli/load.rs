@@ -13,11 +13,6 @@ use crate::reconcile::{Definitions, Known};
 use crate::render::count;
 use crate::tree::{BlobId, Entry, Limits, Tree};
 
-/// Stands for the files as they are, which no commit names yet.
-fn uncommitted() -> Revision {
-    "0".repeat(40).parse().expect("forty digits")
-}
-
 /// Reads definitions. What two of them have in common is read once.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -62,7 +57,7 @@ impl Reader {
         let old = tree.get(path).cloned().unwrap_or_default();
         let (id, size, bytes) = (BlobId::of(content.as_bytes()), content.len() as u64, content.as_bytes());
         tree.insert(path.clone(), Entry { id, size, content: Some(bytes.into()), ..old });
-        accepted(self.load(uncommitted(), tree))
+        accepted(self.load(Revision::uncommitted(), tree))
     }
 
     fn load(&mut self, revision: Revision, tree: Tree) -> &'static Definitions {
@@ -119,7 +114,7 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
     let dir = dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
     let Some(spec) = revision else {
         let tree = worktree::tree(&dir, Limits::default()).map_err(failed)?;
-        return Ok((uncommitted(), tree));
+        return Ok((Revision::uncommitted(), tree));
     };
     let repository = Repository::discover(&dir).map_err(failed)?;
     let revision = repository.resolve(spec).map_err(failed)?;
