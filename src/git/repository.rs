@@ -62,14 +62,7 @@ impl Repository {
     ///
     /// Where one of them is not in this repository or its history cannot be read.
     pub fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, GitError> {
-        let repo = self.repo.to_thread_local();
-        for revision in [one, two] {
-            if !repo.has_object(objects::object_id(revision)) {
-                return Err(GitError::NoSuchCommit(revision.clone()));
-            }
-        }
-        let base = repo.merge_base(objects::object_id(one), objects::object_id(two));
-        base.map(|base| base.map(objects::revision)).map_err(|source| read_failure(two, source))
+        objects::merge_base(&self.repo.to_thread_local(), one, two)
     }
 
     /// Whether `ancestor` is `descendant` or in its history.
