@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::name::Revision;
+use crate::review::Status;
 
 /// What is older is dropped: nobody waits a week for a comment.
 pub const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -44,23 +45,9 @@ pub enum Task {
     Status {
         /// The commit.
         revision: Revision,
-        /// How it stands.
-        progress: Progress,
-        /// One sentence.
-        message: String,
+        /// What is said.
+        status: Status,
     },
-}
-
-/// How the release of a revision stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Progress {
-    /// On its way.
-    Pending,
-    /// Every node has it.
-    Success,
-    /// It cannot be applied, or some step of it failed.
-    Failure,
 }
 
 impl Task {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::fixture::at;
-use super::super::outbox::{Change, Errand, ErrandKey, Outbox, Progress, Task};
+use super::super::outbox::{Change, Errand, ErrandKey, Outbox, Task};
 use super::{DAY, EVERYTHING, Shared};
+use crate::review::{State, Status};
 
 fn review(number: u64, asked: i64) -> Errand {
     Errand { due_at: at(asked + 5), attempts: 3, ..Errand::new(Task::Review(number), at(asked)) }
@@ -12,8 +13,9 @@ fn review(number: u64, asked: i64) -> Errand {
 
 fn status(message: &str) -> Errand {
     let revision = "a".repeat(40).parse().unwrap();
-    let task = Task::Status { revision, progress: Progress::Failure, message: message.to_owned() };
-    Errand::new(task, at(0))
+    let status =
+        Status { description: message.to_owned(), ..Status::new(State::Failure, "gitops/deploy", "") };
+    Errand::new(Task::Status { revision, status }, at(0))
 }
 
 fn put(errand: &Errand) -> (ErrandKey, Change) {
