@@ -139,6 +139,13 @@ fn unquoted(text: &str, value: &str) -> String {
     parts.map(|part| if is_quoted(&part) { HIDDEN } else { part.1 }).collect::<Vec<_>>().join("`")
 }
 
+/// Whose status it is: of the review of these definitions.
+pub fn context(name: &str) -> String {
+    const MAX: usize = 100;
+    let inert: String = name.chars().filter(|c| !c.is_control()).collect();
+    cut(&format!("gitops/{inert}"), MAX)
+}
+
 /// What a change does, of all that one may want to fail.
 pub fn deeds(diff: &Diff) -> BTreeSet<FailOn> {
     let mut deeds = BTreeSet::new();

@@ -1,17 +1,19 @@
 //! Carrying out effects: one short function each, and the event that tells how it went.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::Repository;
 use super::state::{Effect, Event, Load, Pass};
+use super::{Forge, Repository};
 use crate::api::metrics::Metrics;
 use crate::clock;
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 
 /// What effects are carried out with.
@@ -21,6 +23,7 @@ pub(super) struct Tools {
     pub(super) repository: Arc<dyn Repository>,
     pub(super) retention: Retention,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) forge: Option<Arc<Forge>>,
 }
 
 impl Tools {
@@ -44,7 +47,13 @@ impl Tools {
             Effect::Reload => {
                 Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
             }
-            Effect::Record { reports, events } => Some(Event::Recorded(self.record(reports, events).await)),
+            Effect::Record { reports, events, outbox } => {
+                Some(Event::Recorded(self.record(reports, events, outbox).await))
+            }
+            Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
+            Effect::SetStatus(revision, status) => {
+                Some(Event::Ended(self.set_status(&revision, &status).await))
+            }
             Effect::Prune => {
                 let pruned = self.store.prune(self.retention, clock::now()).await;
                 let _ = pruned.map_err(|error| self.failed(&error));
@@ -111,8 +120,12 @@ impl Tools {
         &self,
         reports: Vec<StatusReport>,
         events: Vec<NewEvent>,
+        outbox: BTreeMap<ErrandKey, Change>,
     ) -> Result<Vec<store::Event>, String> {
         let mut numbered = Vec::new();
+        if !outbox.is_empty() {
+            self.store.change_outbox(outbox).await.map_err(|error| self.failed(&error))?;
+        }
         if !events.is_empty() {
             numbered = self.store.append_events(events).await.map_err(|error| self.failed(&error))?;
             log(&numbered);
@@ -133,7 +146,7 @@ impl Tools {
     }
 }
 
-const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
+pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
 
 fn log(events: &[store::Event]) {
     for store::Event { id, event } in events {
@@ -148,7 +161,7 @@ fn log(events: &[store::Event]) {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -83,6 +83,11 @@ impl Reading {
         self.fetch_at
     }
 
+    /// Whether the newest revision is known and judged.
+    pub(super) fn has_looked(&self) -> bool {
+        self.checked_at.is_some() && self.rounds.running().is_none()
+    }
+
     pub(super) fn wake(&mut self) {
         self.rounds.ask();
     }

@@ -49,6 +49,14 @@ impl Repository for Scripted {
         Ok(newest >= base)
     }
 
+    async fn fetch_head(&self, _: &str) -> Result<Option<Revision>, BoxError> {
+        Ok(None)
+    }
+
+    async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, BoxError> {
+        Ok(Some(one.min(two).clone()))
+    }
+
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {
         self.kept.lock().expect("not poisoned").push(revision.clone());
         self.was_kept.notify_one();
@@ -90,6 +98,7 @@ impl Running {
                 poll: jiff::SignedDuration::from_hours(1),
                 heartbeat: jiff::SignedDuration::from_secs(15),
                 prune: jiff::SignedDuration::from_hours(1),
+                forge: None,
                 seed: 1,
             },
             store,
@@ -98,6 +107,7 @@ impl Running {
             retention: Retention { plans_per_node: 10, events: 1000, log_lines_per_node: 1000, days: 1 },
             door: Door::new(listener, None, 100).expect("loopback"),
             hook_secret: None,
+            forge: None,
         };
         let ended = tokio::spawn(run(parts, stop.clone()));
         let _ = rustls::crypto::ring::default_provider().install_default();

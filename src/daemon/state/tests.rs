@@ -34,6 +34,7 @@ fn policy() -> Policy {
         poll: SignedDuration::from_secs(30),
         heartbeat: SignedDuration::from_secs(10),
         prune: SignedDuration::from_hours(1),
+        forge: None,
         seed: 7,
     }
 }
@@ -145,7 +146,7 @@ impl Case {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Record { reports, events } => {
+                Effect::Record { reports, events, .. } => {
                     self.told.extend(events.iter().map(|event| event.kind.to_string()));
                     words.extend((!reports.is_empty()).then(|| format!("record {}", reports.len())));
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
@@ -180,6 +181,10 @@ fn word(effect: &Effect) -> String {
         Effect::Reload => "reload".to_owned(),
         Effect::Record { .. } => "record".to_owned(),
         Effect::Prune => "prune".to_owned(),
+        Effect::Review(review) => format!("review {}", review.number),
+        Effect::SetStatus(revision, status) => {
+            format!("status of {}: {:?} {}", short(revision), status.state, status.description)
+        }
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
             Answer::Received(receipt) if receipt.want_status => format!("{ticket}: wanted in full"),
