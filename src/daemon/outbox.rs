@@ -22,7 +22,9 @@ use crate::store::outbox::{Change, Errand, ErrandKey, MAX_AGE, Outbox, Task};
 /// How many errands may wait: more than there are open pull requests. Beyond it, hints are refused.
 const MAX_WAITING: usize = 1000;
 /// The first pause after a failure; each further one is twice as long, up to an hour.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(4);
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// Also where the forge says that it may be asked at once.
+const LEAST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is to be told to the forge, and what runs.
@@ -84,15 +86,15 @@ impl Errands {
     }
 
     fn pause(&mut self, wanted: Option<SignedDuration>, now: Timestamp) {
-        let pause = wanted.map_or(pause(self.failures), |wanted| wanted.clamp(FIRST_PAUSE, MAX_AGE));
+        let pause = wanted.map_or(pause(self.failures), |wanted| wanted.clamp(LEAST_PAUSE, MAX_AGE));
         self.resume_at = Some(now + pause);
         self.failures = self.failures.saturating_add(1);
     }
 }
 
-/// 4, 8, 16, … seconds, at most an hour.
+/// 2, 4, 8, … seconds, at most an hour.
 fn pause(failures: u32) -> SignedDuration {
-    (FIRST_PAUSE * (1 << failures.min(10))).min(MAX_PAUSE)
+    (FIRST_PAUSE * (1 << failures.min(11))).min(MAX_PAUSE)
 }
 
 impl State {

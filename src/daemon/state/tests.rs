@@ -1,5 +1,6 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod outbox;
 mod reports;
 mod source;
 
@@ -13,6 +14,7 @@ use crate::name::Generation;
 use crate::plan::NodePlan;
 use crate::reconcile::Known;
 use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
+use crate::store::outbox::Outbox;
 use crate::tree::Tree;
 
 fn rev(letter: char) -> Revision {
@@ -79,6 +81,10 @@ struct Case {
     state: State,
     now: i64,
     told: Vec<String>,
+    /// What a store would hold.
+    stored: Outbox,
+    /// The store does not take what is recorded.
+    full_disk: bool,
 }
 
 impl Case {
@@ -89,8 +95,13 @@ impl Case {
 
     /// From a store with content.
     fn over(snapshot: Snapshot, expected: &str) -> Self {
-        let (state, effects) = State::new(policy(), snapshot, at(0));
-        let mut case = Self { state, now: 0, told: Vec::new() };
+        Self::under(policy(), snapshot, expected)
+    }
+
+    fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
+        let stored = snapshot.outbox.clone();
+        let (state, effects) = State::new(policy, snapshot, at(0));
+        let mut case = Self { state, now: 0, told: Vec::new(), stored, full_disk: false };
         assert_eq!(case.describe(effects), expected, "at the start");
         case
     }
@@ -146,7 +157,13 @@ impl Case {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Record { reports, events, .. } => {
+                Effect::Record { .. } if self.full_disk => {
+                    let failed = Event::Recorded(Err("the disk is full".to_owned()));
+                    let after = step(&mut self.state, failed, at(self.now));
+                    words.extend(Some(self.describe(after)).filter(|text| !text.is_empty()));
+                }
+                Effect::Record { reports, events, outbox } => {
+                    self.keep(outbox);
                     self.told.extend(events.iter().map(|event| event.kind.to_string()));
                     words.extend((!reports.is_empty()).then(|| format!("record {}", reports.len())));
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
@@ -156,6 +173,20 @@ impl Case {
             }
         }
         words.join(", ")
+    }
+
+    fn keep(&mut self, changes: BTreeMap<ErrandKey, Change>) {
+        for (key, change) in changes {
+            match change {
+                Change::Put(errand) => self.stored.insert(key, errand),
+                Change::Done(_) => self.stored.remove(&key),
+            };
+        }
+    }
+
+    /// The keys of what a store would hold.
+    fn stored(&self) -> String {
+        self.stored.keys().map(|key| &**key).collect::<Vec<_>>().join(" ")
     }
 
     fn told(&mut self) -> String {
