@@ -89,6 +89,9 @@ pub struct ControlSettings {
     /// What the status of a commit is called that tells how its release goes [default: gitops/deploy]
     #[arg(long, value_name = "NAME")]
     pub forge_context: Option<String>,
+    /// Whether the newest valid revision is deployed by itself, or waits for `gitops sync` [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub deploy: Option<Deploy>,
     /// How often agents report; silent for three of them, a node is stale [default: 15s]
     #[arg(long, value_name = "SPAN")]
     pub heartbeat: Option<Span>,
@@ -124,6 +127,17 @@ pub struct ControlSettings {
     pub log_format: Option<LogFormat>,
 }
 
+/// What makes the daemon deploy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deploy {
+    /// A push.
+    #[default]
+    Auto,
+    /// An operator, with `gitops sync`.
+    Manual,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +164,8 @@ pub struct Config {
     pub hook_secret: Option<Secret>,
     /// Where pull requests are reviewed, if they are.
     pub forge: Option<ForgeConfig>,
+    /// What makes the daemon deploy.
+    pub deploy: Deploy,
     /// How often agents report.
     pub heartbeat: SignedDuration,
     /// How much history is kept.
@@ -225,6 +241,7 @@ impl Config {
             tls,
             hook_secret,
             forge: forge::resolve(&settings, env)?,
+            deploy: settings.deploy.unwrap_or_default(),
             heartbeat,
             retention: retention(&settings)?,
             max_connections: positive("max_connections", settings.max_connections.unwrap_or(4096))?,

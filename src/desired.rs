@@ -17,11 +17,13 @@ use jiff::Timestamp;
 use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::Rendered;
+use crate::definition::Settings;
 use crate::diagnostic::Diagnostic;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
 use crate::place::{Demand, Placed};
 use crate::plan::Ensure;
+use crate::sensitive::Sensitive;
 use crate::spread::spread;
 use crate::tree::Tree;
 use crate::usage::Uses;
@@ -92,6 +94,8 @@ pub struct Desired {
     pub nodes: BTreeMap<NodeName, Arc<Vec<Arc<Instance>>>>,
     /// What nodes were chosen for, and why those.
     pub placing: Arc<Placing>,
+    /// What of it must not be shown.
+    pub sensitive: Arc<Sensitive>,
     tree: Arc<Tree>,
 }
 
@@ -157,7 +161,12 @@ impl Desired {
         };
         let mut nodes = previous.map(|desired| desired.nodes.clone()).unwrap_or_default();
         nodes.extend(renewed);
-        (Self { services, nodes, placing: placing.clone(), tree: catalog.tree.clone() }, found)
+        let sensitive = match previous {
+            Some(desired) => desired.sensitive.clone(),
+            None => Arc::new(sensitive(catalog)),
+        };
+        let tree = catalog.tree.clone();
+        (Self { services, nodes, placing: placing.clone(), sensitive, tree }, found)
     }
 
     /// The same with its instances where they are placed now.
@@ -211,6 +220,13 @@ impl Desired {
             Some(if place.line == 0 { place.path } else { format!("{}:{}", place.path, place.line).into() })
         }
     }
+}
+
+/// What the policies hide, for all environments together: one page may show all of them.
+fn sensitive(catalog: &Catalog) -> Sensitive {
+    let Settings { policy, environments, .. } = &*catalog.settings;
+    let policies = [policy].into_iter().chain(environments.values().map(|one| &one.policy));
+    Sensitive::new(policies.flat_map(|policy| policy.sensitive.iter().flatten().cloned()))
 }
 
 /// What the renders of a service warn of: mostly all of them of the same, which is said once.

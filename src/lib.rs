@@ -5,6 +5,7 @@
 // The core: no file, process, network, clock, environment or randomness; no `async fn`; ordered maps only.
 pub mod name;
 pub mod diagnostic;
+pub mod sensitive;
 mod align;
 pub mod tree;
 pub mod plan;

@@ -172,6 +172,20 @@ impl Ensure {
             .collect()
     }
 
+    /// The volumes that Compose made for this project and will not remove. External ones were never its own.
+    pub fn named_volumes(&self) -> Vec<Arc<str>> {
+        let model = self.model.value();
+        let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
+        let is_external =
+            |volume: &serde_json::Value| volume.get("external").and_then(|is| is.as_bool()) == Some(true);
+        let own = volumes.into_iter().flatten().filter(|(_, volume)| !is_external(volume));
+        own.map(|(key, volume)| match volume.get("name").and_then(|name| name.as_str()) {
+            Some(name) => name.into(),
+            None => format!("{}_{key}", self.project).into(),
+        })
+        .collect()
+    }
+
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
     pub fn same_effect(&self, other: &Self) -> bool {
         let Self { service, project, digest, after, health_within, because: _, .. } = self;

@@ -12,9 +12,9 @@ use serde_yaml::Value;
 
 use crate::catalog::{Catalog, ServiceEntry};
 use crate::definition::{ComposeFiles, Override, Service};
-use crate::diff::sensitive::{HIDDEN, is_sensitive};
 use crate::name::EnvironmentName;
 use crate::plan::Reason;
+use crate::sensitive::{HIDDEN, is_sensitive};
 use crate::yaml::{self, Step, closest, edit};
 
 /// What is asked for.

@@ -16,6 +16,7 @@ use crate::check;
 use crate::definition::{Located, Node};
 use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
+use crate::diff::Side;
 use crate::fleet::{self, NodeFacts, NodeView};
 use crate::govern::{Before, Judgements};
 use crate::holders::Holders;
@@ -101,6 +102,17 @@ impl Definitions {
         findings.sort();
         findings.dedup();
         Self { revision, catalog, desired, findings, is_whole, judgements }
+    }
+
+    /// Nothing at all: what there is before the first commit.
+    pub fn nothing(now: Timestamp) -> Self {
+        let revision = "0".repeat(40).parse().expect("forty digits");
+        Self::examine(revision, &Arc::default(), &Known::at(now))
+    }
+
+    /// These as one side of a comparison, under the name that people know them by.
+    pub fn side(&self, label: impl Into<Arc<str>>) -> Side<'_> {
+        Side { label: label.into(), catalog: &self.catalog, desired: &self.desired }
     }
 
     /// These, for what comes after them.

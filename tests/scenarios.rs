@@ -26,13 +26,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gitops::check;
-use gitops::desired::Desired;
 use gitops::diff;
 use gitops::holders::Holders;
 use gitops::name::{Digest, NodeName, Revision};
@@ -46,6 +47,7 @@ use gitops::status::{
 };
 use gitops::tree::{BlobId, Entry, EntryKind, Tree};
 use jiff::{SignedDuration, Timestamp};
+use support::script::commands;
 
 #[test]
 fn scenarios_say_what_their_goldens_say() {
@@ -85,23 +87,6 @@ fn check_scenario(path: &Path) -> Result<(), String> {
         return Err(format!("{name} differs from its golden:\n{}", diff.unified_diff().context_radius(3)));
     }
     invariants.map_err(|broken| format!("{name}: {broken}"))
-}
-
-/// `--- command` lines with the lines below each.
-fn commands(script: &str) -> Vec<(String, String)> {
-    let mut commands: Vec<(String, String)> = Vec::new();
-    for line in script.strip_suffix('\n').unwrap_or(script).split('\n') {
-        match line.strip_prefix("--- ") {
-            Some(command) => commands.push((command.to_owned(), String::new())),
-            None => {
-                if let Some((_, body)) = commands.last_mut() {
-                    body.push_str(line);
-                    body.push('\n');
-                }
-            }
-        }
-    }
-    commands
 }
 
 struct World {
@@ -217,9 +202,11 @@ impl World {
             Ok(definitions) => {
                 self.valid = true;
                 self.say("diagnostics", &render::diagnostics::text(&definitions.findings, Form::Pictures));
-                let empty = Desired::default();
-                let before = self.definitions.as_ref().map_or(&empty, |before| &before.desired);
-                self.say("diff", &render::diff::text(&diff::between(before, &definitions.desired)));
+                let nothing = Definitions::nothing(self.now);
+                let before = self.definitions.as_deref().unwrap_or(&nothing);
+                let sides = (before.side(""), definitions.side(""));
+                let diff = diff::compare(&sides.0, &sides.1, &diff::Scope::at(self.now));
+                self.say("diff", &render::diff::text(&diff, None));
                 self.definitions = Some(Arc::new(definitions));
             }
         }

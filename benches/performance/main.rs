@@ -147,7 +147,7 @@ impl Estate {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: Some(definitions.revision.clone()),
-            events: Vec::new(),
+            ..Publication::default()
         };
         let published = self.runtime.block_on(store.publish(publication)).expect("the database works");
         assert!(matches!(published, Published::Done(_)));
@@ -320,7 +320,7 @@ fn offline_diff(estate: &Estate, runs: usize) {
             };
             let old = load(&estate.revisions[0], None);
             let new = load(&estate.revisions[last], Some(&old));
-            let diff = diff::between(&old.desired, &new.desired);
+            let diff = diff::compare(&old.side("before"), &new.side("after"), &diff::Scope::at(clock::now()));
             assert!(!diff.changes.is_empty());
             (old, new, diff)
         },

@@ -16,10 +16,14 @@ use super::access::TokenBook;
 use super::hook::Hooks;
 use super::metrics::Metrics;
 use super::problem::ApiError;
-use super::wire::{Hello, Receipt, Report, Synced};
-use crate::fleet::FleetStatus;
-use crate::name::NodeName;
+use super::wire::{DiffRequest, Hello, Only, Receipt, Report, Synced};
+use crate::diagnostic::Diagnostic;
+use crate::diff::Diff;
+use crate::fleet::drift::Drift;
+use crate::fleet::{FleetStatus, SourceStatus};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use crate::store::{NewEvent, Store};
 
 /// The newest plan of each node.
@@ -48,7 +52,15 @@ pub enum Request {
     Sync {
         /// Deploy it even if it does not descend from the deployed one.
         accept_rewind: bool,
+        /// Deploy it only if that is this plan; else the answer is [`Answer::PlanMoved`].
+        plan: Option<Digest>,
     },
+    /// What deploying something would do. Answered with [`Answer::Previewed`].
+    Diff(Box<DiffRequest>),
+    /// How the fleet stands to its plans. Answered with [`Answer::Drift`].
+    Drift(Only),
+    /// How the source stands.
+    Source,
     /// Look at the source soon. Answered with [`Answer::Done`] at once.
     Wake,
     /// Review the pull request of this number. Answered with [`Answer::Done`] once that is sure to happen, or where
@@ -58,6 +70,15 @@ pub enum Request {
     Note(NewEvent),
     /// The whole picture, as of now.
     Fleet,
+}
+
+/// What deploying something would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previewed {
+    /// All of it.
+    pub preview: Preview,
+    /// Of that, what was asked for.
+    pub diff: Diff,
 }
 
 /// What the daemon answers.
@@ -71,6 +92,30 @@ pub enum Answer {
     Synced(Box<Synced>),
     /// To [`Request::Fleet`].
     Fleet(Box<FleetStatus>),
+    /// To [`Request::Source`].
+    Source(Box<SourceStatus>),
+    /// To [`Request::Diff`]: what it would do, of what was asked for; or all findings, if it is invalid.
+    Previewed(Result<Box<Previewed>, Vec<Diagnostic>>),
+    /// To [`Request::Drift`].
+    Drift(Box<Drift>),
+    /// Deploying this revision is another plan by now: nothing was changed.
+    PlanMoved {
+        /// The newest revision.
+        revision: Revision,
+    },
+    /// What is deployed is not what the request was made against.
+    BaseMoved {
+        /// What is.
+        deployed: Option<Revision>,
+    },
+    /// The request cannot be carried out; what is wrong with it.
+    Unfit(String),
+    /// The repository has no such revision, or it cannot be read.
+    NoRevision(String),
+    /// Too much of the kind is being done already.
+    Busy,
+    /// The deployed definitions were not read yet.
+    NotReady,
     /// Another agent speaks for the node.
     SecondAgent {
         /// The id of the one that came first.
@@ -133,8 +178,25 @@ impl Control {
             }
             Answer::Full => Err(ApiError::TooMany(60)),
             Answer::NotStored => Err(ApiError::NotStored),
+            Answer::BaseMoved { deployed } => Err(ApiError::BaseMoved(deployed)),
+            Answer::Unfit(why) => Err(ApiError::Malformed(why)),
+            Answer::NoRevision(why) => Err(ApiError::NotFound(why)),
+            Answer::Busy => Err(ApiError::Busy),
+            Answer::NotReady => Err(ApiError::NotReady),
             Answer::Stopping => Err(ApiError::Stopping),
             answer => Ok(answer),
+        }
+    }
+
+    /// How the source stands.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon is stopping.
+    pub async fn source(&self) -> Result<SourceStatus, ApiError> {
+        match self.ask(Request::Source).await? {
+            Answer::Source(source) => Ok(*source),
+            _ => Err(ApiError::Stopping),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod control;
 mod events;
 mod hook;
 pub mod listen;
+mod live;
 mod logs;
 pub mod metrics;
 mod openapi;

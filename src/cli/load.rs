@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::CliError;
 use crate::clock;
 use crate::diagnostic::Diagnostic;
-use crate::git::{Repository, Scope, TreeCache, worktree};
+use crate::git::{Repository, Scope, Side, TreeCache, worktree};
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
@@ -39,6 +39,31 @@ impl Reader {
     ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
         let examined = self.read(dir, revision)?;
         Ok(if examined.is_whole { Ok(examined) } else { Err(examined.findings.clone()) })
+    }
+
+    /// The definitions of one side of a comparison.
+    pub(super) fn side(
+        &mut self,
+        dir: &Path,
+        side: &Side,
+    ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        match side {
+            Side::Nothing => Ok(Ok(Box::leak(Box::new(Definitions::nothing(clock::now()))))),
+            Side::WorkTree => self.definitions(dir, None),
+            Side::Commit { revision, .. } => self.definitions(dir, Some(revision.as_str())),
+        }
+    }
+
+    /// The same for what was: see [`Self::past_definitions`].
+    pub(super) fn past_side(
+        &mut self,
+        dir: &Path,
+        side: &Side,
+    ) -> Result<Result<&'static Definitions, Vec<Diagnostic>>, CliError> {
+        match side.revision() {
+            Some(revision) => self.past_definitions(dir, Some(revision.as_str())),
+            None => self.side(dir, side),
+        }
     }
 
     fn read(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {

@@ -19,6 +19,7 @@ mod local;
 mod logs;
 mod node;
 mod output;
+mod pager;
 mod patience;
 mod promote;
 mod render;

@@ -39,6 +39,12 @@ pub(super) fn show(text: &str) -> Result<Exit, CliError> {
     print(text).map(|()| Exit::Done)
 }
 
+/// How wide the terminal is that standard output goes to, in columns; none where it goes elsewhere.
+pub(super) fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Pictures at a terminal, lines elsewhere.
 pub(super) fn form(stream: &impl IsTerminal) -> diagnostics::Form {
     if stream.is_terminal() { diagnostics::Form::Pictures } else { diagnostics::Form::Lines }

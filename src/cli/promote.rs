@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::load::{Reader, folder};
-use super::output::{Format, form, show};
+use super::output::{Format, form, show, width};
+use crate::clock;
 use crate::diff::{self, Diff};
 use crate::git::{Draft, GitError, Repository};
 use crate::name::Revision;
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let next = valid(&mut reader, base, &promotion)?;
     let branch = args.branch.clone().unwrap_or_else(|| format!("promote/{service}-to-{to}"));
     let (revision, is_unsigned) = commit(args, base, &promotion, &branch)?;
-    let diff = diff::between(&base.desired, &next.desired);
+    let diff = compared(base, next, &branch);
     match args.output {
         Format::Json => show(&json::document(&Promoted {
             service,
@@ -88,6 +89,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
         })),
         Format::Text => show(&text(args, &promotion, &diff, &branch, is_unsigned)),
     }
+}
+
+fn compared(base: &Definitions, next: &Definitions, head: &str) -> Diff {
+    diff::compare(&base.side(base.revision.as_str()), &next.side(head), &diff::Scope::at(clock::now()))
 }
 
 /// The commit that `HEAD` names, without mistakes.
@@ -156,7 +161,7 @@ fn text(args: &Args, promotion: &Promotion, diff: &Diff, branch: &str, is_unsign
         text.push_str(&format!("  {}\n", render::diff::reason_text(change)));
     }
     text.push_str(&format!("\nWhat the branch changes, as `gitops diff HEAD..{branch}` shows it:\n\n"));
-    text.push_str(&render::diff::text(diff));
+    text.push_str(&render::diff::text(diff, width()));
     text.push_str(&format!("\nNothing is pushed yet: `git push origin {branch}`\n"));
     if is_unsigned {
         text.push_str(&format!(
@@ -178,7 +183,7 @@ fn nothing(args: &Args, base: &Definitions) -> Result<Exit, CliError> {
             base: &base.revision,
             revision: None,
             carried: &[],
-            diff: &diff::between(&base.desired, &base.desired),
+            diff: &compared(base, base, "HEAD"),
         })),
         Format::Text => {
             show(&format!("`{service}` runs the same in {to} as in {from}: nothing to promote\n"))

@@ -6,15 +6,24 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use super::asking::{Question, Study};
 use super::state::{Effect, Event, Load, Pass};
 use super::{Forge, Repository};
+use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
+use crate::api::wire::{DiffRequest, Only};
 use crate::clock;
+use crate::diagnostic::Diagnostic;
+use crate::fleet::NodeView;
+use crate::fleet::drift::{Facts, drift};
 use crate::holders::Holders;
 use crate::name::Revision;
+use crate::reconcile::preview::{Picture, Proposal, Prospect};
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+use crate::tree::Tree;
+use crate::tree::patch::PatchError;
 
 /// What effects are carried out with.
 #[derive(Clone)]
@@ -59,6 +68,7 @@ impl Tools {
                 let _ = pruned.map_err(|error| self.failed(&error));
                 None
             }
+            Effect::Study(ticket, study) => Some(Event::Studied(ticket, self.study(*study).await)),
             Effect::Answer(..) => None,
         }
     }
@@ -138,12 +148,90 @@ impl Tools {
         Ok(numbered)
     }
 
+    async fn study(&self, study: Study) -> Answer {
+        let Study { question, picture, views, newest } = study;
+        match question {
+            Question::Diff(request) => self.preview(*request, picture).await,
+            Question::Drift(only) => {
+                let drift = move || drift(&facts(&picture, &views, newest.as_ref()), &only);
+                Answer::Drift(Box::new(spawn_blocking(drift).await.expect(ON_PANIC)))
+            }
+        }
+    }
+
+    /// What deploying a tree would do. It is kept under its plan id.
+    async fn preview(&self, request: DiffRequest, picture: Picture) -> Answer {
+        let read = match (&request.changes, &request.revision) {
+            (None, Some(revision)) => Some(self.repository.tree(revision).await),
+            _ => None,
+        };
+        let tree = match read.transpose() {
+            Ok(tree) => tree,
+            Err(error) => return Answer::NoRevision(chain(&*error)),
+        };
+        let now = picture.now;
+        let previewed = move || previewed(&request, tree, &picture);
+        let previewed = match spawn_blocking(previewed).await.expect(ON_PANIC) {
+            Ok(previewed) => previewed,
+            Err(error) => return Answer::Unfit(error.to_string()),
+        };
+        if let Ok(previewed) = &previewed
+            && let Err(error) = self.store.keep_preview(&previewed.preview, now).await
+        {
+            self.failed(&error);
+            return Answer::NotStored;
+        }
+        Answer::Previewed(previewed)
+    }
+
     fn failed(&self, error: &store::StoreError) -> String {
         self.metrics.store_failures.inc();
         let text = chain(error);
         tracing::error!(error = %text, "the store failed");
         text
     }
+}
+
+fn facts<'a>(picture: &'a Picture, views: &'a [NodeView], newest: Option<&'a Revision>) -> Facts<'a> {
+    let Picture { deployed, plans, reported, now, stale_after, .. } = picture;
+    Facts {
+        deployed: deployed.as_ref().map(|deployed| &deployed.revision),
+        newest,
+        catalog: deployed.as_ref().map(|deployed| &deployed.catalog),
+        plans,
+        reported,
+        views,
+        now: *now,
+        stale_after: *stale_after,
+    }
+}
+
+/// The preview of what was asked for: of the tree that was read, or of the deployed one with the changes that were sent.
+fn previewed(
+    request: &DiffRequest,
+    tree: Option<Tree>,
+    picture: &Picture,
+) -> Result<Result<Box<Previewed>, Vec<Diagnostic>>, PatchError> {
+    let DiffRequest { revision, changes, only, .. } = request;
+    let tree = match (tree, changes) {
+        (Some(tree), _) => Arc::new(tree),
+        (None, changes) => {
+            let base = picture.deployed.as_ref().map(|deployed| deployed.catalog.tree.clone());
+            let base = base.unwrap_or_default();
+            changes.as_ref().map_or_else(|| Ok(base.clone()), |patch| patch.applied(&base).map(Arc::new))?
+        }
+    };
+    let label = revision.as_ref().map_or("work tree".into(), |revision| revision.as_str().into());
+    let proposal = Proposal { revision: revision.clone(), label, tree };
+    let told = |prospect: Prospect<'_>| {
+        let preview = prospect.preview();
+        let diff = match *only == Only::default() {
+            true => preview.diff.clone(),
+            false => prospect.diff(&only.selection()),
+        };
+        Box::new(Previewed { preview, diff })
+    };
+    Ok(Prospect::of(picture, &proposal).map(told))
 }
 
 pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";

@@ -5,6 +5,7 @@
 //! acknowledged plan is `Effect::Fetch` → `Compare` → `Load` → `Pass` → `Publish` (the agent's long poll wakes) →
 //! `Request::Report` → `Record` → `plan.acked`.
 
+pub mod asking;
 mod carry;
 mod happened;
 pub mod outbox;

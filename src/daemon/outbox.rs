@@ -161,25 +161,12 @@ impl State {
         self.definitions.is_some() || self.reading.has_looked()
     }
 
-    fn picture(&self, now: Timestamp) -> Picture {
-        Picture {
-            deployed: self.definitions.clone(),
-            plans: self.plans.clone(),
-            reported: self.reported.clone(),
-            silent: self.stale.clone(),
-            now,
-            stale_after: self.policy.stale_after(),
-            listening_since: self.started_at,
-            seen: self.seen.clone(),
-        }
-    }
-
     /// An errand ended.
     pub(super) fn ended(&mut self, result: Result<News, Setback>, now: Timestamp) {
         let Some((key, asked_at)) = self.errands.running.take() else { return };
         let is_newest = self.errands.outbox.get(&key).is_some_and(|errand| errand.asked_at == asked_at);
         let setback = match result {
-            Ok(news) => return self.done(key, asked_at, news, now),
+            Ok(news) => return self.carried_out(key, asked_at, news, now),
             Err(setback) => setback,
         };
         let is_first = match &setback {
@@ -202,7 +189,7 @@ impl State {
         }
     }
 
-    fn done(&mut self, key: ErrandKey, asked_at: Timestamp, news: News, now: Timestamp) {
+    fn carried_out(&mut self, key: ErrandKey, asked_at: Timestamp, news: News, now: Timestamp) {
         if std::mem::take(&mut self.errands.failures) > 0 {
             self.tell(happened::forge(
                 now,

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::happened;
 use super::queue::OneSlot;
 use super::state::{Effect, Load, State, Ticket, backoff};
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
+use crate::config::Deploy;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{SourceState, SourceStatus};
-use crate::name::Revision;
+use crate::name::{Digest, Revision};
 use crate::reconcile::Definitions;
 
 /// Where the daemon stands with its source.
@@ -41,8 +43,21 @@ pub(super) struct Reading {
 /// What a round is for.
 #[derive(Debug, Default)]
 struct Round {
+    /// Who wants the newest revision deployed, whatever that does.
     tickets: Vec<Ticket>,
+    /// Who wants it deployed only if that is the plan with this id.
+    demands: Vec<(Ticket, Digest)>,
     accept_rewind: bool,
+}
+
+impl Round {
+    fn is_asked(&self) -> bool {
+        !self.tickets.is_empty() || !self.demands.is_empty()
+    }
+
+    fn everyone(self) -> impl Iterator<Item = Ticket> {
+        self.tickets.into_iter().chain(self.demands.into_iter().map(|(ticket, _)| ticket))
+    }
 }
 
 /// What the running round waits for.
@@ -52,6 +67,17 @@ enum Stage {
     Fetching,
     Comparing { newest: Revision, base: Revision },
     Loading { newest: Revision, base: Option<Revision> },
+    Trying(Trial),
+}
+
+/// Definitions that are being planned because somebody asked for a certain plan of them.
+#[derive(Debug)]
+struct Trial {
+    definitions: Arc<Definitions>,
+    /// They are deployed only if some plan that was asked for is the one that comes out.
+    is_bound: bool,
+    /// None that was asked for came out.
+    is_refused: bool,
 }
 
 /// What is the matter with the newest revision.
@@ -59,6 +85,7 @@ enum Stage {
 enum Verdict {
     Fine,
     Held(Revision),
+    Waiting(Revision),
     Invalid(Revision, Vec<Diagnostic>),
 }
 
@@ -92,16 +119,32 @@ impl Reading {
         self.rounds.ask();
     }
 
-    pub(super) fn sync(&mut self, ticket: Ticket, accept_rewind: bool) {
+    pub(super) fn sync(&mut self, ticket: Ticket, accept_rewind: bool, plan: Option<Digest>) {
         let round = self.rounds.ask();
-        round.tickets.push(ticket);
+        match plan {
+            Some(plan) => round.demands.push((ticket, plan)),
+            None => round.tickets.push(ticket),
+        }
         round.accept_rewind |= accept_rewind;
+    }
+
+    /// What is to be planned before all else.
+    pub(super) fn trial(&self) -> Option<&Arc<Definitions>> {
+        match &self.stage {
+            Stage::Trying(trial) => Some(&trial.definitions),
+            _ => None,
+        }
+    }
+
+    /// Whether what was tried must not be deployed.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(&self.stage, Stage::Trying(Trial { is_bound: true, is_refused: true, .. }))
     }
 
     /// Forgets all rounds and returns who waits for them.
     pub(super) fn abandon(&mut self) -> Vec<Ticket> {
         let rounds = [self.rounds.finish(), self.rounds.take_waiting()];
-        rounds.into_iter().flatten().flat_map(|round| round.tickets).collect()
+        rounds.into_iter().flatten().flat_map(Round::everyone).collect()
     }
 
     /// `span`, up to a tenth longer or shorter (splitmix64).
@@ -175,18 +218,21 @@ impl State {
 
     /// What the newest revision asks for.
     fn look_at(&mut self, newest: Revision) -> Vec<Effect> {
-        let accept = self.reading.rounds.running().is_some_and(|round| round.accept_rewind);
+        let round = self.reading.rounds.running();
+        let accept = round.is_some_and(|round| round.accept_rewind);
+        let asked = round.is_some_and(Round::is_asked);
         let known = match &self.reading.verdict {
             Verdict::Held(held) => *held == newest && !accept,
+            Verdict::Waiting(waiting) => *waiting == newest && !asked,
             Verdict::Invalid(invalid, _) => *invalid == newest,
             Verdict::Fine => false,
         };
         if known {
             return self.read_on();
         }
-        if self.definitions.as_ref().is_some_and(|loaded| loaded.revision == newest) {
+        if let Some(loaded) = self.definitions.clone().filter(|loaded| loaded.revision == newest) {
             self.reading.verdict = Verdict::Fine;
-            return self.read_on();
+            return self.take(loaded);
         }
         if accept {
             self.reading.accepted = Some(newest.clone());
@@ -245,7 +291,10 @@ impl State {
             Stage::Resuming => {
                 // Where it cannot be read, the look that follows finds out what can be.
                 if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
-                    self.judge(deployed, loaded);
+                    match loaded {
+                        Ok(definitions) => self.accept(definitions),
+                        Err(findings) => self.reading.verdict = Verdict::Invalid(deployed, findings),
+                    }
                 }
                 vec![self.fetch()]
             }
@@ -253,26 +302,89 @@ impl State {
                 let (newest, stands) = (newest.clone(), *base == self.base());
                 match result {
                     Ok(_) if !stands => self.look_at(newest),
-                    Ok(loaded) => {
-                        self.judge(newest, loaded);
+                    Ok(Ok(definitions)) => self.take(definitions),
+                    Ok(Err(findings)) => {
+                        self.reading.verdict = Verdict::Invalid(newest, findings);
                         self.read_on()
                     }
                     Err(failure) => self.read_failed(failure, now),
                 }
             }
-            Stage::Fetching | Stage::Comparing { .. } => Vec::new(),
+            Stage::Fetching | Stage::Comparing { .. } | Stage::Trying(_) => Vec::new(),
         }
     }
 
-    /// Takes the definitions, or keeps the last good ones.
-    fn judge(&mut self, revision: Revision, loaded: Result<Arc<Definitions>, Vec<Diagnostic>>) {
-        match loaded {
-            Ok(definitions) => {
-                self.definitions = Some(definitions);
-                self.reading.verdict = Verdict::Fine;
-                self.want_pass("the definitions changed");
+    /// What becomes of the newest definitions, which are valid: they are deployed, tried, or wait.
+    fn take(&mut self, definitions: Arc<Definitions>) -> Vec<Effect> {
+        let is_known = self.definitions.as_ref().is_some_and(|known| known.revision == definitions.revision);
+        let round = self.reading.rounds.running();
+        let is_demanded = round.is_some_and(|round| !round.demands.is_empty());
+        let is_wanted = round.is_some_and(|round| !round.tickets.is_empty());
+        let is_bound = is_demanded && !is_wanted && !is_known;
+        if is_demanded {
+            self.reading.stage = Stage::Trying(Trial { definitions, is_bound, is_refused: false });
+            self.want_pass("a plan was asked for");
+            return Vec::new();
+        }
+        if is_wanted || is_known || self.policy.deploy == Deploy::Auto {
+            if !is_known {
+                self.accept(definitions);
             }
-            Err(diagnostics) => self.reading.verdict = Verdict::Invalid(revision, diagnostics),
+        } else {
+            self.reading.verdict = Verdict::Waiting(definitions.revision.clone());
+        }
+        self.read_on()
+    }
+
+    /// Plans from these from now on.
+    fn accept(&mut self, definitions: Arc<Definitions>) {
+        self.definitions = Some(definitions);
+        self.reading.verdict = Verdict::Fine;
+        self.want_pass("the definitions changed");
+    }
+
+    /// Answers those who asked for another plan than this, and notes whether anything may be deployed.
+    pub(super) fn tried(&mut self, id: &Digest, revision: &Revision, now: Timestamp) -> Vec<Effect> {
+        let Some(round) = self.reading.rounds.running_mut() else { return Vec::new() };
+        let (met, missed): (Vec<_>, Vec<_>) = round.demands.drain(..).partition(|(_, plan)| plan == id);
+        round.demands = met;
+        let is_refused = round.demands.is_empty();
+        if let Stage::Trying(trial) = &mut self.reading.stage {
+            trial.is_refused = is_refused;
+        }
+        let told = missed.first().map(|(_, asked)| happened::refused(asked, id, revision, now));
+        self.recording.ask().events.extend(told);
+        let moved = Answer::PlanMoved { revision: revision.clone() };
+        missed.into_iter().map(|(ticket, _)| Effect::Answer(ticket, moved.clone())).collect()
+    }
+
+    /// Ends the round of a trial, if one runs; with `answer` where it came to nothing.
+    pub(super) fn end_trial(&mut self, answer: Option<&Answer>) -> Vec<Effect> {
+        let Stage::Trying(trial) = std::mem::replace(&mut self.reading.stage, Stage::Fetching) else {
+            return Vec::new();
+        };
+        let is_deployed = self.deployed.as_ref() == Some(&trial.definitions.revision);
+        self.reading.verdict = match is_deployed || self.policy.deploy == Deploy::Auto {
+            true => Verdict::Fine,
+            false => Verdict::Waiting(trial.definitions.revision.clone()),
+        };
+        if !is_deployed {
+            self.reading.accepted = None;
+        }
+        match answer {
+            None => self.read_on(),
+            Some(answer) => {
+                let everyone = self.reading.rounds.finish().into_iter().flat_map(Round::everyone);
+                everyone.map(|ticket| Effect::Answer(ticket, answer.clone())).collect()
+            }
+        }
+    }
+
+    /// Ends the round of a trial whose ground is gone: another revision is deployed.
+    pub(super) fn abandon_trial(&mut self) -> Vec<Effect> {
+        match self.reading.trial().map(|trial| trial.revision.clone()) {
+            Some(revision) => self.end_trial(Some(&Answer::PlanMoved { revision })),
+            None => Vec::new(),
         }
     }
 
@@ -293,9 +405,10 @@ impl State {
 
     fn end_round(&mut self) -> Vec<Effect> {
         let round = self.reading.rounds.finish().unwrap_or_default();
-        let synced = Synced { revision: self.reading.newest.clone(), source: self.source_status() };
+        let (revision, source) = (self.reading.newest.clone(), self.source_status());
+        let synced = Synced { revision, source, already_at: None };
         let answer = |ticket| Effect::Answer(ticket, Answer::Synced(Box::new(synced.clone())));
-        round.tickets.into_iter().map(answer).collect()
+        round.everyone().map(answer).collect()
     }
 
     /// How the source stands. What is the matter with the newest revision goes before a repository that does not
@@ -304,6 +417,7 @@ impl State {
         let reading = &self.reading;
         let (state, message) = match (&reading.verdict, &reading.failure) {
             (Verdict::Held(newest), _) => (SourceState::Held, Some(self.why_held(newest))),
+            (Verdict::Waiting(newest), _) => (SourceState::Waiting, Some(why_waiting(newest))),
             (Verdict::Invalid(newest, diagnostics), _) => {
                 let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
                 let (noun, pronoun) = if errors == 1 { ("mistake", "it") } else { ("mistakes", "them") };
@@ -327,6 +441,11 @@ impl State {
         }
     }
 
+    /// The newest commit that was seen.
+    pub(super) fn newest(&self) -> Option<&Revision> {
+        self.reading.newest.as_ref()
+    }
+
     fn why_held(&self, newest: &Revision) -> String {
         let deployed = self.deployed.as_ref().map_or("nothing", Revision::short);
         let newest = newest.short();
@@ -343,4 +462,11 @@ impl State {
             (_, None) => Vec::new(),
         }
     }
+}
+
+fn why_waiting(newest: &Revision) -> String {
+    let newest = newest.short();
+    format!(
+        "commit {newest} is valid and waits: `gitops diff {newest} --live` shows what it would do, `gitops sync` deploys it"
+    )
 }

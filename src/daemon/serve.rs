@@ -203,6 +203,7 @@ fn policy(config: &Config, url: &RemoteUrl) -> Policy {
         url: url.to_string().into(),
         branch: config.source.branch.clone(),
         poll: config.source.poll,
+        deploy: config.deploy,
         heartbeat: config.heartbeat,
         prune: jiff::SignedDuration::from_hours(1),
         forge: config.forge.as_ref().map(|forge| forge.context.clone()),

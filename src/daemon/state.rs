@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::asking::{Question, Questions, Study};
 use super::happened;
 use super::outbox::{Errands, News, Review, Setback};
 use super::progress::Told;
@@ -22,6 +23,7 @@ use super::queue::OneSlot;
 use super::reading::Reading;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
+use crate::config::Deploy;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
@@ -40,6 +42,8 @@ pub struct Policy {
     pub branch: Arc<str>,
     /// How often the source is looked at when nothing wakes the daemon, give or take a tenth.
     pub poll: SignedDuration,
+    /// What makes it deploy.
+    pub deploy: Deploy,
     /// How often agents report. A node is stale, and free for another agent, after three of them.
     pub heartbeat: SignedDuration,
     /// How often history beyond the retention is deleted.
@@ -81,6 +85,8 @@ pub enum Event {
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
     Reloaded(Result<Snapshot, String>),
+    /// After [`Effect::Study`].
+    Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
     /// After [`Effect::Review`] and [`Effect::SetStatus`].
@@ -141,6 +147,8 @@ pub enum Effect {
     SetStatus(Revision, Status),
     /// Delete history beyond the retention.
     Prune,
+    /// Find the answer to a question.
+    Study(Ticket, Box<Study>),
     /// Answer a request.
     Answer(Ticket, Answer),
 }
@@ -164,6 +172,14 @@ pub struct Pass {
     pub seen: Arc<Seen>,
 }
 
+/// What a pass plans from.
+#[derive(Debug)]
+struct Planned {
+    definitions: Arc<Definitions>,
+    /// It is only deployed if it is the plan that somebody asked for.
+    is_trial: bool,
+}
+
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
 #[derive(Debug)]
 pub struct State {
@@ -177,6 +193,7 @@ pub struct State {
     pub(super) definitions: Option<Arc<Definitions>>,
     pub(super) views: Vec<NodeView>,
     pub(super) seen: Arc<Seen>,
+    pub(super) questions: Questions,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -189,10 +206,10 @@ pub struct State {
     pub(super) errands: Errands,
     pub(super) told: Told,
     passes: OneSlot<BTreeSet<&'static str>>,
-    /// The revision that the running pass plans from: newer definitions may arrive while it runs.
-    planned: Option<Revision>,
-    /// The outcome that is being published, and the revision that it applies.
-    publishing: Option<(Outcome, Revision)>,
+    /// What the running pass plans from: newer definitions may arrive while it runs.
+    planned: Option<Planned>,
+    /// The outcome that is being published, and what it was planned from.
+    publishing: Option<(Outcome, Planned)>,
     /// The store failed: nothing is planned until it was read again.
     reload_at: Option<Timestamp>,
     store_failures: u32,
@@ -217,6 +234,7 @@ impl State {
             definitions: None,
             views: Vec::new(),
             seen: Arc::default(),
+            questions: Questions::default(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
@@ -274,6 +292,7 @@ impl State {
         if !self.stopping {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
+            effects.extend(self.start_studies(now));
             effects.extend(self.start_errand(now));
         }
         effects.extend(self.start_recording(now));
@@ -284,79 +303,112 @@ impl State {
         if self.reload_at.is_some() {
             return None;
         }
-        let definitions = self.definitions.clone()?;
+        let trial = self.reading.trial().cloned();
+        let is_trial = trial.is_some();
+        let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        self.planned = Some(definitions.revision.clone());
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
         Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
     }
 
-    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Option<Effect> {
-        let revision = self.planned.take()?;
+    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Vec<Effect> {
+        let Some(planned) = self.planned.take() else { return Vec::new() };
+        let revision = planned.definitions.revision.clone();
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
+        if self.stopping {
+            self.passes.finish();
+            return Vec::new();
+        }
+        let id = outcome.id(&revision);
+        let mut effects = Vec::new();
+        if planned.is_trial {
+            effects.extend(self.tried(&id, &revision, now));
+            if self.reading.is_refused() {
+                self.passes.finish();
+                effects.extend(self.end_trial(None));
+                return effects;
+            }
+        }
         let moved = self.deployed.as_ref() != Some(&revision);
-        if self.stopping || outcome.plans.is_empty() && !moved {
+        if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
             self.told.picture(revision);
             self.passes.finish();
-            return None;
+            effects.extend(planned.is_trial.then(|| self.end_trial(None)).unwrap_or_default());
+            return effects;
         }
+        effects.push(Effect::Publish(self.publication(&outcome, &revision, id, now)));
+        self.publishing = Some((outcome, planned));
+        effects
+    }
+
+    fn publication(&self, outcome: &Outcome, revision: &Revision, id: Digest, now: Timestamp) -> Publication {
+        let moved = self.deployed.as_ref() != Some(revision);
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
-            events.insert(0, happened::deployed(&revision, outcome.plans.len(), now));
+            events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
-        let publication = Publication {
+        Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            plan_id: Some(id),
             events,
-        };
-        self.publishing = Some((outcome, revision));
-        Some(Effect::Publish(publication))
+        }
     }
 
-    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Option<Effect> {
+    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Vec<Effect> {
         let publishing = self.publishing.take();
         match result {
             Ok(Published::Done(events)) => {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                let (outcome, revision) = publishing?;
-                let plans = Arc::make_mut(&mut self.plans);
-                plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
-                self.views = outcome.nodes;
-                self.told.picture(revision.clone());
-                let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
-                if moved {
-                    self.reading.accepted = None;
-                }
-                moved.then_some(Effect::Keep(revision))
+                publishing.map(|(outcome, planned)| self.done(outcome, planned)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
-                None
+                Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_)) => Some(Effect::Reload),
-            Err(_) => {
-                // Whether it was written is not known, so nothing is planned before the store says.
-                self.store_failed(now);
-                None
-            }
+            Ok(Published::Conflict(_)) => vec![Effect::Reload],
+            // Whether it was written is not known, so nothing is planned before the store says.
+            Err(_) => self.store_failed(now),
         }
     }
 
-    fn store_failed(&mut self, now: Timestamp) {
+    /// What was published stands.
+    fn done(&mut self, outcome: Outcome, planned: Planned) -> Vec<Effect> {
+        let revision = planned.definitions.revision.clone();
+        let plans = Arc::make_mut(&mut self.plans);
+        plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
+        self.views = outcome.nodes;
+        self.told.picture(revision.clone());
+        let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
+        let mut effects = Vec::new();
+        if moved {
+            self.reading.accepted = None;
+            effects.push(Effect::Keep(revision));
+        }
+        if planned.is_trial {
+            self.definitions = Some(planned.definitions);
+            effects.extend(self.end_trial(None));
+        }
+        effects
+    }
+
+    fn store_failed(&mut self, now: Timestamp) -> Vec<Effect> {
         self.passes.finish();
         self.want_pass("the store failed");
         self.reload_at = Some(now + backoff(self.store_failures));
         self.store_failures += 1;
+        self.end_trial(Some(&Answer::NotStored))
     }
 
-    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
+    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(Snapshot { plans, reported, deployed, last_event, .. }) = result else {
             return self.store_failed(now);
         };
@@ -369,12 +421,14 @@ impl State {
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
+        self.want_pass("the stored plans changed");
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
             self.resume();
+            return self.abandon_trial();
         }
-        self.want_pass("the stored plans changed");
+        Vec::new()
     }
 
     pub(super) fn numbered(&mut self, events: &[store::Event]) {
@@ -405,10 +459,13 @@ impl State {
                 Some(self.lease(&node, &hello, now).err().unwrap_or(Answer::Done))
             }
             Request::Report { node, hello, report } => self.report(ticket, node, &hello, report, now),
-            Request::Sync { accept_rewind } => {
-                self.reading.sync(ticket, accept_rewind);
+            Request::Sync { accept_rewind, plan } => {
+                self.reading.sync(ticket, accept_rewind, plan);
                 None
             }
+            Request::Source => Some(Answer::Source(Box::new(self.source_status()))),
+            Request::Diff(request) => self.question(ticket, Question::Diff(request)),
+            Request::Drift(only) => self.question(ticket, Question::Drift(only)),
             Request::Wake => {
                 self.reading.wake();
                 Some(Answer::Done)
@@ -437,7 +494,8 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
         Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
-        Event::Reloaded(result) => state.reloaded(result, now),
+        Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
+        Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
         Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
@@ -458,7 +516,8 @@ impl State {
     /// Refuses what waits; what is being written is answered when it is written.
     fn stop(&mut self) -> Vec<Effect> {
         self.stopping = true;
-        let tickets = self.reading.abandon();
+        let mut tickets = self.reading.abandon();
+        tickets.extend(self.questions.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
 }

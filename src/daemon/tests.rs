@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::api::wire::{Hello, SPOKEN};
+use crate::config::Deploy;
 use crate::fleet::{FleetStatus, SourceState};
 use crate::name::{Generation, NodeName};
 use crate::plan::NodePlan;
@@ -96,6 +97,7 @@ impl Running {
                 url: "/repo".into(),
                 branch: "main".into(),
                 poll: jiff::SignedDuration::from_hours(1),
+                deploy: Deploy::Auto,
                 heartbeat: jiff::SignedDuration::from_secs(15),
                 prune: jiff::SignedDuration::from_hours(1),
                 forge: None,

@@ -40,7 +40,7 @@ pub use quantity::{Bytes, Cpu, Money};
 pub use review::{FailOn, Review, Saying};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
-pub use service::{ComposeFiles, Health, Override, Service};
+pub use service::{ComposeFiles, Health, Ignore, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
 pub use value_path::{Part, ValuePath, ValuePathError};

@@ -29,6 +29,9 @@ pub struct Policy {
     pub digest_required: Option<bool>,
     /// Ports of the host below this one need the capability `host-port:PORT`. Default: 1024.
     pub host_port_floor: Option<u16>,
+    /// Names whose values are never shown, beyond those that speak for themselves such as `DB_PASSWORD`: of environment
+    /// variables, labels and settings in files. A `*` at either end stands for anything: `*_LICENSE`.
+    pub sensitive: Option<Vec<Arc<str>>>,
 }
 
 /// Ports of the host below this one are asked for as a capability, where a policy names no other.
@@ -49,6 +52,7 @@ impl Policy {
             ("tags_forbidden", self.tags_forbidden.is_some()),
             ("digest_required", self.digest_required.is_some()),
             ("host_port_floor", self.host_port_floor.is_some()),
+            ("sensitive", self.sensitive.is_some()),
         ];
         fields.into_iter().filter(|(_, is_given)| *is_given).map(|(field, _)| field)
     }
@@ -65,12 +69,13 @@ impl Policy {
             ),
             controls: both(self.controls, env.controls, Ord::min),
             images_from: both(self.images_from.clone(), env.images_from.clone(), common_sources),
-            tags_forbidden: both(self.tags_forbidden.clone(), env.tags_forbidden.clone(), all_tags),
+            tags_forbidden: both(self.tags_forbidden.clone(), env.tags_forbidden.clone(), all_of_both),
             digest_required: both(self.digest_required, env.digest_required, bool::max),
             host_port_floor: env
                 .host_port_floor
                 .map(|floor| floor.max(self.host_port_floor()))
                 .or(self.host_port_floor),
+            sensitive: both(self.sensitive.clone(), env.sensitive.clone(), all_of_both),
         }
     }
 
@@ -169,7 +174,7 @@ fn is_within(source: &ImageSource, sources: &BTreeSet<&str>) -> bool {
     source.around().any(|around| sources.contains(around))
 }
 
-fn all_tags(one: Vec<Arc<str>>, other: Vec<Arc<str>>) -> Vec<Arc<str>> {
+fn all_of_both(one: Vec<Arc<str>>, other: Vec<Arc<str>>) -> Vec<Arc<str>> {
     let all: BTreeSet<Arc<str>> = one.into_iter().chain(other).collect();
     all.into_iter().collect()
 }

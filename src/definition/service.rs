@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::placement::{Placement, Resources};
 use super::seconds::Seconds;
+use super::value_path::ValuePath;
 use crate::name::{ControlName, EnvironmentName, FeatureName, ServiceName};
 use crate::plan::{OnFileChange, RunState};
 use crate::yaml::Scalar;
@@ -59,11 +60,25 @@ pub struct Service {
     pub on_file_change: Option<OnFileChange>,
     /// The Compose profiles that are active.
     pub profiles: Option<Vec<Arc<str>>>,
+    /// Fields whose changes are counted in a diff and not shown: they are applied like any other.
+    #[serde(default)]
+    pub ignore: Vec<Ignore>,
+}
+
+/// A field whose changes nobody wants to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ignore {
+    /// The field in the Compose model, with all that is below it: `services.app.labels.build`. A `*` stands for any one
+    /// key.
+    pub path: ValuePath,
+    /// Why.
+    pub reason: String,
 }
 
 impl Service {
     /// The names of its fields, in order.
-    pub const FIELDS: [&str; 15] = [
+    pub const FIELDS: [&str; 16] = [
         "compose",
         "controls",
         "depends_on",
@@ -71,6 +86,7 @@ impl Service {
         "environments",
         "features",
         "health",
+        "ignore",
         "labels",
         "on_file_change",
         "place",

@@ -3,68 +3,83 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::sensitive::{HIDDEN, is_sensitive};
+use crate::sensitive::{HIDDEN, Sensitive};
 
 /// One field that differs, by its path in the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldChange {
+pub(super) struct FieldChange {
     /// The keys that lead to it.
-    pub path: Vec<Arc<str>>,
+    pub(super) path: Vec<Arc<str>>,
     /// Before, as people write it.
-    pub old: Option<Arc<str>>,
+    pub(super) old: Option<Arc<str>>,
     /// After.
-    pub new: Option<Arc<str>>,
+    pub(super) new: Option<Arc<str>>,
 }
 
 /// Values are shown up to here; a whole config file as one field must not fill the screen.
 const MAX_VALUE: usize = 160;
 
-/// Every field that differs, in the order of the model. Maps are entered; lists are compared as wholes, because a
-/// shifted element would otherwise read as many changes.
-pub fn changed(old: &Value, new: &Value) -> Vec<FieldChange> {
-    let mut changes = Vec::new();
-    walk(&mut Vec::new(), Some(old), Some(new), &mut changes);
-    changes
+/// Every field that differs, in the order of the model. Maps are entered, those that are new or gone, too; lists are
+/// compared as wholes, because a shifted element would otherwise read as many changes.
+pub(super) fn changed(old: &Value, new: &Value, sensitive: &Sensitive) -> Vec<FieldChange> {
+    let mut walk = Walk { sensitive, path: Vec::new(), changes: Vec::new() };
+    walk.compare(Some(old), Some(new));
+    walk.changes
 }
 
-fn walk(path: &mut Vec<Arc<str>>, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<FieldChange>) {
-    match (old, new) {
-        (old, new) if old == new => {}
-        (Some(Value::Object(old)), Some(Value::Object(new))) => {
-            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for key in keys {
-                path.push(key.as_str().into());
-                walk(path, old.get(key), new.get(key), changes);
-                path.pop();
-            }
+struct Walk<'a> {
+    sensitive: &'a Sensitive,
+    path: Vec<Arc<str>>,
+    changes: Vec<FieldChange>,
+}
+
+impl Walk<'_> {
+    fn compare(&mut self, old: Option<&Value>, new: Option<&Value>) {
+        if old == new {
+            return;
         }
-        (old, new) => {
-            let field = path.join(".");
-            changes.push(FieldChange {
-                path: path.clone(),
-                old: old.map(|value| shown(&field, value)),
-                new: new.map(|value| shown(&field, value)),
-            });
+        let nothing = Map::new();
+        match (old, new) {
+            (Some(Value::Object(old)), Some(Value::Object(new))) => self.enter(old, new),
+            // An empty one has no field that could be named instead.
+            (Some(Value::Object(old)), None) if !old.is_empty() => self.enter(old, &nothing),
+            (None, Some(Value::Object(new))) if !new.is_empty() => self.enter(&nothing, new),
+            _ => self.differs(old, new),
         }
+    }
+
+    fn enter(&mut self, old: &Map<String, Value>, new: &Map<String, Value>) {
+        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            self.path.push(key.as_str().into());
+            self.compare(old.get(key), new.get(key));
+            self.path.pop();
+        }
+    }
+
+    fn differs(&mut self, old: Option<&Value>, new: Option<&Value>) {
+        let shown = |value: &Value| shown(&self.path, value, self.sensitive);
+        let (old, new) = (old.map(shown), new.map(shown));
+        self.changes.push(FieldChange { path: self.path.clone(), old, new });
     }
 }
 
 /// A value as people write it, hidden where it may be a secret, on one line and bounded.
-pub fn shown(field: &str, value: &Value) -> Arc<str> {
+fn shown(path: &[Arc<str>], value: &Value, sensitive: &Sensitive) -> Arc<str> {
+    if sensitive.hides(path, value) {
+        return HIDDEN.into();
+    }
     let text = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if is_sensitive(field, &text) {
-        return HIDDEN.into();
-    }
-    let line: String =
+    let mut line: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE + 1).collect();
     if line.chars().count() > MAX_VALUE {
-        let cut: String = line.chars().take(MAX_VALUE).collect();
-        return format!("{cut}…").into();
+        line.pop();
+        line.push('…');
     }
     line.into()
 }
@@ -75,7 +90,7 @@ mod tests {
     use serde_json::json;
 
     fn check(old: Value, new: Value, expected: &[&str]) {
-        let changes: Vec<String> = changed(&old, &new)
+        let changes: Vec<String> = changed(&old, &new, &Sensitive::default())
             .iter()
             .map(|change| {
                 let side = |value: &Option<Arc<str>>| value.as_deref().unwrap_or("-").to_owned();
@@ -92,6 +107,8 @@ mod tests {
         check(json!({"a": 1}), json!({"b": 1}), &["a: 1 → -", "b: - → 1"]);
         check(json!({"p": [1, 2]}), json!({"p": [2]}), &["p: [1,2] → [2]"]);
         check(json!({"a": {"b": 1}}), json!({"a": "x"}), &["a: {\"b\":1} → x"]);
+        check(json!({}), json!({"a": {"b": {"c": 1, "d": {}}}}), &["a.b.c: - → 1", "a.b.d: - → {}"]);
+        check(json!({"a": {"b": 1}}), json!({"a": {}}), &["a.b: 1 → -"]);
     }
 
     #[test]
@@ -106,7 +123,7 @@ mod tests {
 
     #[test]
     fn long_values_are_cut() {
-        let changes = changed(&json!({"x": "a"}), &json!({"x": "é".repeat(1000)}));
+        let changes = changed(&json!({"x": "a"}), &json!({"x": "é".repeat(1000)}), &Sensitive::default());
         assert_eq!(changes[0].new.as_ref().map(|new| new.chars().count()), Some(MAX_VALUE + 1));
     }
 }

@@ -79,16 +79,21 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// How every service stands to every control that it must meet, by service. Rules that look at what was before see
-/// nothing there.
-pub fn compliance(catalog: &Catalog, desired: &Desired, now: Timestamp) -> Vec<Compliance> {
+/// How every service that is meant stands to every control that it must meet, by service. Rules that look at what was
+/// before see nothing there.
+pub fn compliance(
+    catalog: &Catalog,
+    desired: &Desired,
+    now: Timestamp,
+    is_meant: impl Fn(&ServiceName) -> bool,
+) -> Vec<Compliance> {
     let nothing = Instances::new();
     let of = |(name, entry): (&ServiceName, &Arc<ServiceEntry>)| {
         let instances = desired.services.get(name).map_or(&nothing, |of| &of.instances);
         let looked_back = Cell::new(false);
         controls::compliance(&Subject { catalog, entry, instances, now, before: None, looked_back })
     };
-    catalog.services.iter().flat_map(of).collect()
+    catalog.services.iter().filter(|(name, _)| is_meant(name)).flat_map(of).collect()
 }
 
 /// What is said of services that share something: nodes, a quota, a budget.

@@ -4,12 +4,10 @@
 //! own last plan compared with checked definitions, is written down as a step with its reason, and stays in the
 //! plan until the agent has reported it done.
 
-use std::sync::Arc;
-
 use super::{Situation, is_removed};
 use crate::diff;
 use crate::name::{NodeName, ServiceName};
-use crate::plan::{Ensure, NodePlan, Reason, Remove, Step};
+use crate::plan::{NodePlan, Reason, Remove, Step};
 
 /// The `Remove` steps of a node, dependants before what they depended on.
 pub(super) fn steps(
@@ -35,7 +33,7 @@ pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> 
         Step::Ensure(ensure) => Step::Remove(Remove {
             service: ensure.service.clone(),
             project: ensure.project.clone(),
-            volumes_kept: named_volumes(ensure),
+            volumes_kept: ensure.named_volumes(),
             after,
             because,
         }),
@@ -53,7 +51,7 @@ fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reaso
     let reason = match situation.desired.services.get(service) {
         Some(wanted) => {
             let step = |node: &NodeName| situation.plans.get(node)?.step(service)?.as_ensure();
-            diff::displacement(node, wanted, |node| step(node).is_none())
+            diff::displacement(std::slice::from_ref(node), wanted, |node| step(node).is_none())
         }
         None => Reason {
             field: "service".into(),
@@ -63,18 +61,4 @@ fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reaso
         },
     };
     vec![reason]
-}
-
-/// The volumes that Compose made for this project and will not remove. External ones were never its own.
-fn named_volumes(ensure: &Ensure) -> Vec<Arc<str>> {
-    let model = ensure.model.value();
-    let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
-    let is_external =
-        |volume: &serde_json::Value| volume.get("external").and_then(|is| is.as_bool()) == Some(true);
-    let own = volumes.into_iter().flatten().filter(|(_, volume)| !is_external(volume));
-    own.map(|(key, volume)| match volume.get("name").and_then(|name| name.as_str()) {
-        Some(name) => name.into(),
-        None => format!("{}_{key}", ensure.project).into(),
-    })
-    .collect()
 }

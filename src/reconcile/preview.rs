@@ -16,6 +16,8 @@
 //! held back and in where things go. Nodes that stay as they are are not covered: whatever happens on them, the promise
 //! stands.
 
+pub mod difference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
 use crate::desired::Desired;
 use crate::diagnostic::Diagnostic;
-use crate::diff::{self, Diff};
+use crate::diff::{self, Diff, Scope, Selection, Side, State};
 use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, Remove, Step};
@@ -66,7 +68,7 @@ pub struct Proposal {
 }
 
 /// What deploying a proposal would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Preview {
     /// The commit, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +79,15 @@ pub struct Preview {
     pub diff: Diff,
 }
 
+/// A proposal, planned over a picture.
+#[derive(Debug)]
+pub struct Prospect<'p> {
+    picture: &'p Picture,
+    proposal: &'p Proposal,
+    definitions: Definitions,
+    outcome: Outcome,
+}
+
 /// What deploying `proposal` to the fleet of `picture` would do. It is what a pass over it comes to: incremental in what
 /// differs from the deployed definitions.
 ///
@@ -84,36 +95,61 @@ pub struct Preview {
 ///
 /// All findings, in order, if one of them is an error.
 pub fn preview(picture: &Picture, proposal: &Proposal) -> Result<Preview, Vec<Diagnostic>> {
-    let Proposal { revision, label, tree } = proposal;
-    let Picture { deployed, plans, reported, now, stale_after, listening_since, seen, .. } = picture;
-    let holders = Holders::of_plans(plans.clone()).with_offline(picture.silent.clone());
-    let known = Known { previous: deployed.as_deref(), holders: Some(&holders), now: *now };
-    let commit = revision.clone().unwrap_or_else(Revision::uncommitted);
-    let definitions = Definitions::load(commit, tree, &known)?;
-    let outcome = reconcile(&Inputs {
-        definitions: &definitions,
-        plans,
-        reported,
-        now: *now,
-        stale_after: *stale_after,
-        listening_since: *listening_since,
-        seen: Some(seen),
-    });
-    let plan = revision.as_ref().map(|revision| outcome.id(revision));
-    let diff = compared(picture, &definitions, &outcome, label, plan);
-    Ok(Preview { revision: revision.clone(), touched: outcome.touched, diff })
+    Ok(Prospect::of(picture, proposal)?.preview())
 }
 
-fn compared(
-    picture: &Picture,
-    definitions: &Definitions,
-    _outcome: &Outcome,
-    _label: &Arc<str>,
-    _plan: Option<Digest>,
-) -> Diff {
-    let nothing = Desired::default();
-    let deployed = picture.deployed.as_ref().map_or(&nothing, |deployed| &deployed.desired);
-    diff::between(deployed, &definitions.desired)
+impl<'p> Prospect<'p> {
+    /// Plans it.
+    ///
+    /// # Errors
+    ///
+    /// All findings, in order, if one of them is an error.
+    pub fn of(picture: &'p Picture, proposal: &'p Proposal) -> Result<Self, Vec<Diagnostic>> {
+        let Picture { deployed, plans, reported, now, stale_after, listening_since, seen, .. } = picture;
+        let holders = Holders::of_plans(plans.clone()).with_offline(picture.silent.clone());
+        let known = Known { previous: deployed.as_deref(), holders: Some(&holders), now: *now };
+        let commit = proposal.revision.clone().unwrap_or_else(Revision::uncommitted);
+        let definitions = Definitions::load(commit, &proposal.tree, &known)?;
+        let outcome = reconcile(&Inputs {
+            definitions: &definitions,
+            plans,
+            reported,
+            now: *now,
+            stale_after: *stale_after,
+            listening_since: *listening_since,
+            seen: Some(seen),
+        });
+        Ok(Self { picture, proposal, definitions, outcome })
+    }
+
+    /// What it would do, of what is looked at: from what nodes hold by their plans to what they are to get.
+    pub fn diff(&self, selection: &Selection<'_>) -> Diff {
+        let Picture { deployed, plans, now, .. } = self.picture;
+        let nothing = || Definitions::examine(Revision::uncommitted(), &Arc::default(), &Known::at(*now));
+        let nothing = deployed.is_none().then(nothing);
+        let old = deployed.as_deref().or(nothing.as_ref()).expect("there are some, or there is nothing");
+        let label = deployed.as_ref().map_or_else(|| "nothing".to_owned(), |old| old.revision.to_string());
+        let (old, new) = (old.side(label), self.definitions.side(&*self.proposal.label));
+        let moved = self.outcome.seen.moved.as_ref();
+        let new = Side { desired: moved.map_or(new.desired, |moved| &moved.desired), ..new };
+        let (held, wanted) = (State::of_plans(plans, Some(old.desired)), State::of_desired(new.desired));
+        let scope = Scope { selection, ..Scope::at(*now) };
+        Diff { plan: self.id(), ..diff::compare_states(&old, &new, (&held, &wanted), &scope) }
+    }
+
+    /// The plan id; none for what is no commit.
+    pub fn id(&self) -> Option<Digest> {
+        self.proposal.revision.as_ref().map(|revision| self.outcome.id(revision))
+    }
+
+    /// All of it, to be kept.
+    pub fn preview(&self) -> Preview {
+        Preview {
+            revision: self.proposal.revision.clone(),
+            touched: self.outcome.touched.clone(),
+            diff: self.diff(&Selection::default()),
+        }
+    }
 }
 
 /// Version of the rule by which a plan id is made. Ids of different rules never agree.

@@ -2,6 +2,7 @@
 
 mod logs;
 mod outbox;
+mod previews;
 
 use std::sync::Arc;
 
@@ -76,6 +77,10 @@ cases! {
     errands_come_back_as_they_were_until_they_are_done
     of_one_key_the_newest_errand_counts
     prune_takes_errands_that_are_a_week_old
+    a_preview_comes_back_by_its_id_as_it_was_made_first
+    a_preview_without_an_id_is_not_kept
+    a_publication_marks_the_preview_that_it_carries_out_once
+    previews_are_bounded_by_number_by_size_and_by_age
 }
 
 use logs::{
@@ -86,6 +91,12 @@ use logs::{
 use outbox::{
     errands_come_back_as_they_were_until_they_are_done, of_one_key_the_newest_errand_counts,
     prune_takes_errands_that_are_a_week_old,
+};
+
+use previews::{
+    a_preview_comes_back_by_its_id_as_it_was_made_first, a_preview_without_an_id_is_not_kept,
+    a_publication_marks_the_preview_that_it_carries_out_once,
+    previews_are_bounded_by_number_by_size_and_by_age,
 };
 
 type Shared = Arc<dyn Store>;

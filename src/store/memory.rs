@@ -11,12 +11,13 @@ use jiff::Timestamp;
 
 use super::outbox::{self, Change, ErrandKey, Outbox};
 use super::{
-    Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
-    StoredToken, chain,
+    Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
+    Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use crate::status::{PlanId, Reported, ReportedNode};
 
 /// Facts in memory. A new one is empty.
@@ -33,6 +34,7 @@ struct Facts {
     events: BTreeMap<u64, NewEvent>,
     last_event: u64,
     tokens: BTreeMap<Digest, StoredToken>,
+    previews: BTreeMap<Digest, KeptPreview>,
     /// By id.
     logs: BTreeMap<u64, Heard>,
     /// Of node, service, attempt and place: those that `logs` holds.
@@ -96,6 +98,10 @@ impl Facts {
             self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, published_at });
         }
         self.blobs.extend(publication.blobs);
+        let shown = publication.plan_id.and_then(|id| self.previews.get_mut(&id));
+        if let Some(kept) = shown {
+            kept.deployed_at = kept.deployed_at.or(published_at);
+        }
         self.deployed = publication.deployed.or(self.deployed.take());
         Ok(Published::Done(self.append(publication.events)))
     }
@@ -127,6 +133,24 @@ impl Facts {
             Change::Put(errand) => self.outbox.insert(key, errand),
             Change::Done(_) => self.outbox.remove(&key),
         };
+    }
+
+    fn keep_preview(&mut self, preview: &Preview, made_at: Timestamp) {
+        let Some(id) = preview.diff.plan else { return };
+        let kept = KeptPreview { preview: preview.clone(), made_at, deployed_at: None };
+        self.previews.entry(id).or_insert(kept);
+        let mut newest: Vec<(&Digest, &KeptPreview)> = self.previews.iter().collect();
+        newest.sort_by_key(|(id, kept)| (std::cmp::Reverse(kept.made_at), **id));
+        let size = |kept: &KeptPreview| serde_json::to_string(&kept.preview).map_or(0, |json| json.len());
+        let bytes = newest.iter().scan(0, |bytes, (_, kept)| {
+            *bytes += size(kept);
+            Some(*bytes)
+        });
+        let ranked = newest.iter().zip(1..).zip(bytes);
+        let gone =
+            ranked.filter(|((_, rank), bytes)| *rank > 1 && (*rank > PREVIEWS || *bytes > PREVIEW_BYTES));
+        let gone: Vec<Digest> = gone.map(|(((id, _), _), _)| **id).collect();
+        self.previews.retain(|id, _| !gone.contains(id));
     }
 
     fn prune_logs(&mut self, keep: u64, cutoff: Timestamp) {
@@ -161,6 +185,7 @@ impl Facts {
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
         self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
+        self.previews.retain(|_, kept| kept.made_at >= cutoff);
         let kept = self.plans.values().flatten();
         let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
         self.blobs.retain(|digest, _| named.contains(digest));
@@ -228,6 +253,15 @@ impl Store for MemoryStore {
         };
         found.sort_by_key(|entry| entry.id);
         Ok(found)
+    }
+
+    async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {
+        self.facts().keep_preview(preview, made_at);
+        Ok(())
+    }
+
+    async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError> {
+        Ok(self.facts().previews.get(&id).cloned())
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {

@@ -1,5 +1,5 @@
-//! The facts that must last: plans, statuses, tokens, events, logs, what is to be told to the forge, and the content
-//! that plans name.
+//! The facts that must last: plans, statuses, tokens, events, logs, previews, what is to be told to the forge, and the
+//! content that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -31,6 +31,7 @@ pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use crate::status::{NodeStatus, Reported};
 
 /// Everything a daemon needs to start, or to start over after a conflict.
@@ -57,6 +58,8 @@ pub struct Publication {
     pub blobs: BTreeMap<Digest, Arc<[u8]>>,
     /// The revision that the pass applied, if it differs from the stored one.
     pub deployed: Option<Revision>,
+    /// The id of the plan that this carries out.
+    pub plan_id: Option<Digest>,
     /// What happened, to be numbered.
     pub events: Vec<NewEvent>,
 }
@@ -130,6 +133,23 @@ impl Retention {
     }
 }
 
+/// What somebody saw before it was deployed, by the id that it was shown with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPreview {
+    /// What was shown.
+    pub preview: Preview,
+    /// When it was made first.
+    pub made_at: Timestamp,
+    /// When just that was published; none while it was not.
+    pub deployed_at: Option<Timestamp>,
+}
+
+/// So many previews are kept at most,
+pub const PREVIEWS: usize = 500;
+/// and so many bytes of them, as JSON: one of a change of 100 services on 3 nodes each has 100 kB. The newest is kept
+/// whatever its size.
+pub const PREVIEW_BYTES: usize = 64 << 20;
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -199,6 +219,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The lines that `query` wants, oldest first.
     async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// Keeps a preview under the id of its plan, and lets go of the oldest beyond [`PREVIEWS`] and [`PREVIEW_BYTES`]. One
+    /// that is kept already stays as it was made. A preview without an id cannot be asked for and is not kept.
+    async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError>;
+
+    /// The preview with this plan id.
+    async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError>;
 
     /// Content by digest.
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;

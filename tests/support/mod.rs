@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part of it")]
 #![allow(clippy::disallowed_methods, reason = "tests of whole programs start programs")]
 
+pub mod script;
 pub mod session;
 
 use std::ffi::OsStr;

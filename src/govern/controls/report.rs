@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::Subject;
 use super::finding::{fixes, lines};
-use super::{Answer, Ask, Standing, What, standings};
+use super::{Answer, Ask, Outcome, Standing, What, standings};
 use crate::catalog::By;
 use crate::definition::Enforcement;
 use crate::name::{ControlName, EnvironmentName, NodeName, ServiceName};
@@ -36,6 +36,9 @@ pub struct Compliance {
     pub lines: Vec<String>,
     /// What is missing, by name.
     pub missing: Vec<String>,
+    /// The rules that do not hold and need not, by id.
+    #[serde(skip)]
+    pub approved: Vec<String>,
     /// What to do, each fit to be pasted.
     pub fixes: Vec<String>,
 }
@@ -70,6 +73,8 @@ fn rows(subject: &Subject<'_>, standing: &Standing<'_>) -> Vec<Compliance> {
 fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&EnvironmentName>) -> Compliance {
     let control = &standing.control.value;
     let missing = |ask: &&Ask<'_>| ask.outcomes.iter().any(|outcome| !outcome.is_met());
+    let is_approved =
+        |ask: &&Ask<'_>| ask.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Approved(_)));
     let weights = standing.spots.iter().map(|spot| spot.enforcement);
     let enforcement = weights.min().unwrap_or_else(|| subject.catalog.enforcement(control, environment));
     Compliance {
@@ -84,6 +89,7 @@ fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&Envi
         is_error: standing.asks.iter().any(|ask| is_error(ask, enforcement)),
         lines: lines(standing),
         missing: standing.asks.iter().filter(missing).map(|ask| name(ask.what)).collect(),
+        approved: standing.asks.iter().filter(is_approved).map(|ask| name(ask.what)).collect(),
         fixes: fixes(subject, standing),
     }
 }

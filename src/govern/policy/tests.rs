@@ -99,6 +99,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     );
     (truth(), truth(), enforcement, floor, lists).prop_map(
         |(features, digest, controls, floor, (from, tags))| Policy {
+            sensitive: None,
             features_must_be_implemented: features,
             digest_required: digest,
             controls: controls.map(|word| serde_json::from_value(word.into()).expect("an enforcement")),

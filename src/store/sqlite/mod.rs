@@ -12,6 +12,7 @@ mod logs;
 mod open;
 mod outbox;
 mod prepare;
+mod previews;
 mod prune;
 mod read;
 mod rows;
@@ -31,12 +32,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::{Change, ErrandKey};
 use super::{
-    Event, Identity, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
-    StoredToken,
+    Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
+    StoreError, StoredToken,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
 use writer::{Answer, Command, Work};
@@ -120,6 +122,17 @@ impl Store for SqliteStore {
 
     async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
         logs::read(&self.readers, query).await
+    }
+
+    async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {
+        match previews::Prepared::new(preview, made_at) {
+            Some(preview) => self.ask_alone(|answer| Work::KeepPreview(preview, answer)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError> {
+        previews::read(&self.readers, id).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError> {

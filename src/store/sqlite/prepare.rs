@@ -74,6 +74,7 @@ pub(super) struct PreparedPublication {
     pub(super) named: Batches<NamedRow>,
     pub(super) blobs: Batches<BlobRow>,
     pub(super) deployed: Option<Revision>,
+    pub(super) plan_id: Option<Digest>,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -83,7 +84,7 @@ impl PreparedPublication {
     /// A plan whose model is no JSON.
     pub(super) fn new(publication: Publication) -> Result<Self, StoreError> {
         let published_at = publication.at().map(nanoseconds);
-        let Publication { plans: chain, blobs: contents, deployed, events } = publication;
+        let Publication { plans: chain, blobs: contents, deployed, plan_id, events } = publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
             let (node, generation, digest) = (plan.node.clone(), plan.generation, plan.digest);
@@ -97,7 +98,7 @@ impl PreparedPublication {
         for (digest, content) in contents {
             blobs.push(&content, |content| BlobRow { digest, content });
         }
-        Ok(Self { chain, published_at, plans, named, blobs, deployed, events })
+        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, events })
     }
 }
 

@@ -24,11 +24,14 @@ pub(super) enum History {
     Logs,
     /// Errands that were never done.
     Outbox,
+    /// Previews.
+    Previews,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 5] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Outbox];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Outbox, Self::Previews];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -53,6 +56,7 @@ impl History {
                  WHERE rank > ?1 OR heard_at < ?2"
             }
             Self::Outbox => "SELECT id FROM outbox WHERE asked_at < ?2 AND ?1 = ?1",
+            Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }
     }
 
@@ -67,6 +71,7 @@ impl History {
             Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Outbox => "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -74,7 +79,7 @@ impl History {
     /// usual size is six pages and ten names of content; an event is a small part of one.
     pub(super) fn chunk(self) -> usize {
         match self {
-            Self::Plans | Self::Blobs => 50,
+            Self::Plans | Self::Blobs | Self::Previews => 50,
             Self::Events | Self::Logs | Self::Outbox => 2000,
         }
     }
@@ -82,7 +87,7 @@ impl History {
     fn kept(self, keep: Retention) -> i64 {
         match self {
             Self::Plans => keep.plans_per_node.into(),
-            Self::Blobs | Self::Outbox => 0,
+            Self::Blobs | Self::Outbox | Self::Previews => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }

@@ -11,6 +11,7 @@ use super::error::{self, Doing as _};
 use super::prepare::{
     BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, report_rows,
 };
+use super::previews;
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
 use crate::name::{Generation, NodeName, Revision};
@@ -23,7 +24,8 @@ pub(super) async fn publish(
     publication: PreparedPublication,
 ) -> Result<Published, StoreError> {
     let doing = "publishing the plans";
-    let PreparedPublication { chain, published_at, plans, named, blobs, deployed, events } = publication;
+    let PreparedPublication { chain, published_at, plans, named, blobs, deployed, plan_id, events } =
+        publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
     let heads = heads(&mut transaction, chain.iter().map(|plan| &**plan)).await?;
     if let Some(node) = chain::conflict(&chain, heads)? {
@@ -34,6 +36,9 @@ pub(super) async fn publish(
     insert_named(&mut transaction, named, first).await?;
     if let Some(revision) = &deployed {
         set_deployed(&mut transaction, revision).await.doing(doing)?;
+    }
+    if let Some(id) = plan_id {
+        previews::deployed(&mut transaction, id, published_at).await.doing(doing)?;
     }
     let events = insert_events(&mut transaction, events).await?;
     transaction.commit().await.doing(doing)?;

@@ -12,6 +12,7 @@ use super::error::{self, Doing as _};
 use super::logs;
 use super::outbox;
 use super::prepare::{PreparedPublication, PreparedReport};
+use super::previews;
 use super::prune::{self, History};
 use super::write;
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
@@ -43,6 +44,7 @@ pub(super) enum Work {
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
     ChangeOutbox(outbox::Prepared, Answer<()>),
+    KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
     Delete(History, Vec<i64>, Answer<()>),
@@ -150,6 +152,9 @@ impl Writer {
             }
             Work::ChangeOutbox(changes, answer) => {
                 reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);
+            }
+            Work::KeepPreview(preview, answer) => {
+                reply(answer, self.with(SYNCED, async |db| previews::keep(db, preview).await).await);
             }
             Work::AddToken(token, answer) => {
                 reply(answer, self.with(SYNCED, async |db| write::add_token(db, &token).await).await);

@@ -1,0 +1,56 @@
+//! What a change does to running containers, by the same rules as the agent's.
+
+use std::cell::LazyCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::document::Effect;
+use crate::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
+
+/// What happens to the containers of an instance, by Compose service.
+pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>, Effect> {
+    let nothing = BTreeMap::new();
+    let before = old.map_or(&nothing, |old| &old.containers);
+    let after = new.map_or(&nothing, |new| &new.containers);
+    let names: BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
+    let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
+    let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
+    // Read from the models, so only where files changed, and once for all containers.
+    let files = |ensure: Option<&Ensure>| ensure.map(Ensure::environment_files).unwrap_or_default();
+    let environment = LazyCell::new(|| (files(old), files(new)));
+    let environment_changed = |name: &str| environment.0.get(name) != environment.1.get(name);
+    let effect = |name: &Arc<str>| match (before.get(name), after.get(name), new) {
+        (None, Some(_), _) => Some(Effect::Create),
+        (Some(_), None, _) | (_, _, None) => Some(Effect::Remove),
+        (Some(_), Some(_), _) if moved => Some(Effect::Recreate),
+        (Some(before), Some(after), Some(new)) => {
+            let environment = before.files != after.files && environment_changed(name);
+            container_effect(before, after, new, environment).or(switched.then_some(Effect::Switch))
+        }
+        (None, None, _) => None,
+    };
+    names.into_iter().filter_map(|name| Some((name.clone(), effect(name)?))).collect()
+}
+
+/// `environment` says that a file changed which Compose itself reads.
+fn container_effect(
+    before: &ContainerSpec,
+    after: &ContainerSpec,
+    new: &Ensure,
+    environment: bool,
+) -> Option<Effect> {
+    let file_effect = match new.on_file_change {
+        OnFileChange::Recreate => Some(Effect::Recreate),
+        OnFileChange::Restart => Some(Effect::Restart),
+        OnFileChange::Nothing => None,
+    };
+    if before.config != after.config || environment && new.state == RunState::Running {
+        Some(Effect::Recreate)
+    } else if before.files != after.files && new.state == RunState::Running {
+        file_effect
+    } else if before.replicas != after.replicas {
+        Some(Effect::Scale)
+    } else {
+        None
+    }
+}

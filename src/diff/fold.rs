@@ -1,0 +1,175 @@
+//! Instances that change alike, as one change on several nodes.
+//!
+//! The instances of a service on a thousand nodes are mostly one value shared, so what is said of them is worked out once
+//! for each two values and not for each node; and what is then the same is told once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::document::{Change, ChangeKind, Effect, FileChange, NewCapability, Origin};
+use super::effects::effects;
+use super::pairs::Pair;
+use super::state::Stand;
+use super::{Side, files, reasons};
+use crate::catalog::Used;
+use crate::name::{EnvironmentName, NodeName, ServiceName};
+use crate::plan::Reason;
+use crate::sensitive::Sensitive;
+
+/// What tells pairs apart before anything is worked out: where, what, from where, and the two values by identity.
+type Key<'a> = (Option<&'a EnvironmentName>, &'a ServiceName, Option<&'a ServiceName>, bool, [usize; 2]);
+
+/// All that is said of a change but its nodes.
+type Said = (
+    (Option<EnvironmentName>, ServiceName, ChangeKind),
+    (Option<ServiceName>, bool),
+    (Vec<Reason>, Vec<FileChange>),
+    (BTreeMap<Arc<str>, Effect>, Vec<NewCapability>, Vec<Arc<str>>),
+);
+
+/// The changes of all pairs, in order.
+pub(super) fn folded<'a>(
+    pairs: &[Pair<'a>],
+    (old, new): (&Side<'a>, &Side<'a>),
+    environment_of: impl Fn(&NodeName) -> Option<&'a EnvironmentName>,
+    sensitive: &Sensitive,
+) -> Vec<Change> {
+    let identity =
+        |stand: &Option<Stand<'_>>| stand.map_or(0, |stand| std::ptr::from_ref(stand.ensure) as usize);
+    let mut groups: BTreeMap<Key<'_>, Vec<&Pair<'a>>> = BTreeMap::new();
+    for pair in pairs {
+        let values = [identity(&pair.before), identity(&pair.after)];
+        let key = (environment_of(pair.node), pair.service(), pair.old_name(), pair.from.is_some(), values);
+        groups.entry(key).or_default().push(pair);
+    }
+    let mut said: BTreeMap<Said, Vec<&Pair<'a>>> = BTreeMap::new();
+    for ((environment, ..), group) in groups {
+        let about = say(group[0], environment, new, sensitive);
+        said.entry(about).or_default().extend(group);
+    }
+    let mut changes: Vec<Change> =
+        said.into_iter().map(|(said, pairs)| change(said, pairs, old, new)).collect();
+    changes.sort_by(|one, other| order(one).cmp(&order(other)));
+    changes
+}
+
+fn order(change: &Change) -> (&Option<EnvironmentName>, &[NodeName], &ServiceName, ChangeKind) {
+    (&change.environment, &change.nodes, &change.service, change.kind)
+}
+
+/// What is said of one pair, and of all that are like it.
+fn say(
+    pair: &Pair<'_>,
+    environment: Option<&EnvironmentName>,
+    new: &Side<'_>,
+    sensitive: &Sensitive,
+) -> Said {
+    let Pair { before, after, .. } = pair;
+    // What moves is made anew.
+    let stays = before.filter(|_| !pair.has_moved());
+    let effects = effects(stays.map(|before| before.ensure), after.map(|after| after.ensure));
+    let is_recreated = effects.values().any(|effect| *effect == Effect::Recreate);
+    let kind = match (before, after) {
+        (_, None) => ChangeKind::Remove,
+        (None, _) => ChangeKind::Create,
+        _ if pair.has_moved() => ChangeKind::Move,
+        _ if is_recreated => ChangeKind::Recreate,
+        _ => ChangeKind::Update,
+    };
+    let leaves = before.filter(|_| matches!(kind, ChangeKind::Remove | ChangeKind::Move));
+    let volumes = leaves.map(|before| before.ensure.named_volumes()).unwrap_or_default();
+    let because = because(before.as_ref(), after.as_ref(), new, sensitive);
+    let files = match (before, after) {
+        (Some(before), Some(after)) => files::changed(Some(before), after, sensitive),
+        _ => Vec::new(),
+    };
+    let capabilities = new_capabilities(before.as_ref(), after.as_ref());
+    (
+        (environment.cloned(), pair.service().clone(), kind),
+        (pair.old_name().cloned(), pair.from.is_some()),
+        (because, files),
+        (effects, capabilities, volumes),
+    )
+}
+
+/// The fields that differ. What leaves a node says so once its nodes are known.
+fn because(
+    before: Option<&Stand<'_>>,
+    after: Option<&Stand<'_>>,
+    new: &Side<'_>,
+    sensitive: &Sensitive,
+) -> Vec<Reason> {
+    let (Some(after), before) = (after, before) else { return Vec::new() };
+    let Some(instance) = after.instance else { return after.ensure.because.clone() };
+    let Some(before) = before else { return vec![reasons::creation(instance)] };
+    let mut because = reasons::of_model(before.ensure, instance, new.desired, sensitive);
+    because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
+    because
+}
+
+fn new_capabilities(before: Option<&Stand<'_>>, after: Option<&Stand<'_>>) -> Vec<NewCapability> {
+    let used = |stand: Option<&Stand<'_>>| {
+        stand.and_then(|stand| stand.instance).map(|known| known.capabilities.clone())
+    };
+    // Of what is not known nothing is said to be new.
+    if before.is_some_and(|before| before.instance.is_none()) {
+        return Vec::new();
+    }
+    let (before, after) = (used(before).unwrap_or_default(), used(after).unwrap_or_default());
+    let is_new = |used: &&Used| !before.iter().any(|old| old.capability == used.capability);
+    after.iter().filter(is_new).map(new_capability).collect()
+}
+
+fn new_capability(used: &Used) -> NewCapability {
+    let grant = used.grant.as_ref();
+    NewCapability {
+        capability: used.capability.to_string().into(),
+        granted_by: grant.map(|grant| grant.path.clone()),
+        reason: grant.map(|grant| grant.reason.clone()),
+        until: grant.and_then(|grant| grant.until).map(|day| day.to_string().into()),
+    }
+}
+
+fn change(said: Said, mut pairs: Vec<&Pair<'_>>, old: &Side<'_>, new: &Side<'_>) -> Change {
+    pairs.sort_by_key(|pair| pair.node);
+    let nodes: Vec<NodeName> = pairs.iter().map(|pair| pair.node.clone()).collect();
+    let left: Vec<NodeName> = pairs.iter().filter_map(|pair| pair.from.cloned()).collect();
+    let (
+        (environment, service, kind),
+        (old_name, _),
+        (mut because, files),
+        (effects, capabilities, volumes_kept),
+    ) = said;
+    if matches!(kind, ChangeKind::Remove | ChangeKind::Move) {
+        let gone = if left.is_empty() { &nodes } else { &left };
+        because.insert(0, departure(&service, old_name.as_ref(), gone, old, new));
+    }
+    let is_origin = old_name.is_some() || !left.is_empty();
+    let from = is_origin.then_some(Origin { service: old_name, nodes: left });
+    Change { environment, nodes, service, kind, from, because, files, effects, capabilities, volumes_kept }
+}
+
+/// Why a service leaves nodes: it is not defined any more, it has another name, they are not named any more, or others
+/// were chosen.
+fn departure(
+    service: &ServiceName,
+    old_name: Option<&ServiceName>,
+    gone: &[NodeName],
+    old: &Side<'_>,
+    new: &Side<'_>,
+) -> Reason {
+    let stood = old_name.unwrap_or(service);
+    let before = old.desired.services.get(stood);
+    match (new.desired.services.get(service), old_name) {
+        (Some(service), None) => {
+            let is_new = |node: &NodeName| before.is_none_or(|before| !before.instances.contains_key(node));
+            reasons::displacement(gone, service, is_new)
+        }
+        (still, _) => Reason {
+            field: "service".into(),
+            old: Some(stood.as_str().into()),
+            new: still.map(|still| still.entry.service().service.as_str().into()),
+            source: still.or(before).map(|service| service.entry.path().clone()),
+        },
+    }
+}

@@ -1,0 +1,137 @@
+//! Why an instance is to become as it is: the fields and files that differ, with the line that says so.
+//!
+//! The same reasons stand in the preview and in the steps of a plan, so what a reviewer reads is what the agent logs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::fields;
+use crate::catalog::Deployment;
+use crate::desired::{Desired, Instance, ServiceInstances};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::{Ensure, FileRef, Reason};
+use crate::sensitive::Sensitive;
+
+/// Why an instance is to become as `new` says, given what it was.
+pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<Reason> {
+    let Some(old) = old else { return vec![creation(new)] };
+    let mut reasons = of_model(old, new, desired, &desired.sensitive);
+    reasons.extend(of_files(old, new));
+    reasons.extend(of_settings(old, &new.ensure, new));
+    reasons
+}
+
+/// It is there now.
+pub(super) fn creation(new: &Instance) -> Reason {
+    Reason {
+        field: "service".into(),
+        old: None,
+        new: Some(new.ensure.service.as_str().into()),
+        source: Some(new.entry.path().clone()),
+    }
+}
+
+/// The fields of the Compose model.
+pub(super) fn of_model(
+    old: &Ensure,
+    new: &Instance,
+    desired: &Desired,
+    sensitive: &Sensitive,
+) -> Vec<Reason> {
+    if old.model == new.ensure.model {
+        return Vec::new();
+    }
+    let changes = fields::changed(&old.model.value(), &new.ensure.model.value(), sensitive);
+    let source_of = desired.sources_of(new);
+    let reason = |(number, change): (usize, fields::FieldChange)| Reason {
+        field: change.path.join(".").into(),
+        source: if number < MAX_SOURCES { source_of(&change.path) } else { None },
+        old: change.old,
+        new: change.new,
+    };
+    changes.into_iter().enumerate().map(reason).collect()
+}
+
+/// Finding the line of a field costs time that grows with its file, so that tens of thousands of changes to one
+/// generated file would hold up the whole pass. Nobody reads the lines of so many.
+pub(super) const MAX_SOURCES: usize = 1_000;
+
+/// Files are named with their size and never shown in a plan: they may hold secrets.
+fn of_files(old: &Ensure, new: &Instance) -> Vec<Reason> {
+    let none = Sensitive::default();
+    let changes = fields::changed(&file_model(&old.files), &file_model(&new.ensure.files), &none);
+    let reason = |change: fields::FieldChange| {
+        let path = change.path.join(".");
+        let source = format!("{}/{path}", new.entry.folder());
+        let (old, new) = (change.old, change.new);
+        Reason { field: format!("files/{path}").into(), old, new, source: Some(source.into()) }
+    };
+    changes.into_iter().map(reason).collect()
+}
+
+fn file_model(files: &BTreeMap<Arc<str>, FileRef>) -> Value {
+    let text = |file: &FileRef| {
+        let mode = if file.executable { ", executable" } else { "" };
+        format!("{} ({} bytes{mode})", file.digest.short(), file.size)
+    };
+    files
+        .iter()
+        .map(|(path, file)| (path.to_string(), Value::String(text(file))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// What `service.yaml` says beside the model.
+pub(super) fn of_settings(old: &Ensure, new: &Ensure, instance: &Instance) -> Vec<Reason> {
+    let path = instance.entry.path();
+    let settings = |ensure: &Ensure| {
+        let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
+        [
+            ("project", ensure.project.to_string()),
+            ("state", format!("{:?}", ensure.state).to_lowercase()),
+            ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
+            ("health.within", format!("{}s", ensure.health_within)),
+            ("depends_on", after.join(", ")),
+        ]
+    };
+    let pairs = settings(old).into_iter().zip(settings(new));
+    pairs
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((field, before), (_, after))| Reason {
+            field: field.into(),
+            old: Some(before.into()),
+            new: Some(after.into()),
+            source: Some(path.clone()),
+        })
+        .collect()
+}
+
+/// Why a service is no longer on nodes, although there is such a service: they are not named any more, or others were
+/// chosen, of which those are told that are new.
+pub fn displacement(
+    gone: &[NodeName],
+    service: &ServiceInstances,
+    is_new: impl Fn(&NodeName) -> bool,
+) -> Reason {
+    let is_chosen = |deployment: &Deployment| deployment.service.place.nodes.is_none();
+    let (field, new) = match service.entry.deployments.iter().any(is_chosen) {
+        true => ("place", some_names(service.instances.keys().filter(|node| is_new(node)))),
+        false => ("place.nodes", None),
+    };
+    let source = Some(service.entry.path().clone());
+    Reason { field: field.into(), old: some_names(gone.iter()), new, source }
+}
+
+/// `a, b, c and 2 more`; none of none.
+fn some_names<'a>(names: impl Iterator<Item = &'a NodeName>) -> Option<Arc<str>> {
+    const MAX: usize = 3;
+    let names: Vec<&str> = names.map(NodeName::as_str).collect();
+    let named = names.iter().take(MAX).copied().collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!names.is_empty()).then(|| format!("{named}{more}").into())
+}

@@ -1,0 +1,195 @@
+//! What to look at before a change is made: each risk a line of its own, worst first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::Side;
+use super::document::{Change, ChangeKind, Cost, CostChange, Risk};
+use super::ground::Standings;
+use crate::capacity::{self, Capacity, NodeRoom};
+use crate::definition::Money;
+use crate::desired;
+use crate::govern::Answer;
+use crate::holders::Holders;
+use crate::name::{NodeName, ServiceName};
+use crate::place::room::Fill;
+
+/// Those of the changes themselves. `durations` are how long services took to come back, where that was measured.
+pub(super) fn of_changes(
+    changes: &[Change],
+    durations: &BTreeMap<ServiceName, SignedDuration>,
+    new: &Side<'_>,
+) -> Vec<Risk> {
+    let mut risks = BTreeMap::new();
+    for change in changes {
+        for risk in of_change(change, durations, new) {
+            let number = risks.entry(without_nodes(&risk)).or_insert(0);
+            *number += change.nodes.len();
+        }
+    }
+    risks.into_iter().map(|(risk, number)| with_nodes(risk, number)).collect()
+}
+
+fn of_change(
+    change: &Change,
+    durations: &BTreeMap<ServiceName, SignedDuration>,
+    new: &Side<'_>,
+) -> Vec<Risk> {
+    let (service, nodes) = (&change.service, 0);
+    let mut risks = Vec::new();
+    let stopped = change.effects.iter().filter(|(_, effect)| effect.interrupts());
+    let containers: Vec<Arc<str>> = stopped.map(|(container, _)| container.clone()).collect();
+    if !containers.is_empty() {
+        let seconds = durations.get(service).map(|span| span.as_secs().unsigned_abs());
+        risks.push(Risk::Restart { service: service.clone(), containers, nodes, seconds });
+    }
+    if change.kind == ChangeKind::Remove {
+        let entirely = !new.desired.services.contains_key(service);
+        risks.push(Risk::Removal { service: service.clone(), nodes, entirely });
+    }
+    if !change.volumes_kept.is_empty() {
+        let volumes = change.volumes_kept.clone();
+        risks.push(Risk::VolumesLeft { service: service.clone(), volumes, nodes });
+    }
+    if let Some(from) = change.from.as_ref().and_then(|from| from.service.clone()) {
+        risks.push(Risk::Renamed { from, service: service.clone() });
+    }
+    let used = change.capabilities.iter().cloned();
+    risks.extend(used.map(|capability| Risk::Capability { service: service.clone(), capability, nodes }));
+    risks
+}
+
+fn without_nodes(risk: &Risk) -> Risk {
+    with_nodes(risk.clone(), 0)
+}
+
+fn with_nodes(mut risk: Risk, number: usize) -> Risk {
+    match &mut risk {
+        Risk::Restart { nodes, .. }
+        | Risk::Removal { nodes, .. }
+        | Risk::VolumesLeft { nodes, .. }
+        | Risk::Capability { nodes, .. } => *nodes = number,
+        Risk::Renamed { .. }
+        | Risk::Unmet { .. }
+        | Risk::Capacity { .. }
+        | Risk::Budget { .. }
+        | Risk::Approval { .. } => {}
+    }
+    risk
+}
+
+/// Controls that are not met any more, and approvals that the change lives by.
+pub(super) fn of_standings([before, after]: &[Standings; 2]) -> Vec<Risk> {
+    let mut risks = Vec::new();
+    for (key, row) in after {
+        let old = before.get(key);
+        let was_met = old.is_none_or(|old| old.answer == Answer::Met);
+        let texts = |texts: &[String]| texts.iter().map(|text| Arc::from(text.as_str())).collect();
+        if row.answer != Answer::Met && was_met {
+            risks.push(Risk::Unmet {
+                service: row.service.clone(),
+                environment: row.environment.clone(),
+                control: row.control.clone(),
+                enforcement: row.enforcement.as_str().into(),
+                missing: texts(&row.missing),
+            });
+        }
+        let known: BTreeSet<&String> = old.iter().flat_map(|old| &old.approved).collect();
+        let approved = row.approved.iter().filter(|rule| !known.contains(rule));
+        risks.extend(approved.map(|rule| Risk::Approval {
+            service: row.service.clone(),
+            control: row.control.clone(),
+            rule: rule.as_str().into(),
+        }));
+    }
+    risks
+}
+
+/// From so many per cent on a node counts as full.
+const FULL: u64 = 90;
+
+/// What everything takes and costs, where that changes: the nodes that become full, the budget, and the sums.
+pub(super) fn of_capacity(old: &Side<'_>, new: &Side<'_>) -> (Vec<Risk>, Option<CostChange>) {
+    let same_placing = old.desired.placing.placed == new.desired.placing.placed;
+    if same_placing && Arc::ptr_eq(&old.catalog.nodes, &new.catalog.nodes) {
+        return (Vec::new(), None);
+    }
+    let (before, after) = (of_side(old), of_side(new));
+    let rooms: BTreeMap<&NodeName, &NodeRoom> = before.nodes.iter().map(|room| (&room.node, room)).collect();
+    let mut risks: Vec<Risk> = Vec::new();
+    for room in &after.nodes {
+        risks.extend(filled(rooms.get(&room.node).copied(), room));
+    }
+    risks.extend(budget(new, &before, &after));
+    let cost = |capacity: &Capacity| Cost {
+        nodes: capacity.total.nodes.to_string().into(),
+        reserved: capacity.total.services.low.to_string().into(),
+        used: capacity.total.services.high.to_string().into(),
+    };
+    let (was, is) = (cost(&before), cost(&after));
+    let rises =
+        after.total.nodes > before.total.nodes || after.total.services.low > before.total.services.low;
+    let currency = after.currency.clone();
+    let change = (was != is).then_some(CostChange { currency, before: was, after: is, rises });
+    (risks, change)
+}
+
+fn of_side(side: &Side<'_>) -> Capacity {
+    let placing = &side.desired.placing;
+    let sites = desired::sites(side.catalog, placing, &Holders::default());
+    capacity::of(side.catalog, &sites, &placing.placed, None)
+}
+
+fn filled(before: Option<&NodeRoom>, after: &NodeRoom) -> Vec<Risk> {
+    let fills = |room: &NodeRoom| {
+        let room = &room.room;
+        [
+            ("cpu", room.cpu_thousandths),
+            ("memory", room.memory_bytes),
+            ("disk", room.disk_bytes),
+            ("gpus", room.gpus),
+            ("slots", room.slots),
+        ]
+    };
+    let per_cent = |fill: Fill| match fill.capacity {
+        0 => 0,
+        capacity => u64::try_from(u128::from(fill.reserved) * 100 / u128::from(capacity)).unwrap_or(u64::MAX),
+    };
+    let old = before.map(fills);
+    let numbered = fills(after).into_iter().enumerate();
+    let risk = |(index, (resource, fill)): (usize, (&str, Fill))| {
+        let before = old.map_or(0, |old| per_cent(old[index].1));
+        let after_per_cent = per_cent(fill);
+        (after_per_cent >= FULL && before < FULL).then(|| Risk::Capacity {
+            node: after.node.clone(),
+            resource: resource.into(),
+            before,
+            after: after_per_cent,
+        })
+    };
+    numbered.filter_map(risk).collect()
+}
+
+/// The highest threshold of the budget that the prices of the nodes reach now and did not reach before.
+fn budget(new: &Side<'_>, before: &Capacity, after: &Capacity) -> Option<Risk> {
+    let budget = after.total.budget?;
+    let settings = &new.catalog.settings.budget;
+    let mut thresholds = settings.warn_at.clone().unwrap_or_else(|| vec![80]);
+    thresholds.push(100);
+    let reaches = |cost: Money, threshold: u32| {
+        u128::from(cost.0) * 100 >= u128::from(budget.0) * u128::from(threshold) && cost.0 > 0
+    };
+    let crossed = thresholds.into_iter().filter(|threshold| {
+        reaches(after.total.nodes, *threshold) && !reaches(before.total.nodes, *threshold)
+    });
+    let threshold = crossed.max()?;
+    let cost = after.total.nodes.to_string().into();
+    Some(Risk::Budget { threshold, cost, budget: budget.to_string().into() })
+}
+
+/// Whether a risk of a node is of the one that is looked at.
+pub(super) fn is_of(risk: &Risk, wanted: Option<&NodeName>) -> bool {
+    matches!(risk, Risk::Capacity { node, .. } if Some(node) == wanted)
+}

@@ -1,0 +1,174 @@
+//! The words for what a diff holds, the same in every form.
+
+use std::sync::Arc;
+
+use super::super::count;
+use crate::diff::{Change, ChangeKind, CostChange, Diff, Effect, Ignored, NewCapability, Risk, Turn};
+use crate::name::{EnvironmentName, NodeName, ServiceName};
+
+/// `Plan: 2 to create, 1 to update, 1 to recreate, 1 to move, 0 to remove, 37 unchanged, over 3 nodes`.
+pub fn summary(diff: &Diff) -> String {
+    let crate::diff::Summary { create, update, recreate, moved, remove, unchanged, nodes } = diff.summary;
+    format!(
+        "Plan: {create} to create, {update} to update, {recreate} to recreate, {moved} to move, {remove} to remove, \
+         {unchanged} unchanged, over {}",
+        count(nodes, "node"),
+    )
+}
+
+/// A sign and a verb.
+pub(super) fn kind(kind: ChangeKind) -> (&'static str, &'static str) {
+    match kind {
+        ChangeKind::Create => ("+", "create"),
+        ChangeKind::Update => ("~", "update"),
+        ChangeKind::Recreate => ("±", "recreate"),
+        ChangeKind::Move => ("→", "move"),
+        ChangeKind::Remove => ("-", "remove"),
+    }
+}
+
+/// What happens to the containers of a Compose service: `is recreated`.
+pub(super) fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Create => "is created",
+        Effect::Recreate => "is recreated",
+        Effect::Restart => "is restarted",
+        Effect::Scale => "changes its number of containers",
+        Effect::Switch => "is started or stopped",
+        Effect::Remove => "is removed",
+    }
+}
+
+/// Where a change happens: `edge-1`, or `on 120 nodes (n-000, n-001, n-002 and 117 more)`.
+pub(super) fn nodes(nodes: &[NodeName]) -> String {
+    match nodes {
+        [node] => node.to_string(),
+        nodes => format!("on {} ({})", count(nodes.len(), "node"), some(nodes)),
+    }
+}
+
+/// `a, b, c and 2 more`.
+pub(super) fn some<T: std::fmt::Display>(names: &[T]) -> String {
+    const MAX: usize = 3;
+    let named: Vec<String> = names.iter().take(MAX + 1).map(ToString::to_string).collect();
+    match names.len() {
+        0..=MAX => named.join(", "),
+        4 => named.join(", "),
+        more => format!("{} and {} more", named[..MAX].join(", "), more - MAX),
+    }
+}
+
+/// Where it was before: ` from edge-1`, `, which was web`.
+pub(super) fn origin(change: &Change) -> String {
+    let Some(from) = &change.from else { return String::new() };
+    let name = from.service.as_ref().map(|name| format!(", which was {name}")).unwrap_or_default();
+    match from.nodes.as_slice() {
+        [] => name,
+        nodes => format!("{name} from {}", some(nodes)),
+    }
+}
+
+/// The environment of a service that names its own: ` in production`.
+fn within(environment: Option<&EnvironmentName>) -> String {
+    environment.map(|name| format!(" in {name}")).unwrap_or_default()
+}
+
+fn across(nodes: usize) -> String {
+    if nodes == 1 { String::new() } else { format!(" on {}", count(nodes, "node")) }
+}
+
+/// A risk in a sentence without its end.
+pub(super) fn risk(risk: &Risk) -> String {
+    match risk {
+        Risk::Restart { service, containers, nodes, seconds } => {
+            restart(service, containers, *nodes, *seconds)
+        }
+        Risk::Removal { service, nodes, entirely: true } => format!("{service} is removed{}", across(*nodes)),
+        Risk::Removal { service, nodes, .. } => {
+            format!("{service} is removed from {}, and stays on others", count(*nodes, "node"))
+        }
+        Risk::VolumesLeft { service, volumes, nodes } => {
+            format!("{service} leaves volumes behind{}: {}", across(*nodes), some(volumes))
+        }
+        Risk::Renamed { from, service } => format!(
+            "{from} looks renamed to {service}: it starts anew under that name, with empty volumes; to keep what they hold, \
+             copy it or name the old volumes in the Compose file"
+        ),
+        Risk::Capability { service, capability, nodes } => {
+            format!("{service} {}{}", self::capability(capability), across(*nodes))
+        }
+        Risk::Unmet { service, environment, control, enforcement, missing } => {
+            let missing = if missing.is_empty() { String::new() } else { format!(": {}", some(missing)) };
+            let within = within(environment.as_ref());
+            format!("{service} does not meet {control} ({enforcement}) any more{within}{missing}")
+        }
+        Risk::Capacity { node, resource, before, after } => {
+            format!("{node} fills up: {resource} {before} % → {after} %")
+        }
+        Risk::Budget { threshold: 100, cost, budget } => {
+            format!("the nodes cost {cost} a month, more than the budget of {budget}")
+        }
+        Risk::Budget { threshold, cost, budget } => {
+            format!("the nodes cost {cost} a month, over {threshold} % of the budget of {budget}")
+        }
+        Risk::Approval { service, control, rule } => {
+            format!("{service} lives by an approval: it need not keep rule {rule} of {control}")
+        }
+    }
+}
+
+fn restart(service: &ServiceName, containers: &[Arc<str>], nodes: usize, seconds: Option<u64>) -> String {
+    let verb = if containers.len() == 1 { "restarts" } else { "restart" };
+    let time = seconds.map(|seconds| format!(", about {seconds} s by past releases")).unwrap_or_default();
+    format!("{service}: {} {verb}{}{time}", some(containers), across(nodes))
+}
+
+/// `uses capability docker-socket (granted by controls/edge.yaml: reads container events, until 2027-01-31)`
+pub(super) fn capability(new: &NewCapability) -> String {
+    let until = new.until.as_ref().map(|day| format!(", until {day}")).unwrap_or_default();
+    let reason = new.reason.as_deref().unwrap_or_default();
+    let grant = match &new.granted_by {
+        Some(path) => format!("granted by {path}: {reason}{until}"),
+        None => "not granted".to_owned(),
+    };
+    format!("uses capability {} ({grant})", new.capability)
+}
+
+/// `payments in production: met → not met`
+pub(super) fn turn(turn: &Turn) -> String {
+    let side = |side: &Option<Arc<str>>| side.as_deref().unwrap_or("not asked for").to_owned();
+    let within = within(turn.environment.as_ref());
+    format!("{}{within}: {} → {}", turn.service, side(&turn.before), side(&turn.after))
+}
+
+/// `Cost a month: nodes 120.00 → 140.00 EUR; services 80.00 to 120.00 → 95.00 to 140.00 EUR`
+pub(super) fn cost(cost: &CostChange) -> String {
+    let CostChange { currency, before, after, .. } = cost;
+    let services = |cost: &crate::diff::Cost| format!("{} to {}", cost.reserved, cost.used);
+    format!(
+        "Cost a month: nodes {} → {} {currency}; services {} → {} {currency}",
+        before.nodes,
+        after.nodes,
+        services(before),
+        services(after)
+    )
+}
+
+/// `web: 3 changes of services.app.labels.build are ignored: a build stamp`
+pub(super) fn ignored(ignored: &Ignored) -> String {
+    let Ignored { service, path, reason, changes } = ignored;
+    let verb = if *changes == 1 { "is" } else { "are" };
+    format!("{service}: {} of {path} {verb} ignored: {reason}", count(*changes, "change"))
+}
+
+/// What is said of a file: `nginx.conf is changed`.
+pub(super) fn file(file: &crate::diff::FileChange) -> String {
+    use crate::diff::FileChangeKind::{Added, Changed, Mode, Removed};
+    let size = |size: Option<u64>| format!("{} bytes", size.unwrap_or_default());
+    match file.kind {
+        Added => format!("is new ({})", size(file.new_size)),
+        Changed => format!("changed ({} → {})", size(file.old_size), size(file.new_size)),
+        Mode => "can be executed now, or not any more".to_owned(),
+        Removed => format!("is gone ({})", size(file.old_size)),
+    }
+}
