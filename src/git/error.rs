@@ -180,6 +180,25 @@ pub enum GitError {
         /// Whether the repository only holds recent history.
         shallow: bool,
     },
+    /// Two commits that are to be compared from where they parted, and that never were one.
+    #[error("`{one}` and `{two}` have no history in common{}", common_help(*shallow))]
+    NoCommonHistory {
+        /// The one, as it was given.
+        one: String,
+        /// The other.
+        two: String,
+        /// Whether the repository only holds recent history.
+        shallow: bool,
+    },
+    /// Nothing was named to compare with, and no branch is known to be the main one.
+    #[error(
+        "cannot tell which branch is the main one: {}",
+        main_help(*shallow)
+    )]
+    NoMainBranch {
+        /// Whether the repository only holds recent history.
+        shallow: bool,
+    },
     /// A commit that is not in this repository.
     #[error("commit {} is not in this repository: fetch it first", .0.short())]
     NoSuchCommit(Revision),
@@ -228,6 +247,22 @@ fn access_help(url: &str) -> &'static str {
             "give a token that may read the repository, and check that it has not expired"
         }
         _ => "give the account that runs this read access to the repository",
+    }
+}
+
+fn common_help(shallow: bool) -> &'static str {
+    if shallow {
+        " in this clone, which only has recent history: run `git fetch --unshallow` (in CI: fetch depth 0)"
+    } else {
+        ": name two revisions as `BASE..HEAD`, which are compared as they are"
+    }
+}
+
+fn main_help(shallow: bool) -> &'static str {
+    if shallow {
+        "this clone only has what was last pushed; fetch all branches (in CI: fetch depth 0), or name what to compare with"
+    } else {
+        "name what to compare with, or run `git remote set-head origin --auto`, which asks the remote"
     }
 }
 

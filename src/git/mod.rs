@@ -15,6 +15,7 @@
 //! | `mirror` | the bare mirror under the state folder |
 //! | `refs` | the branches of a repository on this machine, for those who watch them |
 //! | `repository` | the repository around a folder, for the command line |
+//! | `range` | what is compared with what: `BASE..HEAD` and the two sides that it means |
 //! | `write` | one changed file as a commit on a new branch |
 
 mod error;
@@ -23,6 +24,7 @@ mod objects;
 mod read;
 mod refs;
 mod repository;
+mod range;
 mod transport;
 mod url;
 pub mod worktree;
@@ -34,9 +36,10 @@ pub(crate) mod testing;
 pub use error::GitError;
 pub use mirror::{Mirror, MirrorConfig};
 pub use objects::CommitInfo;
+pub use range::{Range, Side, Sides};
 pub use read::{Scope, TreeCache};
 pub use refs::{branch_tip, refs_folder};
-pub use repository::Repository;
+pub use repository::{Branch, Repository};
 pub use transport::{Access, SshOptions, Token};
 pub(crate) use url::is_loopback;
 pub use url::{RemoteUrl, SshAddress, UrlError};

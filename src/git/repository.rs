@@ -9,6 +9,24 @@ use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
 use crate::name::Revision;
 use crate::tree::Tree;
 
+/// Where the main branch is looked for, in this order.
+const MAIN_BRANCHES: [&str; 5] = [
+    "refs/remotes/origin/HEAD",
+    "refs/remotes/origin/main",
+    "refs/heads/main",
+    "refs/remotes/origin/master",
+    "refs/heads/master",
+];
+
+/// A branch, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// `main`, or `origin/main` for what the remote had when it was fetched.
+    pub name: String,
+    /// Its newest commit.
+    pub tip: Revision,
+}
+
 /// A repository whose files are never touched.
 pub struct Repository {
     pub(super) repo: gix::ThreadSafeRepository,
@@ -35,6 +53,43 @@ impl Repository {
     /// The root of the work tree; `None` for a bare repository.
     pub fn work_tree(&self) -> Option<&Path> {
         self.repo.work_tree.as_deref()
+    }
+
+    /// The commit that is checked out, or that a bare repository calls its own; `None` before the first one.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn head(&self) -> Result<Option<Revision>, GitError> {
+        let repo = self.repo.to_thread_local();
+        let head = || -> gix::Result<Option<Revision>> {
+            let id = repo.head()?.try_into_peeled_id()?;
+            Ok(id.map(objects::revision))
+        };
+        head().map_err(|source| GitError::Open { path: repo.path().to_owned(), source: Box::new(source) })
+    }
+
+    /// The main branch, as `origin/main`: the one that the remote calls its own, else the first of the usual ones.
+    pub fn main_branch(&self) -> Option<Branch> {
+        let repo = self.repo.to_thread_local();
+        let name = |name: &&str| {
+            let branch = repo.try_find_reference(*name).ok()??;
+            // The remote names one of the others, which may be gone: then the usual ones make up for it.
+            let mut branch = branch.follow().map_or(Some(branch), Result::ok)?;
+            let tip = branch.peel_to_commit().ok()?;
+            Some(Branch { name: branch.name().shorten().to_string(), tip: objects::revision(tip.id) })
+        };
+        MAIN_BRANCHES.iter().find_map(name)
+    }
+
+    /// Whether the history ends before its beginning, as it does after `git clone --depth`.
+    pub(super) fn is_shallow(&self) -> bool {
+        self.repo.to_thread_local().is_shallow().unwrap_or(false)
+    }
+
+    /// Whether it was fetched from anywhere.
+    pub(super) fn has_remotes(&self) -> bool {
+        !self.repo.to_thread_local().remote_names().is_empty()
     }
 
     /// The commit that `spec` names: a branch, a tag, a commit id, `HEAD~3` and all else that `git rev-parse` takes.
@@ -99,8 +154,13 @@ impl Repository {
     ///
     /// Where the repository is bare, or a file cannot be read.
     pub fn work_tree_definitions(&self, scope: &Scope) -> Result<Tree, GitError> {
-        let root = self.work_tree().ok_or_else(|| GitError::Bare { path: self.repo.path().to_owned() })?;
+        let root = self.work_tree().ok_or_else(|| self.bare())?;
         worktree::tree(&root.join(scope.segments().collect::<PathBuf>()), scope.limits)
+    }
+
+    /// Says that there are no files.
+    pub(super) fn bare(&self) -> GitError {
+        GitError::Bare { path: self.repo.path().to_owned() }
     }
 }
 

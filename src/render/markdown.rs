@@ -129,13 +129,13 @@ fn is_rest_of_emoji(after: &str) -> bool {
     rest.len() < after.len() && rest.starts_with(':')
 }
 
-/// `OPS` of `OPS-1`, an issue elsewhere; `GH` and `GL` are the forge itself, and may be small.
+/// `OPS` of `OPS-1`, an issue elsewhere; `GH` and `GL` are the forge itself, and may be small. Our own names never have
+/// a capital, so `web-1` stays whole.
 fn ends_with_project(before: &str) -> bool {
     let start = before.trim_end_matches(|char: char| char.is_ascii_alphanumeric() || char == '_').len();
     let word = &before[start..];
-    let has = |is: fn(&char) -> bool| word.chars().any(|char| is(&char));
-    let is_upper = has(char::is_ascii_uppercase) && !has(char::is_ascii_lowercase);
-    is_upper || ["gh", "gl"].iter().any(|forge| word.trim_start_matches('_').eq_ignore_ascii_case(forge))
+    let last = word.rsplit('_').next().unwrap_or_default();
+    word.contains(|char: char| char.is_ascii_uppercase()) || matches!(last, "gh" | "gl")
 }
 
 fn ends_with_ignoring_case(text: &str, end: &str) -> bool {
