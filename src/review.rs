@@ -10,11 +10,11 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::{FailOn, Saying};
+use crate::definition::{Gate, Saying};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::diff::sensitive::{HIDDEN, is_sensitive};
-use crate::diff::{ChangeKind, Diff, Effect};
+use crate::diff::Diff;
 use crate::name::Revision;
+use crate::sensitive::{HIDDEN, Sensitive};
 
 /// What was found out about a change.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,8 @@ pub struct Verdict {
     /// Warnings that the change brings. Of a change with mistakes, they are among its findings.
     pub warnings: Vec<Diagnostic>,
     /// What it does that the main branch wants to fail.
-    pub reached: BTreeSet<FailOn>,
+    pub reached: BTreeSet<Gate>,
+    sensitive: Sensitive,
 }
 
 impl Verdict {
@@ -58,14 +59,20 @@ impl Verdict {
         base: Option<Revision>,
         outcome: Outcome,
         warnings: Vec<Diagnostic>,
-        fail_on: &BTreeSet<FailOn>,
+        fail_on: &BTreeSet<Gate>,
     ) -> Self {
-        let does = match &outcome {
-            Outcome::Compared(diff) => deeds(diff),
+        let gates: Vec<Gate> = fail_on.iter().copied().collect();
+        let reached = match &outcome {
+            Outcome::Compared(diff) => diff.stopped_by(&gates).into_iter().collect(),
             Outcome::Invalid(_) | Outcome::Valid(_) => BTreeSet::new(),
         };
-        let reached = does.intersection(fail_on).copied().collect();
-        Self { head, base, outcome, warnings, reached }
+        Self { head, base, outcome, warnings, reached, sensitive: Sensitive::default() }
+    }
+
+    /// The same, hiding also what these name.
+    #[must_use]
+    pub fn hiding(self, sensitive: Sensitive) -> Self {
+        Self { sensitive, ..self }
     }
 
     /// How the commit stands.
@@ -77,12 +84,24 @@ impl Verdict {
         }
     }
 
+    /// Whether it is a comparison that has nothing to tell.
+    pub fn is_silent(&self) -> bool {
+        let Outcome::Compared(diff) = &self.outcome else { return false };
+        let Diff { risks, changes, features, controls, cost, ignored, .. } = &**diff;
+        changes.is_empty()
+            && risks.is_empty()
+            && features.is_empty()
+            && controls.is_empty()
+            && cost.is_none()
+            && ignored.is_empty()
+    }
+
     /// Whether there is something to look at: a mistake, a warning or a change.
     pub fn has_news(&self) -> bool {
         let changes = match &self.outcome {
             Outcome::Invalid(_) => true,
             Outcome::Valid(_) => false,
-            Outcome::Compared(diff) => !diff.changes.is_empty(),
+            Outcome::Compared(_) => !self.is_silent(),
         };
         changes || !self.warnings.is_empty()
     }
@@ -103,7 +122,7 @@ impl Verdict {
             Outcome::Valid(_) | Outcome::Compared(_) => &self.warnings,
         };
         let shown = findings.iter().filter(|finding| finding.severity != Severity::Info);
-        shown.map(discreet).collect()
+        shown.map(|finding| discreet(finding, &self.sensitive)).collect()
     }
 
     /// What is said at lines of files. `folder` is where the definitions are in their repository.
@@ -114,15 +133,14 @@ impl Verdict {
 
 /// A finding as it may be shown to everyone who sees the pull request. A line that looks like it sets a secret is left out,
 /// and what its words quote of the value.
-fn discreet(finding: &Diagnostic) -> Diagnostic {
+fn discreet(finding: &Diagnostic, sensitive: &Sensitive) -> Diagnostic {
     let mut shown = finding.clone();
     let line = finding.place.text.as_deref().unwrap_or_default();
-    let is_secret = is_sensitive("", line);
+    let is_secret = sensitive.redacted(line) != line;
     let value = line.split_once([':', '=']).map_or(line, |(_, value)| value);
-    let inert = |text: &String| match text {
-        text if is_sensitive("", text) => HIDDEN.to_owned(),
-        text if is_secret => unquoted(text, value),
-        text => text.clone(),
+    let inert = |text: &String| {
+        let text = sensitive.redacted(text);
+        if is_secret { unquoted(&text, value) } else { text }
     };
     shown.place.text = finding.place.text.clone().filter(|_| !is_secret);
     shown.message = inert(&finding.message);
@@ -144,18 +162,6 @@ pub fn context(name: &str) -> String {
     const MAX: usize = 100;
     let inert: String = name.chars().filter(|c| !c.is_control()).collect();
     cut(&format!("gitops/{inert}"), MAX)
-}
-
-/// What a change does, of all that one may want to fail.
-pub fn deeds(diff: &Diff) -> BTreeSet<FailOn> {
-    let mut deeds = BTreeSet::new();
-    for change in &diff.changes {
-        deeds.extend((change.kind == ChangeKind::Remove).then_some(FailOn::Remove));
-        let recreates = change.effects.values().any(|effect| *effect == Effect::Recreate);
-        deeds.extend(recreates.then_some(FailOn::Recreate));
-        deeds.extend((!change.capabilities.is_empty()).then_some(FailOn::Capability));
-    }
-    deeds
 }
 
 /// Findings that are in `after` and were not in `before`, wherever they stood then.

@@ -1,8 +1,7 @@
 //! Speaking to the daemon: where it is, who we are, and what its answers mean.
 
 use std::fs;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -12,6 +11,7 @@ use super::error::CliError;
 use super::local;
 use crate::api::wire::Problem;
 use crate::config::layer::process_env;
+use crate::git::is_loopback;
 
 /// Where the daemon is and who asks
 #[derive(Debug, clap::Args)]
@@ -135,9 +135,7 @@ impl Client {
 
 /// A token in plain HTTP can be read on the way, so that is for this machine only.
 fn check_url(url: &Url) -> Result<(), CliError> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback =
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_loopback = is_loopback(url.host_str().unwrap_or_default());
     match url.scheme() {
         "https" => Ok(()),
         "http" if is_loopback => Ok(()),
@@ -171,15 +169,18 @@ fn http(connection: &Connection) -> Result<reqwest::Client, CliError> {
     let mut builder =
         reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(30));
     if let Some(path) = &connection.ca_file {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-            CliError::because(format!("cannot use the certificate {}", path.display()), error)
-        };
-        let pem = fs::read(path).map_err(|error| failed(error.into()))?;
-        let certificates =
-            reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))?;
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_certs_merge(certificates(path)?);
     }
     builder.build().map_err(|error| CliError::because("cannot make a client", error))
+}
+
+/// The certificates in a file.
+pub(super) fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, CliError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        CliError::because(format!("cannot use the certificate {}", path.display()), error)
+    };
+    let pem = fs::read(path).map_err(|error| failed(error.into()))?;
+    reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.into()))
 }
 
 #[cfg(test)]

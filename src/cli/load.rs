@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use super::error::CliError;
 use crate::clock;
+use crate::definition::Settings;
 use crate::diagnostic::Diagnostic;
-use crate::git::{Repository, Scope, Side, TreeCache, worktree};
+use crate::git::{GitError, Repository, Scope, Side, TreeCache, worktree};
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
 use crate::render::count;
 use crate::tree::{BlobId, Entry, Limits, Tree};
+
+/// Without it, a folder has no definitions.
+const SETTINGS: &str = "gitops.toml";
 
 /// Reads definitions. What two of them have in common is read once.
 #[derive(Default)]
@@ -69,6 +73,41 @@ impl Reader {
     fn read(&mut self, dir: &Path, revision: Option<&str>) -> Result<&'static Definitions, CliError> {
         let (revision, tree) = tree(dir, revision, &mut self.cache)?;
         Ok(self.load(revision, tree))
+    }
+
+    /// The definitions in `dir` at `revision` as far as they can be read, with all their mistakes.
+    pub(super) fn examined(
+        &mut self,
+        dir: &Path,
+        revision: &Revision,
+    ) -> Result<&'static Definitions, CliError> {
+        self.read(dir, Some(revision.as_str()))
+    }
+
+    /// The same for what was; none where there were none yet.
+    pub(super) fn before(
+        &mut self,
+        dir: &Path,
+        revision: &Revision,
+    ) -> Result<Option<&'static Definitions>, CliError> {
+        let tree = self.past_tree(dir, revision)?;
+        Ok(tree.map(|tree| self.load(revision.clone(), tree)))
+    }
+
+    /// The settings that were in `dir`; none where there were none, or they cannot be read.
+    pub(super) fn settings(&mut self, dir: &Path, revision: &Revision) -> Result<Option<Settings>, CliError> {
+        let tree = self.past_tree(dir, revision)?;
+        let content = tree.as_ref().and_then(|tree| tree.get(SETTINGS)?.content.clone());
+        Ok(content.and_then(|content| Settings::parse(&SETTINGS.into(), &content).ok()))
+    }
+
+    fn past_tree(&mut self, dir: &Path, revision: &Revision) -> Result<Option<Tree>, CliError> {
+        let path = opened(dir)?;
+        match committed(&path, revision.as_str(), &mut self.cache) {
+            Ok((_, tree)) => Ok(Some(tree).filter(|tree| tree.get(SETTINGS).is_some())),
+            Err(GitError::NoSuchFolder { .. }) => Ok(None),
+            Err(error) => Err(unread(dir, error)),
+        }
     }
 
     /// The definitions of the last that were read with one file changed, as no commit has them yet.
@@ -132,19 +171,27 @@ pub(super) fn tell_mistakes(definitions: &Definitions) {
 }
 
 fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Revision, Tree), CliError> {
-    let here = dir.display();
-    let failed = |error: crate::git::GitError| {
-        CliError::because(format!("cannot read the definitions in {here}"), error)
+    let path = opened(dir)?;
+    let read = match revision {
+        Some(spec) => committed(&path, spec, cache),
+        None => worktree::tree(&path, Limits::default()).map(|tree| (Revision::uncommitted(), tree)),
     };
-    let dir = dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
-    let Some(spec) = revision else {
-        let tree = worktree::tree(&dir, Limits::default()).map_err(failed)?;
-        return Ok((Revision::uncommitted(), tree));
-    };
-    let repository = Repository::discover(&dir).map_err(failed)?;
-    let revision = repository.resolve(spec).map_err(failed)?;
-    let scope = Scope { folder: folder(&repository, &dir), limits: Limits::default() };
-    let tree = repository.tree(&revision, &scope, cache).map_err(failed)?;
+    read.map_err(|error| unread(dir, error))
+}
+
+fn opened(dir: &Path) -> Result<PathBuf, CliError> {
+    dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {}", dir.display()), error))
+}
+
+fn unread(dir: &Path, error: GitError) -> CliError {
+    CliError::because(format!("cannot read the definitions in {}", dir.display()), error)
+}
+
+fn committed(dir: &Path, spec: &str, cache: &mut TreeCache) -> Result<(Revision, Tree), GitError> {
+    let repository = Repository::discover(dir)?;
+    let revision = repository.resolve(spec)?;
+    let scope = Scope { folder: folder(&repository, dir), limits: Limits::default() };
+    let tree = repository.tree(&revision, &scope, cache)?;
     Ok((revision, tree))
 }
 

@@ -23,6 +23,7 @@ mod pager;
 mod patience;
 mod promote;
 mod render;
+mod review;
 mod schema;
 mod serve;
 mod status;
@@ -55,6 +56,7 @@ enum Command {
     Features(features::Args),
     Controls(controls::Args),
     Promote(promote::Args),
+    Review(Box<review::Args>),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Node(node::Args),
@@ -99,6 +101,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Features(args) => features::run(&args),
         Command::Controls(args) => controls::run(&args),
         Command::Promote(args) => promote::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),

@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
 use super::carry::{ON_PANIC, Tools, chain};
 use super::outbox::{News, Review, Setback};
 use super::{BoxError, Forge};
 use crate::definition::{Saying, Settings};
-use crate::desired::Desired;
 use crate::diff;
 use crate::forge::{Check, ForgeError, PullState, Stuck, Why};
 use crate::holders::Holders;
@@ -110,9 +110,13 @@ fn judge(sides: &Sides) -> Verdict {
     let started = start.as_ref().map(|(base, tree)| Definitions::examine(base.clone(), tree, &known));
     let base = started.as_ref().or(picture.deployed.as_deref());
     let fail_on = picture.deployed.as_ref().map(|deployed| deployed.catalog.settings.review.fail_on.clone());
+    let before = base.map(|base| base.desired.sensitive.clone()).unwrap_or_default();
+    let sensitive = before.and(&examined.desired.sensitive);
     let verdict = |outcome, warnings| {
         let base = base.map(|base| base.revision.clone());
-        Verdict::new(head.clone(), base, outcome, warnings, &fail_on.clone().unwrap_or_default())
+        let verdict =
+            Verdict::new(head.clone(), base, outcome, warnings, &fail_on.clone().unwrap_or_default());
+        verdict.hiding(sensitive.clone())
     };
     if examined.has_errors() {
         return verdict(Outcome::Invalid(examined.findings), Vec::new());
@@ -121,19 +125,20 @@ fn judge(sides: &Sides) -> Verdict {
     let outcome = match &started {
         _ if *is_fork => Outcome::Valid(Unsaid::Fork),
         Some(started) if !started.is_whole => Outcome::Valid(Unsaid::BaseInvalid),
-        Some(started) => compared(&started.desired, &examined.desired),
+        Some(started) => compared(started, &examined, picture.now),
         None => live(picture, head, tree),
     };
     verdict(outcome, warnings)
 }
 
-fn compared(old: &Desired, new: &Desired) -> Outcome {
-    Outcome::Compared(Box::new(diff::between(old, new)))
+fn compared(old: &Definitions, new: &Definitions, now: Timestamp) -> Outcome {
+    let (old, new) = (old.side(old.revision.as_str()), new.side(new.revision.as_str()));
+    Outcome::Compared(Box::new(diff::compare(&old, &new, &diff::Scope::at(now))))
 }
 
 /// What deploying it would do to the fleet as it is.
 fn live(picture: &Picture, head: &Revision, tree: &Arc<Tree>) -> Outcome {
-    let proposal = Proposal { revision: Some(head.clone()), label: head.short().into(), tree: tree.clone() };
+    let proposal = Proposal { revision: Some(head.clone()), label: head.as_str().into(), tree: tree.clone() };
     match preview(picture, &proposal) {
         Ok(preview) => Outcome::Compared(Box::new(preview.diff)),
         Err(findings) => Outcome::Invalid(findings),

@@ -37,7 +37,7 @@ pub use offer::Offer;
 pub use placement::{GpuRequest, Placement, Preference, Resources};
 pub use policy::{Budget, Capabilities, Environment, Loosened, Policy, Quota};
 pub use quantity::{Bytes, Cpu, Money};
-pub use review::{FailOn, Review, Saying};
+pub use review::{Gate, Review, Saying};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
 pub use service::{ComposeFiles, Health, Ignore, Override, Service};

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct Review {
     /// When a comment is made: `always`, when there are `changes`, warnings or mistakes, or `never`. Default: `always`.
     pub comment: Saying,
-    /// What lets the commit status fail: a change that does one of `remove`, `recreate`, `capability` (one more is used)
-    /// and `cost` (more than before). A change with mistakes always fails.
-    pub fail_on: BTreeSet<FailOn>,
+    /// What lets the commit status fail: a change that takes something away (`remove`), replaces containers (`recreate`),
+    /// uses one more `capability`, raises the `cost`, or leaves a `control` not met. A change with mistakes always fails.
+    pub fail_on: BTreeSet<Gate>,
 }
 
 /// When a comment is made.
@@ -31,28 +31,34 @@ pub enum Saying {
     Never,
 }
 
-/// What a change may do that people want to be asked about.
+/// Something that an automatic check may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum FailOn {
-    /// An instance goes.
+pub enum Gate {
+    /// Something goes, or leaves its volumes behind.
     Remove,
-    /// A container is replaced by a new one.
+    /// A container is replaced.
     Recreate,
-    /// A dangerous power of Compose is used that was not used before.
+    /// A capability is used that was not used before.
     Capability,
-    /// More is paid for.
+    /// It costs more.
     Cost,
+    /// A control is not met any more.
+    Control,
 }
 
-impl FailOn {
+impl Gate {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Remove, Self::Recreate, Self::Capability, Self::Cost, Self::Control];
+
     /// As it is written.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Remove => "remove",
             Self::Recreate => "recreate",
             Self::Capability => "capability",
             Self::Cost => "cost",
+            Self::Control => "control",
         }
     }
 }

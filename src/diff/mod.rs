@@ -39,6 +39,7 @@ use crate::catalog::Catalog;
 use crate::desired::Desired;
 use crate::name::{EnvironmentName, NodeName, ServiceName};
 
+pub use crate::definition::Gate;
 pub use crate::sensitive;
 
 pub use document::{
@@ -105,21 +106,6 @@ impl Selection<'_> {
     fn is_everything(&self) -> bool {
         self.service.is_none() && self.node.is_none() && self.environment.is_none()
     }
-}
-
-/// Something that an automatic check may refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gate {
-    /// Something goes, or leaves its volumes behind.
-    Remove,
-    /// A container is replaced.
-    Recreate,
-    /// A capability is used that was not used before.
-    Capability,
-    /// It costs more.
-    Cost,
-    /// A control is not met any more.
-    Control,
 }
 
 impl<'a> Side<'a> {
@@ -192,22 +178,6 @@ impl Summary {
         }
         summary.nodes = nodes.len();
         summary
-    }
-}
-
-impl Gate {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Remove, Self::Recreate, Self::Capability, Self::Cost, Self::Control];
-
-    /// As it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Remove => "remove",
-            Self::Recreate => "recreate",
-            Self::Capability => "capability",
-            Self::Cost => "cost",
-            Self::Control => "control",
-        }
     }
 }
 

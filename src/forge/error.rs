@@ -7,7 +7,7 @@ use std::error::Error;
 
 use jiff::SignedDuration;
 
-use crate::diff::sensitive::{HIDDEN, is_sensitive};
+use crate::sensitive::{HIDDEN, Sensitive};
 
 /// Something that a forge did not do for us.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,16 @@ impl ForgeError {
             Why::Later { after, .. } => Some(*after),
             _ => None,
         }
+    }
+
+    /// Whether the token does not open it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.why, Why::Denied { .. })
+    }
+
+    /// Whether it is not there, or not shown.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.why, Why::Missing { .. })
     }
 }
 
@@ -124,7 +134,7 @@ pub(super) fn said(body: &[u8], secret: &str) -> String {
         _ => None,
     };
     let text = text.unwrap_or_default();
-    let quotes_secret = (!secret.is_empty() && text.contains(secret)) || is_sensitive("", &text);
-    let shown = if quotes_secret { HIDDEN } else { &text };
+    let quotes_secret = !secret.is_empty() && text.contains(secret);
+    let shown = if quotes_secret { HIDDEN.to_owned() } else { Sensitive::default().redacted(&text) };
     shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX).collect()
 }

@@ -4,6 +4,7 @@
 //! again where the output is no terminal or `NO_COLOR` is set. What comes from files or from the network is made
 //! inert first: see [`inert`].
 
+pub mod annotations;
 pub mod capacity;
 pub mod controls;
 pub mod diagnostics;

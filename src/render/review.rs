@@ -5,7 +5,8 @@
 
 use anstream::adapter::strip_str;
 
-use super::{count, diagnostics, diff, inert};
+use super::markdown::{code, fenced};
+use super::{count, diagnostics, diff};
 use crate::diagnostic::Diagnostic;
 use crate::review::{Outcome, Unsaid, Verdict};
 
@@ -25,11 +26,23 @@ pub fn summary(verdict: &Verdict) -> String {
         Outcome::Valid(Unsaid::BaseInvalid) => {
             "No mistakes; the base has some, so there is nothing to compare with".to_owned()
         }
-        Outcome::Compared(diff) if diff.changes.is_empty() => "Nothing changes".to_owned(),
+        Outcome::Compared(_) if verdict.is_silent() => "Nothing changes".to_owned(),
         Outcome::Compared(diff) => diff::summary(diff),
     };
     let reached = reached(verdict).map(|reached| format!("Fails on {reached}. ")).unwrap_or_default();
     strip_str(&format!("{reached}{line}")).to_string()
+}
+
+/// The verdict for the log of a job: what is to be read of it, and what changes.
+pub fn text(verdict: &Verdict) -> String {
+    let findings = diagnostics::text(&verdict.findings(), diagnostics::Form::Lines);
+    match &verdict.outcome {
+        Outcome::Compared(changes) if verdict.reached.is_empty() => findings + &diff::text(changes, None),
+        Outcome::Compared(changes) => {
+            format!("{findings}{}{}\n", diff::text(changes, None), summary(verdict))
+        }
+        Outcome::Invalid(_) | Outcome::Valid(_) => format!("{findings}{}\n", summary(verdict)),
+    }
 }
 
 /// The verdict as Markdown. `name` is what the definitions are called.
@@ -39,30 +52,31 @@ pub fn comment(verdict: &Verdict, name: &str) -> String {
         text.push_str(&format!("**This fails on {reached}**, as the main branch asks.\n\n"));
     }
     text.push_str(&match &verdict.outcome {
-        Outcome::Compared(changes) if !changes.changes.is_empty() => changes_text(changes),
-        _ => format!("{}.\n", summary(verdict)),
+        Outcome::Compared(changes) if !verdict.is_silent() => diff::markdown(changes),
+        _ => format!("{}.\n\n{}\n", summary(verdict), sides(verdict)),
     });
     let room = match &verdict.outcome {
         Outcome::Compared(_) => MAX_WARNINGS,
         Outcome::Invalid(_) | Outcome::Valid(_) => MAX_FINDINGS,
     };
     text.push_str(&findings(&verdict.findings(), room));
-    text.push_str(&match &verdict.base {
-        Some(base) => format!("\n<sub>{} against {}</sub>\n", verdict.head.short(), base.short()),
-        None => format!("\n<sub>{}, the first definitions</sub>\n", verdict.head.short()),
-    });
     text
+}
+
+/// What was looked at.
+fn sides(verdict: &Verdict) -> String {
+    let head = code(verdict.head.as_str());
+    match &verdict.base {
+        Some(base) => format!("{head} against {}", code(base.as_str())),
+        None => format!("{head}, the first definitions"),
+    }
 }
 
 /// `remove and recreate`.
 fn reached(verdict: &Verdict) -> Option<String> {
-    let words: Vec<&str> = verdict.reached.iter().map(|deed| deed.word()).collect();
+    let words: Vec<&str> = verdict.reached.iter().map(|gate| gate.as_str()).collect();
     let (last, others) = words.split_last()?;
     Some(if others.is_empty() { (*last).to_owned() } else { format!("{} and {last}", others.join(", ")) })
-}
-
-fn changes_text(changes: &crate::diff::Diff) -> String {
-    block(&strip_str(&diff::text(changes)).to_string())
 }
 
 /// Findings as pictures, as many as there is room for.
@@ -76,7 +90,8 @@ fn findings(findings: &[Diagnostic], room: usize) -> String {
         pictures.push_str(&picture);
         shown += 1;
     }
-    let mut text = if shown > 0 { format!("\n{}", block(pictures.trim_end())) } else { String::new() };
+    let mut text =
+        if shown > 0 { format!("\n{}", fenced(pictures.trim_end(), "text")) } else { String::new() };
     if shown < findings.len() {
         text.push_str(&format!(
             "\n{} more: `gitops validate` shows every one.\n",
@@ -84,22 +99,4 @@ fn findings(findings: &[Diagnostic], room: usize) -> String {
         ));
     }
     text
-}
-
-/// A code block that nothing within can end.
-fn block(text: &str) -> String {
-    let fence = "`".repeat(longest_run(text).max(2) + 1);
-    format!("{fence}text\n{}\n{fence}\n", text.trim_end_matches('\n'))
-}
-
-/// A code span that nothing within can end.
-fn code(text: &str) -> String {
-    let fence = "`".repeat(longest_run(text) + 1);
-    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{pad}{}{pad}{fence}", inert(text))
-}
-
-/// How many backticks stand together at most.
-fn longest_run(text: &str) -> usize {
-    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
