@@ -35,7 +35,9 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         let message = format!("branch {} is at {}", after.branch, newest.short());
         events.push(event(now, "source.moved", message));
     }
-    let turned = before.state != after.state;
+    // What waited and is deployed now is told as that.
+    let turned =
+        before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok);
     // The message names the commit: another one may be held or invalid for the same reason.
     let again = after.message != before.message
         && matches!(after.state, SourceState::Held | SourceState::Invalid | SourceState::Waiting);

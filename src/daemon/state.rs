@@ -328,6 +328,8 @@ impl State {
             effects.extend(self.tried(&id, &revision, now));
             if self.reading.is_refused() {
                 self.passes.finish();
+                // The pass was wanted for other reasons, too.
+                self.want_pass("what was tried is not deployed");
                 effects.extend(self.end_trial(None));
                 return effects;
             }

@@ -18,6 +18,7 @@
 //! | `range` | what is compared with what: `BASE..HEAD` and the two sides that it means |
 //! | `write` | one changed file as a commit on a new branch |
 
+mod changes;
 mod error;
 mod mirror;
 mod objects;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use gix::sec::trust::DefaultForLevel as _;
 use gix::sec::{Trust, trust};
 
-use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
+use super::{CommitInfo, GitError, Scope, TreeCache, changes, objects, read, worktree};
 use crate::name::Revision;
 use crate::tree::Tree;
+use crate::tree::patch::Patch;
 
 /// Where the main branch is looked for, in this order.
 const MAIN_BRANCHES: [&str; 5] = [
@@ -146,6 +147,15 @@ impl Repository {
     /// Where the revision or the folder of `scope` does not exist or cannot be read.
     pub fn tree(&self, revision: &Revision, scope: &Scope, cache: &mut TreeCache) -> Result<Tree, GitError> {
         read::tree(&self.repo.to_thread_local(), revision, scope, cache)
+    }
+
+    /// What makes the definitions at `head` of those at `base`, in the time that it takes to read what differs.
+    ///
+    /// # Errors
+    ///
+    /// Where a revision or the folder of `scope` does not exist or cannot be read.
+    pub fn changes(&self, base: &Revision, head: &Revision, scope: &Scope) -> Result<Patch, GitError> {
+        changes::changes(&self.repo.to_thread_local(), base, head, scope)
     }
 
     /// The definitions as they are on disk now, committed or not.

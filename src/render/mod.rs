@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod controls;
 pub mod diagnostics;
 pub mod diff;
+pub mod difference;
 pub mod drift;
 pub mod events;
 pub mod explain;

@@ -1,8 +1,11 @@
 //! `gitops diff`
 
+mod live;
+
 use std::io::stderr;
 use std::path::PathBuf;
 
+use super::client::block_on;
 use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{form, print, width};
@@ -23,6 +26,8 @@ use crate::render::{self, json};
                   $ gitops diff main..feature   two revisions\n  \
                   $ gitops diff main...feature  what the second has that the first has not\n  \
                   $ gitops diff --node edge-1 --service web\n  \
+                  $ gitops diff HEAD --live     what deploying HEAD would do to the fleet as it is\n  \
+                  $ gitops diff --live          what nodes report, against what they should be\n  \
                   $ gitops diff -o markdown     for a pull request\n  \
                   $ gitops diff --exit-code     ends with 2 if something would change\n  \
                   $ gitops diff --fail-on remove,capability"
@@ -36,6 +41,8 @@ pub(super) struct Args {
     /// The folder with gitops.toml
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
+    #[command(flatten)]
+    live: live::Live,
     #[command(flatten)]
     narrow: Narrow,
     /// How the result is printed
@@ -105,6 +112,9 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    if args.live.is_wanted() {
+        return block_on(live::run(args));
+    }
     let here = args.path.display();
     let dir = args.path.canonicalize();
     let dir = dir.map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
