@@ -2,6 +2,7 @@
 
 mod agents;
 mod door;
+mod live;
 mod operators;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use super::listen::Door;
 use super::router;
 use super::wire::{Hello, Receipt, SPOKEN, Synced};
 use crate::clock;
+use crate::fleet::drift::{Drift, Summary};
 use crate::fleet::{FleetStatus, SourceState, SourceStatus};
 use crate::name::NodeName;
 use crate::plan::NodePlan;
@@ -145,9 +147,13 @@ async fn say_yes(
     while let Some((request, caller)) = questions.recv().await {
         let answer = match &request {
             Request::Report { .. } => Answer::Received(Receipt { want_status: false, heartbeat_seconds: 15 }),
-            Request::Sync { .. } => {
-                Answer::Synced(Box::new(Synced { revision: None, source: fleet().source }))
+            Request::Sync { plan, .. } => live::synced(*plan),
+            Request::Diff(request) => live::previewed(request),
+            Request::Drift(_) => {
+                let (summary, nodes) = (Summary::default(), Vec::new());
+                Answer::Drift(Box::new(Drift { schema: 1, revision: None, newest: None, summary, nodes }))
             }
+            Request::Source => Answer::Source(Box::new(fleet().source)),
             Request::Fleet => Answer::Fleet(Box::new(fleet())),
             Request::Pull { .. } | Request::Wake | Request::Review(_) => Answer::Done,
             Request::Note(event) => {

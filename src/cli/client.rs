@@ -82,17 +82,7 @@ impl Client {
         self.document(self.request(method, path)).await
     }
 
-    /// Sends a document, and allows `patience` for the answer.
-    pub(super) async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl serde::Serialize,
-        patience: Duration,
-    ) -> Result<T, CliError> {
-        self.document(self.request(Method::POST, path).json(body).timeout(patience)).await
-    }
-
-    /// The same, with a refusal as it comes.
+    /// Sends a document, and allows `patience` for the answer. A refusal comes as it is.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -210,9 +210,9 @@ async fn a_sync_passes_on_whether_a_rewind_is_accepted() {
     let api = Api::start().await;
     let sync = || api.request(Method::POST, "/v1/sync", &api.operator);
     check(sync(), 200, None).await;
-    assert_eq!(api.asked().await, Some(Request::Sync { accept_rewind: false }));
+    assert_eq!(api.asked().await, Some(Request::Sync { accept_rewind: false, plan: None }));
     check(sync().body(r#"{"accept_rewind": true}"#), 200, None).await;
-    assert_eq!(api.asked().await, Some(Request::Sync { accept_rewind: true }));
+    assert_eq!(api.asked().await, Some(Request::Sync { accept_rewind: true, plan: None }));
     check(sync().body(r#"{"accept_rewind": "yes"}"#), 400, Some("malformed")).await;
 }
 

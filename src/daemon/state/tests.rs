@@ -1,6 +1,8 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
 mod outbox;
+mod plans;
+mod questions;
 mod reports;
 mod source;
 
@@ -34,6 +36,7 @@ fn policy() -> Policy {
         url: "/repo".into(),
         branch: "main".into(),
         poll: SignedDuration::from_secs(30),
+        deploy: Deploy::Auto,
         heartbeat: SignedDuration::from_secs(10),
         prune: SignedDuration::from_hours(1),
         forge: None,
@@ -98,6 +101,7 @@ impl Case {
         Self::under(policy(), snapshot, expected)
     }
 
+    /// The same with other numbers.
     fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
         let stored = snapshot.outbox.clone();
         let (state, effects) = State::new(policy, snapshot, at(0));
@@ -216,6 +220,7 @@ fn word(effect: &Effect) -> String {
         Effect::SetStatus(revision, status) => {
             format!("status of {}: {:?} {}", short(revision), status.state, status.description)
         }
+        Effect::Study(ticket, _) => format!("study {ticket}"),
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
             Answer::Received(receipt) if receipt.want_status => format!("{ticket}: wanted in full"),
@@ -225,6 +230,16 @@ fn word(effect: &Effect) -> String {
                 format!("{ticket}: {revision} is {:?}", synced.source.state)
             }
             Answer::Fleet(_) => format!("{ticket}: fleet"),
+            Answer::Source(_) => format!("{ticket}: source"),
+            Answer::Previewed(_) => format!("{ticket}: previewed"),
+            Answer::Drift(_) => format!("{ticket}: drift"),
+            Answer::PlanMoved { revision } => format!("{ticket}: {} is another plan", short(revision)),
+            Answer::BaseMoved { deployed } => {
+                format!("{ticket}: {} is deployed", deployed.as_ref().map_or("nothing".to_owned(), short))
+            }
+            Answer::Unfit(why) | Answer::NoRevision(why) => format!("{ticket}: {why}"),
+            Answer::Busy => format!("{ticket}: busy"),
+            Answer::NotReady => format!("{ticket}: not ready"),
             Answer::SecondAgent { host, since, .. } => {
                 let since =
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
@@ -351,8 +366,8 @@ fn a_stop_ends_what_is_written_and_begins_nothing() {
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
     case.check(Event::Passed(outcome), "publish 1 plans");
-    case.ask(2, Request::Sync { accept_rewind: false }, "fetch");
-    case.ask(3, Request::Sync { accept_rewind: false }, "");
+    case.ask(2, Request::Sync { accept_rewind: false, plan: None }, "fetch");
+    case.ask(3, Request::Sync { accept_rewind: false, plan: None }, "");
     case.check(Event::Shutdown, "2: stopping, 3: stopping");
     assert!(!case.state.is_stopped(), "a publication is in flight");
     case.report(4, "x", &status("n", "x", None), "4: stopping");

@@ -226,3 +226,60 @@ proptest! {
         prop_assert_eq!(world.id(&newer), expected);
     }
 }
+
+fn picture(world: &World) -> Picture {
+    Picture {
+        deployed: Some(Arc::new(definitions('1', &[]))),
+        plans: Arc::new(world.plans.clone()),
+        reported: Arc::new(world.reported.clone()),
+        silent: BTreeSet::new(),
+        now: world.now,
+        stale_after: SignedDuration::from_hours(1),
+        listening_since: now(),
+        seen: Arc::default(),
+    }
+}
+
+fn proposal(digit: Option<char>, changed: &[(&str, &str)]) -> Proposal {
+    let files = FILES.into_iter().chain(changed.iter().copied());
+    Proposal { revision: digit.map(revision), label: "it".into(), tree: Arc::new(Tree::from_files(files)) }
+}
+
+#[test]
+fn a_preview_is_the_pass_that_follows_it() {
+    let world = World::settled();
+    let shown = preview(&picture(&world), &proposal(Some('2'), &NEWER)).expect("it is right");
+    let outcome = world.outcome(&definitions('2', &NEWER));
+    assert_eq!(shown.diff.plan, Some(outcome.id(&revision('2'))));
+    assert_eq!(shown.touched, outcome.touched);
+    let changes: Vec<&str> = shown.diff.changes.iter().map(|change| change.service.as_str()).collect();
+    // Also what is held back is told: it follows.
+    assert_eq!((changes, shown.diff.summary.unchanged), (vec!["db", "web"], 1));
+    assert_eq!((&*shown.diff.base, &*shown.diff.head), ("1".repeat(40).as_str(), "it"));
+    let mut seen = picture(&world);
+    seen.seen = Arc::new(world.outcome(&definitions('1', &[])).seen);
+    assert_eq!(preview(&seen, &proposal(Some('2'), &NEWER)).expect("it is right"), shown);
+}
+
+#[test]
+fn what_is_no_commit_has_no_plan_id_and_what_is_wrong_no_preview() {
+    let world = World::settled();
+    let nameless = preview(&picture(&world), &proposal(None, &NEWER)).expect("it is right");
+    assert_eq!((nameless.diff.plan, nameless.revision, nameless.diff.changes.len()), (None, None, 2));
+    let wrong = proposal(Some('2'), &[("services/web/service.yaml", "{service: web, place: {nodes: [z]}}")]);
+    let findings = preview(&picture(&world), &wrong).expect_err("there is no node `z`");
+    assert!(findings.iter().any(Diagnostic::is_error), "{findings:?}");
+}
+
+#[test]
+fn over_a_fleet_without_anything_everything_is_new() {
+    let bare = World { plans: BTreeMap::new(), reported: Reported::default(), now: now() };
+    let picture = Picture { deployed: None, ..picture(&bare) };
+    let shown = preview(&picture, &proposal(Some('1'), &[])).expect("it is right");
+    assert_eq!((shown.diff.summary.create, &*shown.diff.base), (3, "nothing"));
+    let only = crate::name::NodeName::clone(&node("c"));
+    let asked = proposal(Some('1'), &[]);
+    let prospect = Prospect::of(&picture, &asked).expect("it is right");
+    let narrowed = prospect.diff(&Selection { node: Some(&only), ..Selection::default() });
+    assert_eq!((narrowed.summary.create, narrowed.plan), (1, shown.diff.plan));
+}

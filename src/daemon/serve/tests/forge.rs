@@ -53,7 +53,8 @@ impl FakeForge {
 
     /// Has a pull request of this commit to the main branch.
     pub(super) fn open(&self, number: u64, head: &Revision, from: i64) {
-        let end = |branch: &str, sha: &str, id: i64| json!({ "ref": branch, "sha": sha, "repo": { "id": id } });
+        let end =
+            |branch: &str, sha: &str, id: i64| json!({ "ref": branch, "sha": sha, "repo": { "id": id } });
         let (head, base) = (end("topic", head.as_str(), from), end("main", &"b".repeat(40), 1));
         let pull = json!({ "number": number, "state": "open", "merged": false, "head": head, "base": base });
         self.kept().pulls.insert(number, pull);

@@ -80,7 +80,8 @@ impl Served {
 
     /// All that operators see of it, once an event of this kind is there.
     async fn events(&self, kind: &str) -> String {
-        let has = |all: &Value| all["events"].as_array().expect("a list").iter().any(|one| one["kind"] == kind);
+        let has =
+            |all: &Value| all["events"].as_array().expect("a list").iter().any(|one| one["kind"] == kind);
         let events = self.until_at("/v1/events?limit=1000", has).await;
         format!("{events} {}", self.ask(Method::GET, "/v1/status").await)
     }
@@ -106,7 +107,8 @@ async fn a_pull_request_is_compared_with_the_fleet_and_says_so_once() {
 
     assert_eq!(served.hint(7, "one", SECRET).await, StatusCode::CONFLICT, "a replay");
     assert_eq!(served.hint(7, "two", SECRET).await, TAKEN);
-    let better = estate.offer(7, "services/web/compose.yaml", &compose("web:3", "canary-of-another-password"));
+    let better =
+        estate.offer(7, "services/web/compose.yaml", &compose("web:3", "canary-of-another-password"));
     forge.open(7, &better, 1);
     assert_eq!(served.hint(7, "three", SECRET).await, TAKEN);
     forge.until(|kept| kept.comments[0].1.contains("web:3")).await;
@@ -230,7 +232,8 @@ impl Agent<'_> {
     /// Reports that every step of the newest plan came to this.
     async fn report(&self, outcome: StepOutcome) {
         let plan: NodePlan =
-            serde_json::from_value(self.send(Method::GET, "/v1/agent/plan", &Value::Null).await).expect("a plan");
+            serde_json::from_value(self.send(Method::GET, "/v1/agent/plan", &Value::Null).await)
+                .expect("a plan");
         let result = |step: &crate::plan::Step| {
             let digest = step.as_ensure().map(|ensure| ensure.digest);
             let message = Some("canary-of-a-log".to_owned());
