@@ -71,6 +71,7 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("tls_cert", "/cert"),
         ("tls_key", "/key"),
         ("hook_secret_file", "/secret"),
+        ("deploy", "manual"),
         ("forge", "gitea"),
         ("forge_url", "https://git.example/api/v1"),
         ("forge_repository", "acme/estate"),

@@ -2,7 +2,7 @@
 //!
 //! It is computed from the same picture that people are shown, and told where it differs from what was told last: from
 //! *pending* (plans are published) to *success* (every node has acknowledged its plan) or *failure* (a step failed). A
-//! revision that cannot be deployed is a failure that says why. A release that came through is told once, whatever its
+//! revision that cannot be deployed is a failure that says why, and one that waits to be deployed by hand is pending. A release that came through is told once, whatever its
 //! containers do later; a failed one stays failed until it comes through. What a service or an agent said is not in it:
 //! a commit status is seen by more people than a fleet is.
 
@@ -63,14 +63,20 @@ impl Progress {
     }
 }
 
-/// How the revisions stand that are to be told of: the newest where it cannot be deployed, and the deployed one.
-fn progress(source: &SourceStatus, nodes: &[NodeView]) -> BTreeMap<Revision, Progress> {
-    let refused = matches!(source.state, SourceState::Held | SourceState::Invalid);
-    let newest = source.newest.clone().filter(|_| refused);
-    let why = source.message.clone().unwrap_or_default();
-    let newest = newest.map(|newest| (newest, Progress::new(review::State::Failure, why)));
+/// How the revisions stand that are to be told of: the one that is not deployed by itself, and the deployed one.
+fn progress(
+    source: &SourceStatus,
+    stopped: Option<&Revision>,
+    nodes: &[NodeView],
+) -> BTreeMap<Revision, Progress> {
+    let state = match source.state {
+        SourceState::Waiting => review::State::Pending,
+        _ => review::State::Failure,
+    };
+    let why = source.message.as_deref().unwrap_or_default();
+    let stopped = stopped.map(|stopped| (stopped.clone(), Progress::new(state, why)));
     let deployed = source.deployed.clone().map(|deployed| (deployed, release(nodes)));
-    newest.into_iter().chain(deployed).collect()
+    stopped.into_iter().chain(deployed).collect()
 }
 
 /// How the release of what is deployed stands on the nodes that have a plan.
@@ -133,7 +139,7 @@ impl State {
             // Another daemon deployed something: how that stands is not known yet.
             source.deployed = None;
         }
-        let stand = progress(&source, &self.views);
+        let stand = progress(&source, self.reading.stopped(), &self.views);
         let news = |(revision, progress): &(&Revision, &Progress)| {
             let told = self.told.last.get(*revision);
             // That what was deployed before the start is on its way would be old news.
@@ -146,7 +152,7 @@ impl State {
             .map(|(revision, progress)| (revision.clone(), progress.clone()))
             .collect();
         if let Some(deployed) = &source.deployed {
-            news.extend(self.replaced(deployed));
+            news.extend(self.replaced(&stand, self.newest().unwrap_or(deployed)));
             self.told.last.retain(|revision, _| stand.contains_key(revision));
         }
         for (revision, progress) in news {
@@ -158,11 +164,15 @@ impl State {
     }
 
     /// Revisions that were on their way when another was deployed: they stay so, and say why.
-    fn replaced(&self, by: &Revision) -> BTreeMap<Revision, Progress> {
+    fn replaced(&self, stand: &BTreeMap<Revision, Progress>, by: &Revision) -> BTreeMap<Revision, Progress> {
         let line = format!("replaced by {} before every node had it", by.short());
         let replaced = Progress::new(review::State::Pending, line);
         let was_pending = |told: &Progress| told.state == review::State::Pending;
-        let gone = self.told.last.iter().filter(|(revision, told)| *revision != by && was_pending(told));
+        let gone = self
+            .told
+            .last
+            .iter()
+            .filter(|(revision, told)| !stand.contains_key(*revision) && was_pending(told));
         gone.map(|(revision, _)| (revision.clone(), replaced.clone())).collect()
     }
 

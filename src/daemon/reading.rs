@@ -136,6 +136,16 @@ impl Reading {
         }
     }
 
+    /// The revision that is not deployed by itself, if the last one that was judged is none that is.
+    pub(super) fn stopped(&self) -> Option<&Revision> {
+        match &self.verdict {
+            Verdict::Fine => None,
+            Verdict::Held(revision) | Verdict::Waiting(revision) | Verdict::Invalid(revision, _) => {
+                Some(revision)
+            }
+        }
+    }
+
     /// Whether what was tried must not be deployed.
     pub(super) fn is_refused(&self) -> bool {
         matches!(&self.stage, Stage::Trying(Trial { is_bound: true, is_refused: true, .. }))

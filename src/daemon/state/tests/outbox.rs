@@ -305,3 +305,28 @@ fn what_was_deployed_before_the_start_is_told_when_it_came_through() {
     case.check(passed(NodeState::Stale, InstanceState::Unknown), "");
     look(&mut case, passed(NodeState::Ok, InstanceState::Healthy), "status of a: Success in force on 1 node");
 }
+
+#[test]
+fn a_commit_that_waits_to_be_deployed_by_hand_is_pending_until_the_next_one_does() {
+    let policy = Policy { deploy: Deploy::Manual, ..with_forge() };
+    let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
+    let mut case = Case::under(policy, snapshot, "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "");
+    case.check(Event::Passed(Outcome::default()), "status of a: Success in force on 0 nodes");
+    case.check(Event::Ended(Ok(None)), "");
+    let push = |case: &mut Case, letter: char| {
+        case.check(Event::Wake, "fetch");
+        case.check(Event::Fetched(Ok(Some(rev(letter)))), &format!("compare {letter} to a"));
+        case.check(Event::Compared(Ok(true)), &format!("load {letter}"));
+        let effects = step(&mut case.state, Event::Loaded(Ok(Ok(definitions(letter)))), at(0));
+        case.describe(effects)
+    };
+    let first = push(&mut case, 'b');
+    assert!(first.starts_with("status of b: Pending ") && first.contains("gitops sync"), "{first}");
+    case.check(Event::Ended(Ok(None)), "");
+    let replaced = push(&mut case, 'c');
+    assert_eq!(replaced, "status of b: Pending replaced by cccccccccccc before every node had it");
+    let effects = step(&mut case.state, Event::Ended(Ok(None)), at(0));
+    assert!(case.describe(effects).starts_with("status of c: Pending "), "the newer waits now");
+}
