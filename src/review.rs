@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::{Gate, Saying};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::diff::Diff;
-use crate::name::Revision;
+use crate::name::{Digest, Revision};
 use crate::sensitive::{HIDDEN, Sensitive};
 
 /// What was found out about a change.
@@ -274,11 +274,16 @@ impl Annotation {
 pub struct Marker(String);
 
 impl Marker {
-    /// A marker of these words. Whatever they are, it is one HTML comment, and other words make another marker.
+    /// A marker of these words. Whatever they are, it is one short HTML comment, and other words make another marker.
     pub fn new(words: &[&str]) -> Self {
+        const MAX_WORD: usize = 100;
         let mut text = String::from("<!-- gitops:review");
         for word in words {
             text.push(' ');
+            if word.len() > MAX_WORD {
+                text.push_str(&Digest::of(word).hex());
+                continue;
+            }
             word.bytes().for_each(|byte| match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' => text.push(char::from(byte)),
                 // Writing to a String cannot fail.
@@ -301,5 +306,135 @@ impl Marker {
     /// A comment, marked.
     pub fn on(&self, text: &str) -> String {
         format!("{}\n{text}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Place;
+
+    fn head() -> Revision {
+        "a".repeat(40).parse().expect("a revision")
+    }
+
+    fn verdict(outcome: Outcome, warnings: Vec<Diagnostic>) -> Verdict {
+        Verdict::new(head(), None, outcome, warnings, &BTreeSet::new())
+    }
+
+    fn place(line: u32, text: &str) -> Place {
+        Place { path: "services/db/compose.yaml".into(), line, column: 3, width: 4, text: Some(text.into()) }
+    }
+
+    #[test]
+    fn a_marker_is_one_comment_whatever_its_words_are() {
+        let check = |words: &[&str], expected: &str| {
+            let marker = Marker::new(words);
+            assert_eq!(marker.as_str(), expected);
+            assert_eq!(marker.as_str().matches("-->").count(), 1);
+            assert!(marker.is_in(&marker.on("text")));
+        };
+        check(&["estate"], "<!-- gitops:review estate -->");
+        check(&["live", "estate"], "<!-- gitops:review live estate -->");
+        check(&["my-estate"], "<!-- gitops:review my%2Destate -->");
+        check(&["a --> b"], "<!-- gitops:review a%20%2D%2D%3E%20b -->");
+        check(&["\u{1b}\n<b>"], "<!-- gitops:review %1B%0A%3Cb%3E -->");
+        check(&["Köln"], "<!-- gitops:review K%C3%B6ln -->");
+    }
+
+    #[test]
+    fn a_marker_is_found_only_at_the_head_of_a_comment_and_only_as_itself() {
+        let marker = Marker::new(&["estate"]);
+        assert!(marker.is_in("<!-- gitops:review estate -->\r\ntext"));
+        for other in [
+            "> <!-- gitops:review estate -->",
+            "text <!-- gitops:review estate -->",
+            "<!-- gitops:review estate 2 -->",
+            "<!-- gitops:review estate2 -->",
+            "",
+        ] {
+            assert!(!marker.is_in(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_one_line_that_every_forge_takes() {
+        let check = |text: &str, expected: &str| {
+            let status = Status::new(State::Success, "gitops/estate", text);
+            assert_eq!(status.description, expected);
+            assert!(status.description.chars().count() <= Status::MAX_DESCRIPTION);
+        };
+        check("Nothing changes", "Nothing changes");
+        check("one\ntwo\u{1b}[2J", "one two [2J");
+        check(&"ä".repeat(140), &"ä".repeat(140));
+        check(&"ä".repeat(141), &format!("{}…", "ä".repeat(139)));
+    }
+
+    #[test]
+    fn who_says_it_is_named_in_few_words() {
+        assert_eq!(context("estate"), "gitops/estate");
+        assert_eq!(context("a\u{1b}b"), "gitops/ab");
+        assert_eq!(context(&"x".repeat(500)).chars().count(), 100);
+    }
+
+    #[test]
+    fn a_finding_is_new_where_it_was_not_before_whatever_line_it_moved_to() {
+        let warning = |line, message: &str| Diagnostic::warning("w", place(line, "a: b"), message);
+        let before = [warning(1, "old"), warning(2, "gone")];
+        let after = [warning(7, "old"), warning(8, "new")];
+        assert_eq!(new_findings(&before, &after), [warning(8, "new")]);
+        assert_eq!(new_findings(&[], &after), after);
+    }
+
+    #[test]
+    fn a_line_that_sets_a_secret_is_not_shown_and_nothing_quotes_it() {
+        let shown = |text: &str, message: &str, sensitive: Sensitive| {
+            let finding = Diagnostic::error("e", place(1, text), message).label(message).note(message);
+            let verdict = verdict(Outcome::Invalid(vec![finding]), Vec::new()).hiding(sensitive);
+            let all = format!("{:?} {:?}", verdict.findings(), verdict.annotations("estate"));
+            (all.contains("canary"), all.contains(text))
+        };
+        let check = |text: &str, message: &str, expected: bool| {
+            assert_eq!(shown(text, message, Sensitive::default()), (false, expected), "{text} {message}");
+        };
+        check("  image: nginx", "`image` has no tag", true);
+        check("  DB_PASSWORD: canary", "this is text", false);
+        check("  DB_PASSWORD: canary", "`canary` is no number", false);
+        check("  DB_PASSWORD=canary", "`DB_PASSWORD` is `canary`, which is no number", false);
+        check("  image: nginx", "the variable PASSWORD=canary is not used", true);
+        let policy = Sensitive::new(["*_SALT".into()]);
+        assert_eq!(shown("  DB_SALT: canary", "`canary` is no number", policy), (false, false));
+    }
+
+    #[test]
+    fn annotations_stand_at_files_of_the_repository_and_only_for_what_matters() {
+        let findings = vec![
+            Diagnostic::error("e", place(3, "a: b"), "wrong").label("here").note("because").help("mend it"),
+            Diagnostic::warning("w", Place::file("nodes"), "none"),
+            Diagnostic::info("i", place(4, "c: d"), "by the way"),
+        ];
+        let verdict = verdict(Outcome::Invalid(findings), Vec::new());
+        let found = verdict.annotations("estate");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].path, "estate/services/db/compose.yaml");
+        assert_eq!((found[0].line, found[0].columns), (3, Some((3, 6))));
+        assert_eq!(found[0].message, "wrong\nhere\nbecause\nfix: mend it");
+        assert_eq!((found[1].line, found[1].columns), (1, None), "forges want a line");
+        assert_eq!(verdict.annotations("")[1].path, "nodes");
+    }
+
+    #[test]
+    fn a_comment_is_made_as_it_is_wanted() {
+        let compared = || Outcome::Compared(Box::default());
+        let warning = || vec![Diagnostic::warning("w", Place::file("nodes"), "m")];
+        let check = |outcome: Outcome, warnings: Vec<Diagnostic>, wanted: Saying, expected: Comment| {
+            assert_eq!(verdict(outcome, warnings).comment(wanted), expected);
+        };
+        check(compared(), vec![], Saying::Always, Comment::Make);
+        check(compared(), vec![], Saying::Changes, Comment::Refresh);
+        check(compared(), warning(), Saying::Changes, Comment::Make);
+        check(Outcome::Invalid(vec![]), vec![], Saying::Changes, Comment::Make);
+        check(Outcome::Valid(Unsaid::Fork), vec![], Saying::Changes, Comment::Refresh);
+        check(Outcome::Invalid(vec![]), vec![], Saying::Never, Comment::Leave);
     }
 }

@@ -160,7 +160,8 @@ impl Sensitive {
 
     fn line(&self, line: &str) -> String {
         if let Some(at) = self.secret_in(line) {
-            return format!("{}{HIDDEN}", &line[..at]);
+            let quote = if line[..at].ends_with(['"', '\'']) { &line[at - 1..at] } else { "" };
+            return format!("{}{HIDDEN}{quote}", &line[..at]);
         }
         if !is_secret(line) {
             return line.to_owned();
@@ -392,9 +393,9 @@ mod tests {
         check("[credentials]\n  a = hunter2\n[other]", "[credentials]\n  (hidden)\n[other]");
         check("<password>hunter2</password>", "<password>(hidden)");
         check("url = http://u:hunter2@db/x # note", "url = (hidden) # note");
-        check("proxy_set_header Authorization \"hunter2\";", "proxy_set_header Authorization \"(hidden)");
+        check("proxy_set_header Authorization \"hunter2\";", "proxy_set_header Authorization \"(hidden)\"");
         check("# where passwords are kept", "# where passwords are kept");
-        check("{\"token\": \"x\", \"a\": 1}", "{\"token\": \"(hidden)");
+        check("{\"token\": \"x\", \"a\": 1}", "{\"token\": \"(hidden)\"");
     }
 
     #[test]

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gitops::check;
+use gitops::desired::Desired;
 use gitops::diff;
 use gitops::holders::Holders;
 use gitops::name::{Digest, NodeName, Revision};

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod explain;
 mod features;
+mod hook;
 mod init;
 mod load;
 mod local;
@@ -50,6 +51,7 @@ enum Command {
     Init(init::Args),
     Validate(validate::Args),
     Diff(diff::Args),
+    Hook(hook::Args),
     Render(render::Args),
     Explain(explain::Args),
     Capacity(capacity::Args),
@@ -95,6 +97,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Hook(args) => hook::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),

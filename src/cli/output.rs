@@ -3,10 +3,8 @@
 use std::io::{IsTerminal, Write as _};
 
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::error::{CliError, Exit};
-use crate::definition::Gate;
 use crate::render::diagnostics;
 
 /// How a command prints its result.
@@ -17,13 +15,6 @@ pub(super) enum Format {
     Text,
     /// For programs.
     Json,
-}
-
-/// Takes the word for something that a check may refuse.
-pub(super) fn gates() -> impl TypedValueParser<Value = Gate> {
-    let named = |word: String| Gate::ALL.into_iter().find(|gate| gate.as_str() == word);
-    PossibleValuesParser::new(Gate::ALL.map(Gate::as_str))
-        .map(move |word| named(word).expect("the parser takes no other word"))
 }
 
 /// Prints a result to standard output. A reader that has seen enough (`| head`) is no failure.

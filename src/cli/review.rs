@@ -15,7 +15,6 @@ use reqwest::Url;
 
 use super::client;
 use super::error::{CliError, Exit};
-use super::output::gates;
 use crate::config::layer::process_env;
 use crate::definition::{Gate, Saying};
 use crate::forge::{Client, ForgeError, Kind, Pull};
@@ -59,10 +58,10 @@ pub(super) struct Args {
     /// The folder with gitops.toml
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
-    /// Let the status fail where the change does one of these, besides what gitops.toml asks
-    #[arg(long, value_parser = gates(), value_delimiter = ',', value_name = "WHAT")]
+    /// Let the status fail, and end with 1, where the change does one of these or of what gitops.toml names
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     fail_on: Vec<Gate>,
-    /// End with 2 if something would change
+    /// End with 2 if something would change and nothing lets it fail
     #[arg(long)]
     exit_code: bool,
     /// The file with the token [default: the variable of the forge]
@@ -155,12 +154,11 @@ fn report(args: &Args, examined: &Examined) -> Result<(), CliError> {
 
 fn exit(args: &Args, examined: &Examined) -> Exit {
     let verdict = &examined.verdict;
-    let changes = matches!(&verdict.outcome, Outcome::Compared(diff) if !diff.changes.is_empty());
-    match (&verdict.outcome, verdict.state()) {
-        (Outcome::Invalid(_), _) => Exit::Failed,
-        (_, State::Failure) => Exit::Changes,
-        _ if args.exit_code && changes => Exit::Changes,
-        _ => Exit::Done,
+    let changes = matches!(&verdict.outcome, Outcome::Compared(diff) if !diff.is_empty());
+    match verdict.state() {
+        State::Failure => Exit::Failed,
+        State::Pending | State::Success if args.exit_code && changes => Exit::Changes,
+        State::Pending | State::Success => Exit::Done,
     }
 }
 

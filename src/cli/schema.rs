@@ -3,18 +3,25 @@
 use super::error::{CliError, Exit};
 use super::output::show;
 use crate::definition::schema;
+use crate::diff::Diff;
 use crate::render::json;
 
-/// Print the JSON Schema of a form, for editors
+/// Print the JSON Schema of a form, for editors, or of what is printed, for programs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  $ gitops schema service > schemas/service.json")]
 pub(super) struct Args {
     /// The form
-    #[arg(value_parser = clap::builder::PossibleValuesParser::new(schema::FORMS))]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(schema::FORMS.into_iter().chain([DIFF])))]
     form: String,
 }
 
+/// What `gitops diff -o json` prints, for programs that read it.
+const DIFF: &str = "diff";
+
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
-    let schema = schema::of(&args.form).expect("clap lets only known forms through");
+    let schema = match args.form.as_str() {
+        DIFF => schemars::schema_for!(Diff),
+        form => schema::of(form).expect("clap lets only known forms through"),
+    };
     show(&json::document(&schema))
 }

@@ -243,6 +243,8 @@ pub enum Risk {
         service: ServiceName,
         /// By name.
         volumes: Vec<Arc<str>>,
+        /// It goes on elsewhere or under another name, with empty ones.
+        begins_anew: bool,
         /// On so many nodes.
         nodes: usize,
     },

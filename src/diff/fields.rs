@@ -22,7 +22,7 @@ pub(super) struct FieldChange {
 const MAX_VALUE: usize = 160;
 
 /// Every field that differs, in the order of the model. Maps are entered, those that are new or gone, too; lists are
-/// compared as wholes, because a shifted element would otherwise read as many changes.
+/// mostly compared as wholes, because a shifted element would otherwise read as many changes.
 pub(super) fn changed(old: &Value, new: &Value, sensitive: &Sensitive) -> Vec<FieldChange> {
     let mut walk = Walk { sensitive, path: Vec::new(), changes: Vec::new() };
     walk.compare(Some(old), Some(new));
@@ -43,9 +43,18 @@ impl Walk<'_> {
         let nothing = Map::new();
         match (old, new) {
             (Some(Value::Object(old)), Some(Value::Object(new))) => self.enter(old, new),
+            (Some(Value::Array(old)), Some(Value::Array(new))) if is_same_list(old, new) => {
+                for (number, (old, new)) in old.iter().zip(new).enumerate() {
+                    self.path.push(number.to_string().into());
+                    self.compare(Some(old), Some(new));
+                    self.path.pop();
+                }
+            }
             // An empty one has no field that could be named instead.
             (Some(Value::Object(old)), None) if !old.is_empty() => self.enter(old, &nothing),
-            (None, Some(Value::Object(new))) if !new.is_empty() => self.enter(&nothing, new),
+            (None | Some(Value::Null), Some(Value::Object(new))) if !new.is_empty() => {
+                self.enter(&nothing, new)
+            }
             _ => self.differs(old, new),
         }
     }
@@ -66,6 +75,40 @@ impl Walk<'_> {
     }
 }
 
+/// Whether the items of two lists may be compared one by one: as many maps, which have no short way to be written.
+fn is_same_list(old: &[Value], new: &[Value]) -> bool {
+    let is_long = |item: &Value| item.is_object() && short(item).is_none();
+    old.len() == new.len() && old.iter().chain(new).all(is_long)
+}
+
+/// The items of a list as people write them, `8080:80/tcp, 8443:443/tcp`, where there is a short way.
+fn items(value: &Value) -> Option<String> {
+    let items = value.as_array().filter(|items| !items.is_empty())?;
+    let short: Option<Vec<String>> = items.iter().map(short).collect();
+    short.map(|short| short.join(", "))
+}
+
+fn short(item: &Value) -> Option<String> {
+    let text = |key: &str| match item.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let joined = |parts: &[Option<String>]| parts.iter().flatten().cloned().collect::<Vec<_>>().join(":");
+    let target = text("target")?;
+    match text("type").as_deref() {
+        None | Some("") => {
+            let protocol = text("protocol").unwrap_or_else(|| "tcp".to_owned());
+            Some(joined(&[text("host_ip"), text("published"), Some(format!("{target}/{protocol}"))]))
+        }
+        Some("bind" | "volume") => {
+            let read_only = item.get("read_only") == Some(&Value::Bool(true));
+            Some(joined(&[text("source"), Some(target), read_only.then(|| "ro".to_owned())]))
+        }
+        Some(_) => None,
+    }
+}
+
 /// A value as people write it, hidden where it may be a secret, on one line and bounded.
 fn shown(path: &[Arc<str>], value: &Value, sensitive: &Sensitive) -> Arc<str> {
     if sensitive.hides(path, value) {
@@ -73,7 +116,7 @@ fn shown(path: &[Arc<str>], value: &Value, sensitive: &Sensitive) -> Arc<str> {
     }
     let text = match value {
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        other => items(other).unwrap_or_else(|| other.to_string()),
     };
     let mut line: String =
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE + 1).collect();
@@ -104,6 +147,17 @@ mod tests {
     fn only_what_differs_is_named_and_by_its_full_path() {
         check(json!({"a": 1}), json!({"a": 1}), &[]);
         check(json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 1, "c": 3}}), &["a.c: 2 → 3"]);
+        check(
+            json!({}),
+            json!({"p": [{"mode": "ingress", "published": "80", "target": 80, "host_ip": "::1", "protocol": "udp"}]}),
+            &["p: - → ::1:80:80/udp"],
+        );
+        check(
+            json!({"v": [{"type": "bind", "source": "/a", "target": "/b", "read_only": true}]}),
+            json!({"v": [{"type": "volume", "target": "/b"}]}),
+            &["v: /a:/b:ro → /b"],
+        );
+        check(json!({"g": [{"a": 1}, {"b": 1}]}), json!({"g": [{"a": 1}, {"b": 2}]}), &["g.1.b: 1 → 2"]);
         check(json!({"a": 1}), json!({"b": 1}), &["a: 1 → -", "b: - → 1"]);
         check(json!({"p": [1, 2]}), json!({"p": [2]}), &["p: [1,2] → [2]"]);
         check(json!({"a": {"b": 1}}), json!({"a": "x"}), &["a: {\"b\":1} → x"]);

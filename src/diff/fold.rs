@@ -101,8 +101,10 @@ fn because(
 ) -> Vec<Reason> {
     let (Some(after), before) = (after, before) else { return Vec::new() };
     let Some(instance) = after.instance else { return after.ensure.because.clone() };
-    let Some(before) = before else { return vec![reasons::creation(instance)] };
+    let Some(before) = before else { return reasons::first_fields(instance, new.desired, sensitive) };
     let mut because = reasons::of_model(before.ensure, instance, new.desired, sensitive);
+    // The name in the model is that of the project, which is told with the settings.
+    because.retain(|reason| &*reason.field != "name");
     because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
     because
 }

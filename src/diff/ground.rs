@@ -17,7 +17,7 @@ use crate::align::{aligned, differing};
 use crate::catalog::Catalog;
 use crate::definition::{Feature, Located};
 use crate::desired::Desired;
-use crate::govern::{self, Compliance};
+use crate::govern::{self, Answer, Compliance};
 use crate::name::{ControlName, EnvironmentName, FeatureName, ServiceName};
 use crate::plan::Reason;
 use crate::sensitive::Sensitive;
@@ -76,7 +76,7 @@ fn of_definition<T: PartialEq>(
             let [was, is] = [document(&old.catalog.tree, before), document(&new.catalog.tree, after)];
             let place_of = new.catalog.places(after);
             let reason = |change: FieldChange| {
-                let steps: Vec<Step<'_>> = change.path.iter().map(|key| Step::Key(key)).collect();
+                let steps: Vec<Step<'_>> = change.path.iter().map(step).collect();
                 let place = change.new.is_some().then(|| place_of(&steps));
                 let source = place.map_or_else(|| after.path.clone(), |place| line(&place.path, place.line));
                 Reason {
@@ -90,6 +90,11 @@ fn of_definition<T: PartialEq>(
         }
         (_, _) => Vec::new(),
     }
+}
+
+/// A number is the item of a list.
+fn step(key: &Arc<str>) -> Step<'_> {
+    key.parse().map_or_else(|_| Step::Key(key), Step::Item)
 }
 
 fn line(path: &Arc<str>, line: u32) -> Arc<str> {
@@ -163,7 +168,10 @@ pub(super) fn controls(
     for ((control, service, environment), before, after) in aligned(before, after) {
         let answer = |row: Option<&Compliance>| row.map(|row| Arc::from(row.answer.as_str()));
         let (before, after) = (answer(before), answer(after));
-        if before != after {
+        // What is new and right, and what is gone, says so itself.
+        let [stood, stands] = [old, new].map(|side| side.catalog.services.contains_key(service));
+        let is_plain = !stands || !stood && after.as_deref() == Some(Answer::Met.as_str());
+        if before != after && !is_plain {
             let (service, environment) = (service.clone(), environment.clone());
             turns.entry(control).or_default().push(Turn { service, environment, before, after });
         }

@@ -33,6 +33,22 @@ pub(super) fn creation(new: &Instance) -> Reason {
     }
 }
 
+/// It is there now, and of what: its images and ports.
+pub(super) fn first_fields(new: &Instance, desired: &Desired, sensitive: &Sensitive) -> Vec<Reason> {
+    let is_shown = |change: &fields::FieldChange| match change.path.as_slice() {
+        [section, _, field] => &**section == "services" && matches!(&**field, "image" | "ports"),
+        _ => false,
+    };
+    let changes = fields::changed(&Value::Null, &new.ensure.model.value(), sensitive);
+    let source_of = desired.sources_of(new);
+    let shown = changes.into_iter().filter(is_shown).take(MAX_SOURCES);
+    let reason = |change: fields::FieldChange| {
+        let source = source_of(&change.path);
+        Reason { field: change.path.join(".").into(), old: None, new: change.new, source }
+    };
+    [creation(new)].into_iter().chain(shown.map(reason)).collect()
+}
+
 /// The fields of the Compose model.
 pub(super) fn of_model(
     old: &Ensure,
@@ -99,11 +115,9 @@ pub(super) fn of_settings(old: &Ensure, new: &Ensure, instance: &Instance) -> Ve
     let pairs = settings(old).into_iter().zip(settings(new));
     pairs
         .filter(|((_, before), (_, after))| before != after)
-        .map(|((field, before), (_, after))| Reason {
-            field: field.into(),
-            old: Some(before.into()),
-            new: Some(after.into()),
-            source: Some(path.clone()),
+        .map(|((field, before), (_, after))| {
+            let [old, new] = [before, after].map(|text| (!text.is_empty()).then(|| text.into()));
+            Reason { field: field.into(), old, new, source: Some(path.clone()) }
         })
         .collect()
 }

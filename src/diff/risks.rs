@@ -51,7 +51,8 @@ fn of_change(
     }
     if !change.volumes_kept.is_empty() {
         let volumes = change.volumes_kept.clone();
-        risks.push(Risk::VolumesLeft { service: service.clone(), volumes, nodes });
+        let begins_anew = change.kind == ChangeKind::Move;
+        risks.push(Risk::VolumesLeft { service: service.clone(), volumes, begins_anew, nodes });
     }
     if let Some(from) = change.from.as_ref().and_then(|from| from.service.clone()) {
         risks.push(Risk::Renamed { from, service: service.clone() });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gix::bstr::BString;
 use gix::objs::tree::EntryKind as Mode;
 
+use super::objects::Objects;
 use super::read::{Failure, MAX_DEPTH, blob_id, check_name, is_root, kind, root};
 use super::{GitError, Scope};
 use crate::name::Revision;
@@ -17,20 +18,20 @@ use crate::tree::{Entry, EntryKind, Limits};
 
 /// What makes the definitions of `head` of those of `base`.
 pub(super) fn changes(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     base: &Revision,
     head: &Revision,
     scope: &Scope,
 ) -> Result<Patch, GitError> {
-    let old = root(repo, base, scope).map_err(|failure| failure.of(base, scope))?;
-    let new = root(repo, head, scope).map_err(|failure| failure.of(head, scope))?;
-    let mut walk = Walk { repo, limits: scope.limits, entered: 0, patch: Patch::default() };
+    let old = root(objects, base, scope).map_err(|failure| failure.of(base, scope))?;
+    let new = root(objects, head, scope).map_err(|failure| failure.of(head, scope))?;
+    let mut walk = Walk { objects, limits: scope.limits, entered: 0, patch: Patch::default() };
     walk.folder([Some(old), Some(new)], "", 0).map_err(|failure| failure.of(head, scope))?;
     Ok(walk.patch)
 }
 
 struct Walk<'a> {
-    repo: &'a gix::Repository,
+    objects: Objects<'a>,
     limits: Limits,
     entered: usize,
     patch: Patch,
@@ -68,7 +69,7 @@ impl Walk<'_> {
 
     fn children(&self, folder: Option<Id>, depth: usize) -> Result<Children, Failure> {
         let Some(id) = folder else { return Ok(Children::new()) };
-        let data = self.repo.find_tree(id)?.detach().data;
+        let data = self.objects.holding(id).find_tree(id)?.detach().data;
         let mut children = Children::new();
         for entry in gix::objs::TreeRefIter::from_bytes(&data, id.kind()) {
             let entry = entry?;
@@ -112,9 +113,9 @@ impl Walk<'_> {
         if kind == EntryKind::Submodule {
             return Ok(Becomes::Submodule);
         }
-        let size = self.repo.find_header(id)?.size();
+        let size = self.objects.holding(id).find_header(id)?.size();
         let content = match size <= self.limits.file_bytes {
-            true => Some(self.repo.find_blob(id)?.data.as_slice().into()),
+            true => Some(self.objects.holding(id).find_blob(id)?.data.as_slice().into()),
             false => None,
         };
         Ok(Becomes::of(&Entry { id: blob_id(id), kind, size, content }))

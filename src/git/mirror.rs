@@ -27,6 +27,7 @@ use gix::refs::transaction::PreviousValue;
 use gix::remote::{Direction, fetch::Tags};
 
 use super::error::fetch_failure;
+use super::objects::Objects;
 use super::transport::{self, Process};
 use super::{Access, CommitInfo, GitError, RemoteUrl, Scope, TreeCache, objects, read};
 use crate::name::Revision;
@@ -163,7 +164,7 @@ impl Mirror {
     ///
     /// Where the mirror is damaged.
     pub fn is_ancestor(&self, ancestor: &Revision, descendant: &Revision) -> Result<bool, GitError> {
-        self.with(|repo| objects::is_ancestor(repo, ancestor, descendant))
+        self.with(|repo| objects::is_ancestor(Objects::of(repo), ancestor, descendant))
             .map_err(|source| self.damage(source))
     }
 
@@ -173,7 +174,8 @@ impl Mirror {
     ///
     /// Where it is not in the mirror, or the mirror is damaged.
     pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
-        self.with(|repo| objects::commit_info(repo, revision)).map_err(|error| self.damage_of(error))
+        self.with(|repo| objects::commit_info(Objects::of(repo), revision))
+            .map_err(|error| self.damage_of(error))
     }
 
     /// The definitions at `revision`. Two trees read with one `cache` share what is the same in them.
@@ -182,7 +184,8 @@ impl Mirror {
     ///
     /// Where the revision or the folder of `scope` does not exist, or the mirror is damaged.
     pub fn tree(&self, revision: &Revision, scope: &Scope, cache: &mut TreeCache) -> Result<Tree, GitError> {
-        self.with(|repo| read::tree(repo, revision, scope, cache)).map_err(|error| self.damage_of(error))
+        self.with(|repo| read::tree(Objects::of(repo), revision, scope, cache))
+            .map_err(|error| self.damage_of(error))
     }
 
     fn with<T>(&self, read: impl FnOnce(&gix::Repository) -> T) -> T {
@@ -324,8 +327,8 @@ impl Mirror {
     fn compact(&self, newest: &Revision, cancel: &AtomicBool) {
         let due = self.with(|repo| {
             let kept = reference(repo, KEPT).map(objects::revision);
-            let fetchable =
-                kept.is_none_or(|kept| objects::is_ancestor(repo, &kept, newest).unwrap_or(false));
+            let fetchable = kept
+                .is_none_or(|kept| objects::is_ancestor(Objects::of(repo), &kept, newest).unwrap_or(false));
             (fetchable && packs(&self.path) >= self.max_packs).then(|| repo.object_hash())
         });
         let Some(hash) = due else { return };

@@ -16,6 +16,7 @@
 //! | `refs` | the branches of a repository on this machine, for those who watch them |
 //! | `repository` | the repository around a folder, for the command line |
 //! | `range` | what is compared with what: `BASE..HEAD` and the two sides that it means |
+//! | `push` | a push that is not accepted yet: the references it moves, and where its objects are |
 //! | `write` | one changed file as a commit on a new branch |
 
 mod changes;
@@ -26,6 +27,7 @@ mod read;
 mod refs;
 mod repository;
 mod range;
+mod push;
 mod transport;
 mod url;
 pub mod worktree;
@@ -37,6 +39,7 @@ pub(crate) mod testing;
 pub use error::GitError;
 pub use mirror::{Mirror, MirrorConfig};
 pub use objects::CommitInfo;
+pub use push::{MAX_UPDATES, Update, UpdatesError, object_folders, updates};
 pub use range::{Range, Side, Sides};
 pub use read::{Scope, TreeCache};
 pub use refs::{branch_tip, refs_folder};

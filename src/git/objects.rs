@@ -3,7 +3,7 @@
 //! The mirror and the repository around a folder answer the same questions, so they are functions of an open
 //! repository here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -25,6 +25,68 @@ pub struct CommitInfo {
     pub subject: String,
     /// When it was committed.
     pub time: Timestamp,
+}
+
+/// Where objects are looked for: first among those of a push that is not accepted yet, then in the repository.
+#[derive(Clone, Copy)]
+pub(super) struct Objects<'a> {
+    own: &'a gix::Repository,
+    incoming: &'a [gix::Repository],
+}
+
+impl<'a> Objects<'a> {
+    /// Those of a repository.
+    pub(super) fn of(own: &'a gix::Repository) -> Self {
+        Self { own, incoming: &[] }
+    }
+
+    /// With others that are not in the repository yet: see [`incoming`].
+    pub(super) fn and(self, incoming: &'a [gix::Repository]) -> Self {
+        Self { incoming, ..self }
+    }
+
+    /// The one to ask for an object. It may not have it either.
+    pub(super) fn holding(&self, id: gix::ObjectId) -> &'a gix::Repository {
+        self.incoming.iter().find(|incoming| incoming.has_object(id)).unwrap_or(self.own)
+    }
+
+    /// Whether there is such an object.
+    pub(super) fn has(&self, id: gix::ObjectId) -> bool {
+        self.holding(id).has_object(id)
+    }
+
+    /// The newest commit in the history of both.
+    pub(super) fn merge_base(
+        &self,
+        one: gix::ObjectId,
+        two: gix::ObjectId,
+    ) -> gix::Result<Option<gix::ObjectId>> {
+        if self.incoming.is_empty() {
+            return Ok(self.own.merge_base(one, two)?.map(gix::Id::detach));
+        }
+        let mut graph = gix::revwalk::Graph::new(*self, None);
+        Ok(self.own.merge_base_with_graph(one, two, &mut graph)?.map(gix::Id::detach))
+    }
+}
+
+impl gix::objs::Find for Objects<'_> {
+    fn try_find<'b>(
+        &self,
+        id: &gix::oid,
+        buffer: &'b mut Vec<u8>,
+    ) -> gix::Result<Option<gix::objs::Data<'b>>> {
+        self.holding(id.to_owned()).objects.try_find(id, buffer)
+    }
+}
+
+/// A repository that has the objects in `folder` instead of its own.
+pub(super) fn incoming(own: &gix::Repository, folder: PathBuf) -> std::io::Result<gix::Repository> {
+    let mut objects = gix::odb::at(folder, own.object_hash())?;
+    // What is not here is elsewhere, and no reason to look through the folder anew each time.
+    objects.refresh_never();
+    let mut repo = own.clone();
+    repo.objects = objects.into();
+    Ok(repo)
 }
 
 /// Opens exactly the repository at `path`, seeing neither the environment nor the configuration of the account.
@@ -53,15 +115,15 @@ pub(super) fn revision(id: impl AsRef<gix::oid>) -> Revision {
 /// Whether `ancestor` is `descendant` or in its history. A commit that is not in the database is in no history,
 /// since a history is always fetched whole.
 pub(super) fn is_ancestor(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     ancestor: &Revision,
     descendant: &Revision,
 ) -> gix::Result<bool> {
     let (one, two) = (object_id(ancestor), object_id(descendant));
-    if one == two || !repo.has_object(one) {
+    if one == two || !objects.has(one) {
         return Ok(one == two);
     }
-    Ok(repo.merge_base(one, two)?.is_some_and(|base| base == one))
+    Ok(objects.merge_base(one, two)? == Some(one))
 }
 
 /// The newest commit that is in the history of both.
@@ -81,13 +143,13 @@ pub(super) fn merge_base(
 }
 
 /// What a commit says of itself.
-pub(super) fn commit_info(repo: &gix::Repository, revision: &Revision) -> Result<CommitInfo, GitError> {
+pub(super) fn commit_info(objects: Objects<'_>, revision: &Revision) -> Result<CommitInfo, GitError> {
     let id = object_id(revision);
-    if !repo.has_object(id) {
+    if !objects.has(id) {
         return Err(GitError::NoSuchCommit(revision.clone()));
     }
     let info = || -> gix::Result<CommitInfo> {
-        let commit = repo.find_commit(id)?;
+        let commit = objects.holding(id).find_commit(id)?;
         let author = commit.author()?;
         let time = commit.time()?;
         Ok(CommitInfo {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{EntryKind as Mode, name_order};
 
+use super::objects::Objects;
 use super::{GitError, objects};
 use crate::name::Revision;
 use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
@@ -85,15 +86,15 @@ enum Node {
     File(Arc<str>, Entry),
 }
 
-/// The tree of `revision` in `repo`.
+/// The tree of `revision`.
 pub(super) fn tree(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     revision: &Revision,
     scope: &Scope,
     cache: &mut TreeCache,
 ) -> Result<Tree, GitError> {
-    let mut reader = Reader { repo, budget: Budget::new(scope.limits), folders: 0 };
-    let root = root(repo, revision, scope).map_err(|failure| failure.of(revision, scope))?;
+    let mut reader = Reader { objects, budget: Budget::new(scope.limits), folders: 0 };
+    let root = root(objects, revision, scope).map_err(|failure| failure.of(revision, scope))?;
     let base = cache.base(root, scope.limits);
     let folder = reader.folder(root, "", 0, base.as_ref()).map_err(|failure| failure.of(revision, scope))?;
     let mut parts = Vec::with_capacity(folder.folders);
@@ -187,26 +188,27 @@ impl Budget {
 
 /// Reads folders, and counts what it read.
 struct Reader<'a> {
-    repo: &'a gix::Repository,
+    objects: Objects<'a>,
     budget: Budget,
     folders: usize,
 }
 
 /// The tree object of the folder that holds the definitions.
 pub(super) fn root(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     revision: &Revision,
     scope: &Scope,
 ) -> Result<gix::ObjectId, Failure> {
     let id = objects::object_id(revision);
-    if !repo.has_object(id) {
+    if !objects.has(id) {
         return Err(Failure::Absent);
     }
-    let mut tree = repo.find_commit(id)?.tree()?;
+    let id = objects.holding(id).find_commit(id)?.tree_id()?.detach();
+    let mut tree = objects.holding(id).find_tree(id)?;
     for name in scope.segments() {
         let entry = tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
         let id = entry.object_id();
-        tree = repo.find_tree(id)?;
+        tree = objects.holding(id).find_tree(id)?;
     }
     Ok(tree.id)
 }
@@ -224,7 +226,7 @@ impl Reader<'_> {
             return Ok(same);
         }
         self.enter(path, depth)?;
-        let data = self.repo.find_tree(id)?.detach().data;
+        let data = self.objects.holding(id).find_tree(id)?.detach().data;
         let mut folder =
             Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true, part: None };
         let mut known = Known(base.map(|base| base.children.iter().peekable()));
@@ -311,12 +313,12 @@ impl Reader<'_> {
         let size = match old {
             _ if kind == EntryKind::Submodule => 0,
             Some(old) if old.kind != EntryKind::Submodule => old.size,
-            _ => self.repo.find_header(id)?.size(),
+            _ => self.objects.holding(id).find_header(id)?.size(),
         };
         let content = match self.budget.admit(size) {
             true if kind != EntryKind::Submodule => Some(match old.and_then(|old| old.content.clone()) {
                 Some(content) => content,
-                None => self.repo.find_blob(id)?.data.as_slice().into(),
+                None => self.objects.holding(id).find_blob(id)?.data.as_slice().into(),
             }),
             _ => None,
         };

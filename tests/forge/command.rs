@@ -229,7 +229,7 @@ fn what_lets_the_status_fail_is_asked_of_main_and_not_of_the_branch() {
         clone.change("gitops.toml", &format!("{SETTINGS}[review]\ncomment = \"never\"\n"));
         clone.change("services/web/compose.yaml", &COMPOSE.replace("1.27", "1.28"));
         let (code, text) = run(clone.job(&forge, kind, &[]));
-        assert_eq!(code, Some(2), "{text}");
+        assert_eq!(code, Some(1), "{text}");
         assert!(comment(&forge).contains("This fails on recreate"), "{}", comment(&forge));
         let (_, status) = last_status(&forge);
         assert_eq!(status["state"], if kind == Kind::Gitlab { "failed" } else { "failure" });
@@ -246,7 +246,7 @@ fn a_branch_that_is_behind_main_is_judged_by_main_as_it_is() {
     clone.change("nodes/edge-2.yaml", "node: edge-2\n");
     clone.git(&["checkout", "-q", "topic"]);
     let (code, text) = run(clone.job(&forge, Kind::Forgejo, &[]));
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(1), "{text}");
     assert!(!comment(&forge).contains("edge-2"), "what main did is no change of the branch");
 }
 
@@ -258,7 +258,7 @@ fn a_flag_adds_to_what_main_asks() {
     let (code, text) = run(clone.job(&forge, Kind::Github, &["--fail-on", "cost,capability"]));
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = run(clone.job(&forge, Kind::Github, &["--fail-on", "cost,remove"]));
-    assert_eq!(code, Some(2), "{text}");
+    assert_eq!(code, Some(1), "{text}");
     assert!(comment(&forge).contains("This fails on remove"));
 }
 

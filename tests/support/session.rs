@@ -87,16 +87,17 @@ pub fn blocks(document: &str) -> Vec<(&str, &str)> {
 }
 
 fn parts(document: &str) -> Vec<Part<'_>> {
-    const FENCE: &str = "```";
     let mut parts = Vec::new();
     let mut rest = document;
-    let mut open: Option<&str> = None;
+    let mut open: Option<(usize, &str)> = None;
     let mut length = 0;
     for line in document.split_inclusive('\n') {
-        let fence = line.strip_prefix(FENCE);
+        // A fence ends with one that is as long, so that a longer one may hold shorter ones.
+        let info = line.trim_start_matches('`');
+        let fence = (line.len() - info.len(), info.trim_end());
         let (end, next) = match (open, fence) {
-            (None, Some(info)) => (length + line.len(), Some(info.trim_end())),
-            (Some(_), Some(_)) => (length, None),
+            (None, (3.., _)) => (length + line.len(), Some(fence)),
+            (Some((longest, _)), (ticks, "")) if ticks >= longest => (length, None),
             _ => (usize::MAX, open),
         };
         length += line.len();
@@ -104,7 +105,7 @@ fn parts(document: &str) -> Vec<Part<'_>> {
             continue;
         }
         let (part, after) = rest.split_at(end);
-        parts.push(match open.and_then(|info| info.strip_prefix("console")) {
+        parts.push(match open.and_then(|(_, info)| info.strip_prefix("console")) {
             Some(marks) => Part::Block { marks: marks.trim_start_matches(','), body: part },
             None => Part::Text(part),
         });

@@ -178,15 +178,19 @@ impl Narrow {
 impl Verdict {
     /// How the command ends, once the diff is printed.
     pub(super) fn of(&self, diff: &Diff) -> Result<Exit, CliError> {
-        let stopped: Vec<&str> = diff.stopped_by(&self.fail_on).into_iter().map(Gate::as_str).collect();
-        if !stopped.is_empty() {
-            let message = format!("the change does not pass `--fail-on {}`", stopped.join(","));
-            return Err(
-                CliError::new(message).hint("the lines with `!` and the summary above say what it is about")
-            );
-        }
+        stopped(diff, &self.fail_on)?;
         Ok(if self.exit_code && !diff.is_empty() { Exit::Changes } else { Exit::Done })
     }
+}
+
+/// Fails where the change does one of what is refused.
+pub(super) fn stopped(diff: &Diff, gates: &[Gate]) -> Result<(), CliError> {
+    let stopped: Vec<&str> = diff.stopped_by(gates).into_iter().map(Gate::as_str).collect();
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the change does not pass `--fail-on {}`", stopped.join(","));
+    Err(CliError::new(message).hint("the lines with `!` and the summary above say what it is about"))
 }
 
 /// One side, valid. Its mistakes are printed where it is not.

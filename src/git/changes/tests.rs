@@ -49,8 +49,10 @@ fn what_differs_makes_the_one_revision_of_the_other() {
     assert!(matches!(patch.0["services/b/run"], Becomes::Executable(_)));
     check(&origin, &head, &base, &scope, &paths);
     check(&origin, &base, &base, &scope, &[]);
+    // A file that is too large to be read is told by its size alone: it cannot be deployed.
     let limits = Limits { file_bytes: 2, ..Limits::default() };
-    let patch = check(&origin, &base, &head, &Scope { limits, ..Scope::default() }, &paths);
+    let repository = Repository::discover(&origin.work()).unwrap();
+    let patch = repository.changes(&base, &head, &Scope { limits, ..Scope::default() }).unwrap();
     assert_eq!(patch.0["services/b/run"], Becomes::Unread(3));
 }
 

@@ -181,9 +181,8 @@ fn section(change: &Change) -> String {
 }
 
 fn reason(reason: &Reason, indent: &str) -> String {
-    let value = |value: &Option<std::sync::Arc<str>>| value.as_deref().map_or("(none)".to_owned(), code);
     let source = reason.source.as_deref().map(|source| format!(" ({})", code(source))).unwrap_or_default();
-    format!("{indent}- {}: {} → {}{source}\n", code(&reason.field), value(&reason.old), value(&reason.new))
+    format!("{indent}- {}: {}{source}\n", code(&reason.field), words::values(reason, code))
 }
 
 fn file(file: &FileChange) -> String {
@@ -192,7 +191,7 @@ fn file(file: &FileChange) -> String {
         text.push_str(&format!("  - {}\n", escaped(hidden)));
     }
     if let Some(lines) = file.lines.as_deref().filter(|lines| !lines.is_empty()) {
-        text.push_str(&format!("\n{}\n", fenced(lines, "diff")));
+        text.push_str(&format!("\n{}", fenced(lines, "diff")));
     }
     text
 }

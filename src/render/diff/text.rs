@@ -76,8 +76,7 @@ fn style(kind: ChangeKind) -> Style {
 
 /// `services.app.image: nginx:1.27 → nginx:1.28   services/web/compose.yaml:4`
 fn reason_spans(reason: &Reason) -> Vec<Span> {
-    let value = |value: &Option<std::sync::Arc<str>>| value.as_deref().unwrap_or("(none)").to_owned();
-    let mut spans = vec![plain(format!("{}: {} → {}", reason.field, value(&reason.old), value(&reason.new)))];
+    let mut spans = vec![plain(format!("{}: {}", reason.field, words::values(reason, str::to_owned)))];
     spans.extend(reason.source.as_deref().map(|source| (DIM, format!("   {source}"))));
     spans
 }

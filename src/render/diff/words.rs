@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::super::count;
 use crate::diff::{Change, ChangeKind, CostChange, Diff, Effect, Ignored, NewCapability, Risk, Turn};
 use crate::name::{EnvironmentName, NodeName, ServiceName};
+use crate::plan::Reason;
+use crate::sensitive::HIDDEN;
 
 /// `Plan: 2 to create, 1 to update, 1 to recreate, 1 to move, 0 to remove, 37 unchanged, over 3 nodes`.
 pub fn summary(diff: &Diff) -> String {
@@ -14,6 +16,15 @@ pub fn summary(diff: &Diff) -> String {
          {unchanged} unchanged, over {}",
         count(nodes, "node"),
     )
+}
+
+/// What a field was and is, in words where both are hidden: `(none) → debug`, `(hidden), changed`.
+pub(super) fn values(reason: &Reason, shown: impl Fn(&str) -> String) -> String {
+    let side = |value: &Option<Arc<str>>| value.as_deref().map_or("(none)".to_owned(), &shown);
+    match (reason.old.as_deref(), reason.new.as_deref()) {
+        (Some(HIDDEN), Some(HIDDEN)) => format!("{HIDDEN}, changed"),
+        _ => format!("{} → {}", side(&reason.old), side(&reason.new)),
+    }
 }
 
 /// A sign and a verb.
@@ -87,13 +98,13 @@ pub(super) fn risk(risk: &Risk) -> String {
         Risk::Removal { service, nodes, .. } => {
             format!("{service} is removed from {}, and stays on others", count(*nodes, "node"))
         }
-        Risk::VolumesLeft { service, volumes, nodes } => {
-            format!("{service} leaves volumes behind{}: {}", across(*nodes), some(volumes))
+        Risk::VolumesLeft { service, volumes, begins_anew, nodes } => {
+            let then = if *begins_anew { "; it begins without what they hold" } else { "" };
+            format!("{service} leaves volumes behind{}: {}{then}", across(*nodes), some(volumes))
         }
-        Risk::Renamed { from, service } => format!(
-            "{from} looks renamed to {service}: it starts anew under that name, with empty volumes; to keep what they hold, \
-             copy it or name the old volumes in the Compose file"
-        ),
+        Risk::Renamed { from, service } => {
+            format!("{from} looks renamed to {service}: its containers are made anew under that name")
+        }
         Risk::Capability { service, capability, nodes } => {
             format!("{service} {}{}", self::capability(capability), across(*nodes))
         }
@@ -145,12 +156,14 @@ pub(super) fn turn(turn: &Turn) -> String {
 pub(super) fn cost(cost: &CostChange) -> String {
     let CostChange { currency, before, after, .. } = cost;
     let services = |cost: &crate::diff::Cost| format!("{} to {}", cost.reserved, cost.used);
+    let change = |before: String, after: String| match before == after {
+        true => before,
+        false => format!("{before} → {after}"),
+    };
     format!(
-        "Cost a month: nodes {} → {} {currency}; services {} → {} {currency}",
-        before.nodes,
-        after.nodes,
-        services(before),
-        services(after)
+        "Cost a month: nodes {} {currency}; services {} {currency}",
+        change(before.nodes.to_string(), after.nodes.to_string()),
+        change(services(before), services(after))
     )
 }
 
