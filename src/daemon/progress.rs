@@ -151,8 +151,8 @@ impl State {
             .filter(news)
             .map(|(revision, progress)| (revision.clone(), progress.clone()))
             .collect();
-        if let Some(deployed) = &source.deployed {
-            news.extend(self.replaced(&stand, self.newest().unwrap_or(deployed)));
+        if source.deployed.is_some() {
+            news.extend(self.replaced(&stand));
             self.told.last.retain(|revision, _| stand.contains_key(revision));
         }
         for (revision, progress) in news {
@@ -163,17 +163,13 @@ impl State {
         }
     }
 
-    /// Revisions that were on their way when another was deployed: they stay so, and say why.
-    fn replaced(&self, stand: &BTreeMap<Revision, Progress>, by: &Revision) -> BTreeMap<Revision, Progress> {
-        let line = format!("replaced by {} before every node had it", by.short());
-        let replaced = Progress::new(review::State::Pending, line);
-        let was_pending = |told: &Progress| told.state == review::State::Pending;
-        let gone = self
-            .told
-            .last
-            .iter()
-            .filter(|(revision, told)| !stand.contains_key(*revision) && was_pending(told));
-        gone.map(|(revision, _)| (revision.clone(), replaced.clone())).collect()
+    /// Revisions that were on their way when another took their place: they stay so, and say why.
+    fn replaced(&self, stand: &BTreeMap<Revision, Progress>) -> BTreeMap<Revision, Progress> {
+        let line = "replaced by another commit before every node had it";
+        let gone = self.told.last.iter().filter(|(revision, told)| {
+            told.state == review::State::Pending && !stand.contains_key(*revision)
+        });
+        gone.map(|(revision, _)| (revision.clone(), Progress::new(review::State::Pending, line))).collect()
     }
 
     fn put_status(&mut self, revision: &Revision, progress: &Progress, now: Timestamp) {

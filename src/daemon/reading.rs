@@ -136,7 +136,7 @@ impl Reading {
         }
     }
 
-    /// The revision that is not deployed by itself, if the last one that was judged is none that is.
+    /// The revision that was judged last, where it is held, waits or has mistakes.
     pub(super) fn stopped(&self) -> Option<&Revision> {
         match &self.verdict {
             Verdict::Fine => None,

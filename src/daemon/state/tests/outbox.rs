@@ -266,12 +266,12 @@ fn a_status_that_waits_gives_way_to_the_newer_of_its_commit() {
 }
 
 #[test]
-fn a_release_that_is_replaced_says_by_what() {
+fn a_release_that_is_replaced_says_so() {
     let mut case = reviewing();
     let pending = || passed(NodeState::Pending, InstanceState::Applying);
     deploy(&mut case, 'b', pending(), ", status of b: Pending on its way to 1 of 1 node");
     case.check(Event::Ended(Ok(None)), "");
-    let replaced = "status of b: Pending replaced by cccccccccccc before every node had it";
+    let replaced = "status of b: Pending replaced by another commit before every node had it";
     deploy(&mut case, 'c', pending(), &format!(", {replaced}"));
     case.check(Event::Ended(Ok(None)), "status of c: Pending on its way to 1 of 1 node");
     case.check(Event::Ended(Ok(None)), "");
@@ -326,7 +326,7 @@ fn a_commit_that_waits_to_be_deployed_by_hand_is_pending_until_the_next_one_does
     assert!(first.starts_with("status of b: Pending ") && first.contains("gitops sync"), "{first}");
     case.check(Event::Ended(Ok(None)), "");
     let replaced = push(&mut case, 'c');
-    assert_eq!(replaced, "status of b: Pending replaced by cccccccccccc before every node had it");
+    assert_eq!(replaced, "status of b: Pending replaced by another commit before every node had it");
     let effects = step(&mut case.state, Event::Ended(Ok(None)), at(0));
     assert!(case.describe(effects).starts_with("status of c: Pending "), "the newer waits now");
 }
