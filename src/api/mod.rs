@@ -23,7 +23,7 @@ mod routes;
 pub mod wire;
 
 pub use control::Control;
-pub use hook::Rate;
+pub use hook::Hooks;
 pub use routes::router;
 
 #[cfg(test)]

@@ -106,8 +106,8 @@ const STATUS_LIMIT: usize = 8 << 20;
 const LOGS_LIMIT: usize = 2 << 20;
 /// A change of 1,000 services of usual size is 3 MB. What is larger is pushed, and asked for by its revision.
 const DIFF_LIMIT: usize = 32 << 20;
-/// Forges send up to 25 MB; a push of a thousand commits stays below one.
-const HOOK_LIMIT: usize = 2 << 20;
+/// Forges send up to 25 MB; a push of a thousand commits stays below this.
+const HOOK_LIMIT: usize = 1 << 20;
 
 /// All routes.
 pub(super) fn table() -> Vec<Route> {
@@ -188,11 +188,11 @@ fn operator_routes() -> [Route; 9] {
             Method::POST,
             "/v1/hooks/source",
             Access::Hook,
-            "Something was pushed",
+            "Something was pushed, or a pull request changed",
             post(hook::source),
         )
         .body::<serde_json::Value>(HOOK_LIMIT)
-        .answers(StatusCode::ACCEPTED, "The source will be looked at"),
+        .answers(StatusCode::ACCEPTED, "The source or the pull request will be looked at"),
         Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
             .json::<Version>(StatusCode::OK, "Versions"),
     ]

@@ -1,5 +1,6 @@
 //! Carrying out effects: one short function each, and the event that tells how it went.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tokio::time::Instant;
 use super::asking::{Question, Study};
 use super::releasing::Opens;
 use super::state::{Effect, Event, Load, Pass};
-use super::{BoxError, Repository};
+use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
@@ -23,6 +24,7 @@ use crate::name::Revision;
 use crate::reconcile::preview::{Picture, Proposal, Prospect};
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::release::{Commit, Opened};
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
 use crate::tree::patch::PatchError;
@@ -34,6 +36,7 @@ pub(super) struct Tools {
     pub(super) repository: Arc<dyn Repository>,
     pub(super) retention: Retention,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) forge: Option<Arc<Forge>>,
 }
 
 impl Tools {
@@ -57,8 +60,12 @@ impl Tools {
             Effect::Reload => {
                 Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
             }
-            Effect::Record { reports, events, finished } => {
-                Some(Event::Recorded(self.record(reports, events, finished).await))
+            Effect::Record { reports, events, finished, outbox } => {
+                Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
+            }
+            Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
+            Effect::SetStatus(revision, status) => {
+                Some(Event::Ended(self.set_status(&revision, &status).await))
             }
             Effect::Prune => {
                 let pruned = self.store.prune(self.retention, clock::now()).await;
@@ -142,8 +149,12 @@ impl Tools {
         reports: Vec<StatusReport>,
         events: Vec<NewEvent>,
         finished: Option<(Revision, Timestamp)>,
+        outbox: BTreeMap<ErrandKey, Change>,
     ) -> Result<Vec<store::Event>, String> {
         let mut numbered = Vec::new();
+        if !outbox.is_empty() {
+            self.store.change_outbox(outbox).await.map_err(|error| self.failed(&error))?;
+        }
         if !events.is_empty() {
             numbered = self.store.append_events(events).await.map_err(|error| self.failed(&error))?;
             log(&numbered);
@@ -268,7 +279,7 @@ fn previewed(
     Ok(Prospect::of(picture, &proposal).map(told))
 }
 
-const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
+pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
 
 fn log(events: &[store::Event]) {
     for store::Event { id, event } in events {
@@ -283,7 +294,7 @@ fn log(events: &[store::Event]) {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

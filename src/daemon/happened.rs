@@ -181,6 +181,11 @@ fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepRe
     after.outcome == StepOutcome::Failed && !told
 }
 
+/// Something about the forge.
+pub(super) fn forge(at: Timestamp, kind: &str, message: String) -> NewEvent {
+    event(at, kind, message)
+}
+
 /// A node is heard again.
 pub(super) fn back(node: &NodeName, now: Timestamp) -> NewEvent {
     node_event(now, "node.back", node, "the agent reports again")

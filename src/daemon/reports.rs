@@ -4,6 +4,7 @@
 //! agent with the same token is refused until it ends. Reports are recorded in batches: those that arrive while one
 //! batch is being written are the next, so a thousand agents cost a few durable commits and not a thousand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,7 @@ use crate::api::wire::{Hello, Receipt, Report};
 use crate::name::{Digest, NodeName, Revision};
 use crate::release;
 use crate::status::{NodeStatus, ReportedNode};
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, StatusReport};
 
 /// Events kept for a store that fails. Beyond this the oldest are dropped: memory is bounded, history is not sacred.
@@ -45,6 +47,7 @@ pub(super) struct Batch {
     pub(super) events: Vec<NewEvent>,
     /// The release of this revision was done then.
     pub(super) finished: Option<(Revision, Timestamp)>,
+    pub(super) outbox: BTreeMap<ErrandKey, Change>,
     /// Who waits until it is durable, and the answer then.
     tickets: Vec<(Ticket, Answer)>,
 }
@@ -52,6 +55,11 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn note(&mut self, ticket: Ticket, event: NewEvent) {
         self.events.push(event);
+        self.wait(ticket);
+    }
+
+    /// Answers when this batch is durable.
+    pub(super) fn wait(&mut self, ticket: Ticket) {
         self.tickets.push((ticket, Answer::Done));
     }
 }
@@ -128,10 +136,12 @@ impl State {
         }
         let batch = self.recording.start()?;
         self.record_again_at = None;
+        let Batch { reports, events, finished, outbox, .. } = batch;
         Some(Effect::Record {
-            reports: batch.reports.clone(),
-            events: batch.events.clone(),
-            finished: batch.finished.clone(),
+            reports: reports.clone(),
+            events: events.clone(),
+            finished: finished.clone(),
+            outbox: outbox.clone(),
         })
     }
 
@@ -149,15 +159,19 @@ impl State {
         batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
     }
 
-    /// The reports come again, their agents keep them; the events are kept here.
+    /// The reports come again, their agents keep them; the events and the outbox are kept here.
     fn not_recorded(&mut self, batch: Batch, now: Timestamp) -> Vec<Effect> {
         if self.stopping {
             self.recording.take_waiting();
-        } else if !batch.events.is_empty() {
+        } else if !(batch.events.is_empty() && batch.outbox.is_empty()) {
             let waiting = self.recording.ask();
             waiting.finished = waiting.finished.take().or(batch.finished);
-            waiting.events.splice(0..0, batch.events);
-            waiting.events.drain(..waiting.events.len().saturating_sub(MAX_WAITING_EVENTS));
+            for (key, change) in batch.outbox {
+                waiting.outbox.entry(key).or_insert(change);
+            }
+            let waiting = &mut waiting.events;
+            waiting.splice(0..0, batch.events);
+            waiting.drain(..waiting.len().saturating_sub(MAX_WAITING_EVENTS));
             self.record_again_at = Some(now + backoff(2));
         }
         batch.tickets.into_iter().map(|(ticket, _)| Effect::Answer(ticket, Answer::NotStored)).collect()

@@ -3,9 +3,9 @@
 //! [`step`] takes an event and the time and returns effects; the loop in [`super::run`] carries them out and feeds
 //! their results back as events. Every timer, retry and wait is a field here, so a simulator can drive years of it.
 //!
-//! Three runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
+//! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened). They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -17,6 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions, Study};
 use super::happened;
+use super::outbox::{Errands, News, Review, Setback};
+use super::progress::Told;
 use super::queue::OneSlot;
 use super::reading::Reading;
 use super::releasing::Opens;
@@ -28,7 +30,9 @@ use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
 use crate::reconcile::{Definitions, Outcome, Seen};
 use crate::release::{self, Opened, Release};
+use crate::review::Status;
 use crate::status::Reported;
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
 /// The numbers and names that the decisions depend on.
@@ -46,6 +50,8 @@ pub struct Policy {
     pub heartbeat: SignedDuration,
     /// How often history beyond the retention is deleted.
     pub prune: SignedDuration,
+    /// What the status is called by which the forge is told how releases go; none where there is no forge.
+    pub forge: Option<Arc<str>>,
     /// Where the jitter starts: two daemons with different seeds do not poll in step.
     pub seed: u64,
 }
@@ -85,6 +91,8 @@ pub enum Event {
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
+    /// After [`Effect::Review`] and [`Effect::SetStatus`].
+    Ended(Result<News, Setback>),
     /// Stop: finish what is being written and begin nothing.
     Shutdown,
 }
@@ -134,7 +142,13 @@ pub enum Effect {
         events: Vec<NewEvent>,
         /// The release of this revision was done then.
         finished: Option<(Revision, Timestamp)>,
+        /// What is to be told to the forge, and what no longer.
+        outbox: BTreeMap<ErrandKey, Change>,
     },
+    /// Look at a pull request, and say on it what it would do.
+    Review(Box<Review>),
+    /// Say at a commit how its release stands.
+    SetStatus(Revision, Status),
     /// Delete history beyond the retention.
     Prune,
     /// Find the answer to a question.
@@ -199,6 +213,8 @@ pub struct State {
     /// The nodes that services no longer wait for which wait so many seconds.
     pub(super) lost: BTreeSet<(NodeName, u32)>,
     pub(super) started_at: Timestamp,
+    pub(super) errands: Errands,
+    pub(super) told: Told,
     passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
@@ -214,7 +230,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, release, last_event, outbox } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -223,6 +239,7 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
+            told: Told::resuming(deployed.clone()),
             deployed,
             definitions: None,
             in_force: None,
@@ -236,6 +253,7 @@ impl State {
             stale: BTreeSet::new(),
             lost: BTreeSet::new(),
             started_at: now,
+            errands: Errands::new(outbox),
             passes: OneSlot::default(),
             planned: None,
             publishing: None,
@@ -250,7 +268,13 @@ impl State {
 
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
-        let others = [self.reload_at, self.record_again_at, self.next_stale_at(), self.next_loss_at()];
+        let others = [
+            self.reload_at,
+            self.record_again_at,
+            self.next_stale_at(),
+            self.next_loss_at(),
+            self.next_errand_at(),
+        ];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
     }
@@ -281,6 +305,7 @@ impl State {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
+            effects.extend(self.start_errand(now));
         }
         effects.extend(self.start_recording(now));
         effects
@@ -334,6 +359,7 @@ impl State {
         let moved = self.deployed.as_ref() != Some(&revision);
         if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
+            self.told.picture(revision);
             self.passes.finish();
             self.note_done(now);
             if planned.is_trial {
@@ -397,6 +423,7 @@ impl State {
         let plans = Arc::make_mut(&mut self.plans);
         plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
         self.views = outcome.nodes;
+        self.told.picture(revision.clone());
         let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
         let mut effects = Vec::new();
         if moved {
@@ -422,7 +449,7 @@ impl State {
     }
 
     fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
-        let Ok(Snapshot { plans, reported, deployed, release, last_event }) = result else {
+        let Ok(Snapshot { plans, reported, deployed, release, last_event, .. }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();
@@ -485,6 +512,7 @@ impl State {
                 self.reading.wake();
                 Some(Answer::Done)
             }
+            Request::Review(number) => self.ask_review(ticket, number, now),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None
@@ -497,6 +525,7 @@ impl State {
 /// The next state, and what to do.
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     let before = state.source_status();
+    let is_new_picture = matches!(event, Event::Passed(..) | Event::Published(_));
     let mut effects = Vec::new();
     match event {
         Event::Tick => effects.extend(state.tick(now)),
@@ -510,9 +539,14 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
     }
-    let events = happened::to_source(&before, &state.source_status(), now);
+    let after = state.source_status();
+    if is_new_picture || before != after {
+        state.tell_progress(now);
+    }
+    let events = happened::to_source(&before, &after, now);
     if !events.is_empty() {
         state.recording.ask().events.extend(events);
     }

@@ -61,6 +61,14 @@ impl Repository for Scripted {
         })
     }
 
+    async fn fetch_head(&self, _: &str) -> Result<Option<Revision>, BoxError> {
+        Ok(None)
+    }
+
+    async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, BoxError> {
+        Ok(Some(one.min(two).clone()))
+    }
+
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {
         self.kept.lock().expect("not poisoned").push(revision.clone());
         self.was_kept.notify_one();
@@ -103,6 +111,7 @@ impl Running {
                 deploy: Deploy::Auto,
                 heartbeat: jiff::SignedDuration::from_secs(15),
                 prune: jiff::SignedDuration::from_hours(1),
+                forge: None,
                 seed: 1,
             },
             store,
@@ -117,6 +126,7 @@ impl Running {
             },
             door: Door::new(listener, None, 100).expect("loopback"),
             hook_secret: None,
+            forge: None,
         };
         let ended = tokio::spawn(run(parts, stop.clone()));
         let _ = rustls::crypto::ring::default_provider().install_default();

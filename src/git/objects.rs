@@ -114,6 +114,22 @@ pub(super) fn is_ancestor(
     Ok(objects.merge_base(one, two)? == Some(one))
 }
 
+/// The newest commit that is in the history of both.
+pub(super) fn merge_base(
+    repo: &gix::Repository,
+    one: &Revision,
+    two: &Revision,
+) -> Result<Option<Revision>, GitError> {
+    for revision in [one, two] {
+        if !repo.has_object(object_id(revision)) {
+            return Err(GitError::NoSuchCommit(revision.clone()));
+        }
+    }
+    let base = repo.merge_base(object_id(one), object_id(two));
+    base.map(|base| base.map(self::revision))
+        .map_err(|source| GitError::Read { revision: two.clone(), source: Box::new(source) })
+}
+
 /// What a commit says of itself.
 pub(super) fn commit_info(objects: Objects<'_>, revision: &Revision) -> Result<Commit, GitError> {
     let id = object_id(revision);

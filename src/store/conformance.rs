@@ -2,6 +2,7 @@
 
 mod logs;
 mod releases;
+mod outbox;
 mod previews;
 
 use std::sync::Arc;
@@ -83,6 +84,9 @@ cases! {
     releases_are_read_page_by_page_and_by_service
     prune_takes_releases_by_count_and_by_age_and_never_the_newest
     prune_keeps_when_a_step_that_stands_took_its_form
+    errands_come_back_as_they_were_until_they_are_done
+    of_one_key_the_newest_errand_counts
+    prune_takes_errands_that_are_a_week_old
     a_preview_comes_back_by_its_id_as_it_was_made_first
     a_preview_without_an_id_is_not_kept
     a_publication_marks_the_preview_that_it_carries_out_once
@@ -103,6 +107,11 @@ use releases::{
 use logs::{
     a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
     logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
+
+use outbox::{
+    errands_come_back_as_they_were_until_they_are_done, of_one_key_the_newest_errand_counts,
+    prune_takes_errands_that_are_a_week_old,
 };
 
 use previews::{

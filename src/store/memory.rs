@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::outbox::{self, Change, ErrandKey, Outbox};
 use super::{
     Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
@@ -44,6 +45,7 @@ struct Facts {
     /// Of node, service, attempt and place: those that `logs` holds.
     logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
     last_log: u64,
+    outbox: Outbox,
 }
 
 #[derive(Debug)]
@@ -153,6 +155,16 @@ impl Facts {
         }
     }
 
+    fn change(&mut self, key: ErrandKey, change: Change) {
+        if self.outbox.get(&key).is_some_and(|stored| stored.asked_at > change.asked_at()) {
+            return;
+        }
+        match change {
+            Change::Put(errand) => self.outbox.insert(key, errand),
+            Change::Done(_) => self.outbox.remove(&key),
+        };
+    }
+
     fn keep_preview(&mut self, preview: &Preview, made_at: Timestamp) {
         let Some(id) = preview.diff.plan else { return };
         let kept = KeptPreview { preview: preview.clone(), made_at, deployed_at: None };
@@ -203,6 +215,7 @@ impl Facts {
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
         self.releases.prune(keep, cutoff);
+        self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
         self.previews.retain(|_, kept| kept.made_at >= cutoff);
         let kept = self.plans.values().flatten();
         let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
@@ -221,6 +234,7 @@ impl Store for MemoryStore {
             deployed: facts.deployed.clone(),
             release: facts.releases.page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() }).pop(),
             last_event: facts.last_event,
+            outbox: facts.outbox.clone(),
         })
     }
 
@@ -242,6 +256,12 @@ impl Store for MemoryStore {
         let facts = self.facts();
         let later = facts.events.iter().skip_while(|(id, _)| **id <= after);
         Ok(later.take(limit as usize).map(|(&id, event)| Event { id, event: event.clone() }).collect())
+    }
+
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
+        let mut facts = self.facts();
+        changes.into_iter().for_each(|(key, change)| facts.change(key, change));
+        Ok(())
     }
 
     async fn append_logs(

@@ -1,4 +1,5 @@
-//! The facts that must last: plans, statuses, releases, tokens, events, logs, previews, and the content that plans name.
+//! The facts that must last: plans, statuses, releases, tokens, events, logs, previews, what is to be told to the forge, and
+//! the content that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -14,6 +15,7 @@ mod conformance;
 #[cfg(test)]
 mod fixture;
 pub mod memory;
+pub mod outbox;
 pub mod sqlite;
 pub mod token;
 
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::outbox::{Change, ErrandKey, Outbox};
 pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
@@ -47,6 +50,8 @@ pub struct Snapshot {
     pub release: Option<Release>,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
+    /// What is still to be told to the forge.
+    pub outbox: Outbox,
 }
 
 /// What one pass wants to last.
@@ -120,7 +125,7 @@ pub struct StoredToken {
 }
 
 /// How much history is kept. The newest release, the newest plan and status of a node, and when each step that stands in
-/// a newest plan took its form, are always kept.
+/// a newest plan took its form, are always kept; the outbox has an age of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Plans of one node, and changes of one step.
@@ -215,6 +220,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Up to `limit` events with a number greater than `after`, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
+
+    /// Brings rows of the outbox up to date, all or none. A row that was asked for later than its change says stays.
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError>;
 
     /// Keeps what the agent of `node` did, heard at `heard_at`. A line that is here already is left as it is.
     async fn append_logs(

@@ -1,5 +1,6 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod outbox;
 mod plans;
 mod questions;
 mod releases;
@@ -16,6 +17,7 @@ use crate::name::Generation;
 use crate::plan::NodePlan;
 use crate::reconcile::Known;
 use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
+use crate::store::outbox::Outbox;
 use crate::tree::Tree;
 
 fn rev(letter: char) -> Revision {
@@ -38,6 +40,7 @@ fn policy() -> Policy {
         deploy: Deploy::Auto,
         heartbeat: SignedDuration::from_secs(10),
         prune: SignedDuration::from_hours(1),
+        forge: None,
         seed: 7,
     }
 }
@@ -82,6 +85,10 @@ struct Case {
     state: State,
     now: i64,
     told: Vec<String>,
+    /// What a store would hold.
+    stored: Outbox,
+    /// The store does not take what is recorded.
+    full_disk: bool,
 }
 
 impl Case {
@@ -97,8 +104,9 @@ impl Case {
 
     /// The same with other numbers.
     fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
+        let stored = snapshot.outbox.clone();
         let (state, effects) = State::new(policy, snapshot, at(0));
-        let mut case = Self { state, now: 0, told: Vec::new() };
+        let mut case = Self { state, now: 0, told: Vec::new(), stored, full_disk: false };
         assert_eq!(case.describe(effects), expected, "at the start");
         case
     }
@@ -154,7 +162,13 @@ impl Case {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Record { reports, events, .. } => {
+                Effect::Record { .. } if self.full_disk => {
+                    let failed = Event::Recorded(Err("the disk is full".to_owned()));
+                    let after = step(&mut self.state, failed, at(self.now));
+                    words.extend(Some(self.describe(after)).filter(|text| !text.is_empty()));
+                }
+                Effect::Record { reports, events, outbox, .. } => {
+                    self.keep(outbox);
                     self.told.extend(events.iter().map(|event| event.kind.to_string()));
                     words.extend((!reports.is_empty()).then(|| format!("record {}", reports.len())));
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
@@ -164,6 +178,20 @@ impl Case {
             }
         }
         words.join(", ")
+    }
+
+    fn keep(&mut self, changes: BTreeMap<ErrandKey, Change>) {
+        for (key, change) in changes {
+            match change {
+                Change::Put(errand) => self.stored.insert(key, errand),
+                Change::Done(_) => self.stored.remove(&key),
+            };
+        }
+    }
+
+    /// The keys of what a store would hold.
+    fn stored(&self) -> String {
+        self.stored.keys().map(|key| &**key).collect::<Vec<_>>().join(" ")
     }
 
     fn told(&mut self) -> String {
@@ -189,6 +217,10 @@ fn word(effect: &Effect) -> String {
         Effect::Reload => "reload".to_owned(),
         Effect::Record { .. } => "record".to_owned(),
         Effect::Prune => "prune".to_owned(),
+        Effect::Review(review) => format!("review {}", review.number),
+        Effect::SetStatus(revision, status) => {
+            format!("status of {}: {:?} {}", short(revision), status.state, status.description)
+        }
         Effect::Study(ticket, _) => format!("study {ticket}"),
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
@@ -214,6 +246,7 @@ fn word(effect: &Effect) -> String {
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
                 format!("{ticket}: {host} since {since}")
             }
+            Answer::Full => format!("{ticket}: full"),
             Answer::NotStored => format!("{ticket}: not stored"),
             Answer::Stopping => format!("{ticket}: stopping"),
         },

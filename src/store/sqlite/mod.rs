@@ -10,6 +10,7 @@
 mod error;
 mod logs;
 mod open;
+mod outbox;
 mod prepare;
 mod previews;
 mod prune;
@@ -22,6 +23,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,6 +31,7 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+use super::outbox::{Change, ErrandKey};
 use super::{
     Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
     StoreError, StoredToken,
@@ -102,6 +105,11 @@ impl Store for SqliteStore {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         read::events(&self.readers, after, limit).await
+    }
+
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
+        let changes = outbox::Prepared::new(changes);
+        self.ask_alone(|answer| Work::ChangeOutbox(changes, answer)).await
     }
 
     async fn append_logs(

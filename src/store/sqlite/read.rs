@@ -24,6 +24,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         deployed: deployed(&mut moment).await?,
         release: releases::newest(&mut moment).await?,
         last_event: last_event(&mut moment).await?,
+        outbox: super::outbox::read(&mut moment).await?,
     })
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{self, Doing as _};
 use super::logs;
+use super::outbox;
 use super::prepare::{PreparedPublication, PreparedReport};
 use super::previews;
 use super::prune::{self, History};
@@ -45,6 +46,7 @@ pub(super) enum Work {
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
     FinishRelease(Revision, i64, Answer<()>),
+    ChangeOutbox(outbox::Prepared, Answer<()>),
     KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
@@ -153,6 +155,9 @@ impl Writer {
             }
             Work::FinishRelease(revision, at, answer) => {
                 reply(answer, self.with(SYNCED, async |db| releases::finish(db, &revision, at).await).await);
+            }
+            Work::ChangeOutbox(changes, answer) => {
+                reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);
             }
             Work::KeepPreview(preview, answer) => {
                 reply(answer, self.with(SYNCED, async |db| previews::keep(db, preview).await).await);

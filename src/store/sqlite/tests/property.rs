@@ -11,6 +11,7 @@ use super::super::super::fixture::{
     step_change,
 };
 use super::super::super::memory::MemoryStore;
+use super::super::super::outbox::{Change, Errand, Task};
 use super::super::super::{Identity, Publication, Retention, StatusReport, Store, StoredToken};
 use super::Folder;
 use crate::name::{Digest, NodeName};
@@ -48,6 +49,8 @@ enum Call {
         after: u64,
         limit: u32,
     },
+    /// Which pull request, when it was asked for, and how often it was tried: none when it is done.
+    Outbox(Vec<(u64, i64, Option<u32>)>),
     AddToken {
         secret: u8,
         node: Option<usize>,
@@ -109,6 +112,7 @@ fn call() -> impl Strategy<Value = Call> {
     let reached = proptest::option::of((0..3usize, any::<bool>()));
     let report = (0..3usize, time(), proptest::option::of(0..4u8), reached);
     let report = report.prop_map(|(node, seconds, words, reached)| Said { node, seconds, words, reached });
+    let errand = (0..3u64, time(), proptest::option::of(0..3u32));
     let days = prop_oneof![0..8u32, Just(u32::MAX)];
     prop_oneof![
         6 => publish.prop_map(|(plans, contents, deployed, release, events)| Call::Publish {
@@ -122,6 +126,7 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(service, node, limit)| Call::Steps { service, node, limit }),
         1 => several(time(), 0..3).prop_map(Call::Append),
         1 => (0..8u64, 0..4u32).prop_map(|(after, limit)| Call::Events { after, limit }),
+        2 => several(errand, 0..4).prop_map(Call::Outbox),
         1 => (0..4u8, proptest::option::of(0..3usize)).prop_map(|(secret, node)| Call::AddToken { secret, node }),
         1 => proptest::option::of(0..3usize).prop_map(Call::Revoke),
         2 => (0..4u32, 0..4u32, 0..6u64, days, time()).prop_map(|(plans_per_node, releases, events, days, now)| {
@@ -181,6 +186,12 @@ fn make_report(said: &Said, chains: &Chains) -> StatusReport {
     }
 }
 
+fn make_change(&(number, seconds, attempts): &(u64, i64, Option<u32>)) -> (Arc<str>, Change) {
+    let (task, asked_at) = (Task::Review(number), at(seconds));
+    let put = |attempts| Change::Put(Errand { attempts, ..Errand::new(task.clone(), asked_at) });
+    (task.key(), attempts.map_or(Change::Done(asked_at), put))
+}
+
 /// What the store answers, in a form that can be compared.
 async fn carry_out(
     store: &dyn Store,
@@ -215,6 +226,9 @@ async fn carry_out(
             )
         }
         Call::Events { after, limit } => format!("{:?}", store.events(*after, *limit).await),
+        Call::Outbox(changes) => {
+            format!("{:?}", store.change_outbox(changes.iter().map(make_change).collect()).await)
+        }
         Call::AddToken { secret, node } => {
             let digest = Digest::of([*secret]);
             format!(
