@@ -432,6 +432,9 @@ fn neither_secrets_nor_escape_sequences_are_shown() {
     estate.write("nodes/n\u{1b}[31m.yaml", "node: n1\nlables: 1\n");
     estate.commit("Mistakes");
     estate.push(&["main"]).refused(&["there is no field `lables` here"]);
+    estate.service("web", "nginx:1.28\n    environment:\n      DB_PASSWORD: hunter2${MISSING}");
+    estate.commit("A mistake in the line of a secret");
+    estate.push(&["main"]).refused(&["services/web/compose.yaml:5:27", "there is no variable `(hidden)`"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! the push does, and refuses a push after which the definitions could not be deployed. It reads; nothing is written.
 //! Whatever it cannot make out is refused, for a commit that gets past it is deployed.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, stdin};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::error::{CliError, Exit};
 use super::output::print;
 use crate::clock;
 use crate::config::layer::process_env;
+use crate::diagnostic::Diagnostic;
 use crate::diff::{Diff, Gate, Scope as Whole, compare};
 use crate::git::{
     GitError, MAX_UPDATES, Repository, Scope, Side, TreeCache, Update, object_folders, updates,
@@ -22,6 +24,7 @@ use crate::git::{
 use crate::name::Revision;
 use crate::reconcile::{Definitions, Known};
 use crate::render::{self, count, diagnostics};
+use crate::review::{Outcome, Verdict};
 
 /// So many columns are left of 80 behind the `remote: ` that Git writes before each line.
 const WIDTH: usize = 72;
@@ -184,8 +187,8 @@ impl Push<'_> {
         if !definitions.has_errors() {
             return Ok(definitions);
         }
-        anstream::eprint!("{}", diagnostics::text(&definitions.findings, diagnostics::Form::Pictures));
         let number = definitions.findings.iter().filter(|finding| finding.is_error()).count();
+        anstream::eprint!("{}", diagnostics::text(&discreet(definitions), diagnostics::Form::Pictures));
         let (mistakes, revision) = (count(number, "mistake"), revision.short());
         Err(CliError::new(format!("`{branch}` stays as it is: {revision} has {mistakes}"))
             .hint("mend them and push again; `gitops validate` shows them before a push"))
@@ -224,6 +227,13 @@ impl Push<'_> {
     fn unreadable(&self, error: GitError) -> CliError {
         CliError::because("cannot read what is pushed", error)
     }
+}
+
+/// What is wrong, without the lines that look like they set a secret.
+fn discreet(definitions: Definitions) -> Vec<Diagnostic> {
+    let Definitions { revision, desired, findings, .. } = definitions;
+    let verdict = Verdict::new(revision, None, Outcome::Invalid(findings), Vec::new(), &BTreeSet::new());
+    verdict.hiding((*desired.sensitive).clone()).findings()
 }
 
 /// What one side is called in what is shown.

@@ -94,11 +94,16 @@ impl Reader {
         Ok(tree.map(|tree| self.load(revision.clone(), tree)))
     }
 
-    /// The settings that were in `dir`; none where there were none, or they cannot be read.
+    /// The settings that were in `dir`; none where there were none. That they cannot be read is said on standard error.
     pub(super) fn settings(&mut self, dir: &Path, revision: &Revision) -> Result<Option<Settings>, CliError> {
         let tree = self.past_tree(dir, revision)?;
         let content = tree.as_ref().and_then(|tree| tree.get(SETTINGS)?.content.clone());
-        Ok(content.and_then(|content| Settings::parse(&SETTINGS.into(), &content).ok()))
+        let settings = content.map(|content| Settings::parse(&SETTINGS.into(), &content));
+        if matches!(settings, Some(Err(_))) {
+            let at = revision.short();
+            anstream::eprintln!("note: {SETTINGS} has mistakes at {at}, so it is not known what it asks");
+        }
+        Ok(settings.and_then(Result::ok))
     }
 
     fn past_tree(&mut self, dir: &Path, revision: &Revision) -> Result<Option<Tree>, CliError> {
@@ -179,7 +184,8 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
     read.map_err(|error| unread(dir, error))
 }
 
-fn opened(dir: &Path) -> Result<PathBuf, CliError> {
+/// A folder, by its path from the root of the machine.
+pub(super) fn opened(dir: &Path) -> Result<PathBuf, CliError> {
     dir.canonicalize().map_err(|error| CliError::because(format!("cannot open {}", dir.display()), error))
 }
 

@@ -127,6 +127,50 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The blocks of the page about reviews that are written in a language.
+    fn blocks(language: &str) -> Vec<&'static str> {
+        let page = include_str!("../../docs/review.md");
+        let blocks = page.split("\n```").skip(1).step_by(2);
+        blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+    }
+
+    /// What a recipe runs: the texts under `run` and `script`.
+    fn scripts(recipe: &serde_yaml::Value, scripts: &mut Vec<String>) {
+        let text = |value: &serde_yaml::Value| value.as_str().map(str::to_owned);
+        for (key, value) in recipe.as_mapping().into_iter().flatten() {
+            if matches!(key.as_str(), Some("run" | "script")) {
+                scripts.extend(text(value));
+                scripts.extend(value.as_sequence().into_iter().flatten().filter_map(text));
+            }
+            self::scripts(value, scripts);
+        }
+        recipe.as_sequence().into_iter().flatten().for_each(|value| self::scripts(value, scripts));
+    }
+
+    #[test]
+    fn the_recipes_of_reviews_run_commands_that_there_are() {
+        let mut lines: Vec<String> =
+            blocks("sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect();
+        let recipes = blocks("yaml");
+        for recipe in &recipes {
+            for host in ["docker.io", "ghcr.io", "quay.io", "registry", "localhost"] {
+                assert!(!recipe.contains(host), "{host} in {recipe}");
+            }
+            let before = lines.len();
+            scripts(&serde_yaml::from_str(recipe).expect("a recipe is YAML"), &mut lines);
+            assert!(lines.len() > before, "nothing is run in {recipe}");
+        }
+        blocks("toml").iter().for_each(|block| _ = block.parse::<toml::Table>().expect("settings are TOML"));
+        lines.retain(|line| line.contains("gitops"));
+        assert!(recipes.len() == 4 && lines.len() >= 10, "{} recipes and {lines:?}", recipes.len());
+        for line in lines {
+            let command = line.strip_prefix("exec ").unwrap_or(&line);
+            if let Err(error) = Cli::try_parse_from(command.split_whitespace()) {
+                panic!("`{line}`: {error}");
+            }
+        }
+    }
+
     #[test]
     fn the_help_of_every_command_shows_an_example() {
         for command in Cli::command().get_subcommands() {

@@ -79,8 +79,10 @@ impl Connection {
     }
 
     async fn answer(&self, ask: &Ask) -> Result<Vec<u8>, Why> {
-        let url = format!("{}/{}", self.url.as_str().trim_end_matches('/'), ask.path);
-        let request = self.http.request(ask.method.clone(), url).bearer_auth(self.token.expose());
+        let request = self
+            .http
+            .request(ask.method.clone(), address(&self.url, &ask.path))
+            .bearer_auth(self.token.expose());
         let request = match &ask.body {
             Some(body) => request.json(body),
             None => request,
@@ -93,6 +95,10 @@ impl Connection {
         }
         Err(failure(status, &headers, said(&body, self.token.expose()), clock::now()))
     }
+}
+
+fn address(api: &Url, path: &str) -> String {
+    format!("{}/{path}", api.as_str().trim_end_matches('/'))
 }
 
 /// A token in plain HTTP can be read on the way.
@@ -131,7 +137,9 @@ fn unreachable(error: reqwest::Error) -> Why {
 /// What an answer means that is not a good one.
 fn failure(status: StatusCode, headers: &HeaderMap, said: String, now: Timestamp) -> Why {
     let is_limit = status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::FORBIDDEN && (is_used_up(headers) || headers.contains_key(RETRY_AFTER));
+        || status == StatusCode::FORBIDDEN
+            // Of its second limit GitHub tells only in words, sometimes.
+            && (is_used_up(headers) || headers.contains_key(RETRY_AFTER) || said.contains("rate limit"));
     match status {
         _ if is_limit => later(status, headers, "too much was asked of it", now),
         _ if status.is_server_error() => later(status, headers, "it is out of order", now),
@@ -217,6 +225,30 @@ mod tests {
         check(404, &[], None);
         check(422, &[], None);
         check(301, &[], None);
+    }
+
+    #[test]
+    fn a_limit_that_is_told_in_words_is_one() {
+        let said = "You have exceeded a secondary rate limit".to_owned();
+        let why = failure(StatusCode::FORBIDDEN, &HeaderMap::new(), said, Timestamp::UNIX_EPOCH);
+        assert!(matches!(why, Why::Later { after: None, .. }), "{why:?}");
+    }
+
+    #[test]
+    fn paths_follow_the_address_of_the_api() {
+        let check = |api: &str, path: &str, expected: &str| {
+            let url: Url = address(&api.parse().expect("a URL"), path).parse().expect("a URL");
+            assert_eq!(url.as_str(), expected);
+        };
+        check("https://api.github.com", "repos/a/b", "https://api.github.com/repos/a/b");
+        check("https://git.example/api/v1/", "user", "https://git.example/api/v1/user");
+        check(
+            "https://git.example/sub/api/v4",
+            "projects/a%2Fb",
+            "https://git.example/sub/api/v4/projects/a%2Fb",
+        );
+        // GitHub Enterprise Server.
+        check("https://git.example/api/v3", "../graphql", "https://git.example/api/graphql");
     }
 
     #[test]

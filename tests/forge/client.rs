@@ -180,6 +180,8 @@ async fn eight_runs_at_once_leave_one_comment() {
             let forge = Forge::start(kind);
             forge.kept().tells_me = tells_me;
             forge.comment(666, &marker().on("copied"));
+            // All of them see that there is none yet.
+            forge.hold(8);
             let run = || {
                 let client = client(&forge, kind);
                 tokio::spawn(async move { client.upsert_comment(7, &marker(), "the same for all").await })
@@ -190,6 +192,8 @@ async fn eight_runs_at_once_leave_one_comment() {
             }
             let expected = [(666, marker().on("copied")), (ME, marker().on("the same for all"))];
             assert_eq!(forge.comments(), expected, "{kind}, told: {tells_me}");
+            let is_new = |request: &&String| request.starts_with("POST") && !request.contains("graphql");
+            assert_eq!(forge.kept().requests.iter().filter(is_new).count(), 8, "{kind}: each made one");
             forge.is_content();
         }
     }

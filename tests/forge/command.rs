@@ -197,6 +197,42 @@ fn a_token_that_may_not_make_a_check_run_lets_the_runner_annotate() {
 }
 
 #[test]
+fn without_a_runner_the_comment_has_to_do_for_annotations() {
+    let (forge, clone) = (Forge::start(Kind::Github), Clone::new());
+    clone.change("services/web/service.yaml", &format!("{SERVICE}colour: red\n"));
+    forge.kept().may_annotate = false;
+    let mut command = clone.job(&forge, Kind::Github, &[]);
+    command.env_remove("GITHUB_ACTIONS");
+    let (code, text) = run(command);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("note: cannot annotate the files"), "{text}");
+    assert!(!text.contains("::error") && comment(&forge).contains("colour"), "{text}");
+    assert!(forge.kept().checks.is_empty());
+}
+
+#[test]
+fn a_forge_that_always_wants_a_moment_more_is_given_up() {
+    let (forge, clone) = (Forge::start(Kind::Gitea), Clone::new());
+    forge.script((0..50).map(|_| Answer::new(429, &[("retry-after", "0")], "")));
+    let (code, text) = run(clone.job(&forge, Kind::Gitea, &[]));
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(forge.kept().requests.len(), 10);
+}
+
+#[test]
+fn settings_of_main_that_cannot_be_read_are_told() {
+    let (forge, clone) = (Forge::start(Kind::Gitea), Clone::new());
+    clone.git(&["checkout", "-q", "main"]);
+    clone.change("gitops.toml", &format!("{SETTINGS}[review]\nfail_on = [\"remuve\"]\n"));
+    clone.git(&["checkout", "-q", "topic"]);
+    clone.git(&["reset", "-q", "--hard", "main"]);
+    clone.change("gitops.toml", SETTINGS);
+    let (code, text) = run(clone.job(&forge, Kind::Gitea, &[]));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("note: gitops.toml has mistakes at "), "{text}");
+}
+
+#[test]
 fn a_fork_is_only_checked_and_its_token_need_not_be_able_to_speak() {
     for kind in KINDS {
         let (forge, clone) = (Forge::start(kind), Clone::new());

@@ -8,9 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use gitops::forge::Kind;
 use serde_json::{Value, json};
+use tokio::sync::Barrier;
 
 pub(crate) const TOKEN: &str = "forge-canary-5f1d";
 /// Whose token it is.
@@ -32,10 +34,14 @@ pub(crate) struct Kept {
     pub(crate) mistakes: Vec<String>,
     /// The pull request.
     pub(crate) pull: Value,
+    /// As many lists of comments are given out together, so that whoever asked saw what all saw.
+    pub(crate) together: Option<(usize, Arc<Barrier>)>,
     /// Answers to the next requests, whatever they are.
     pub(crate) script: VecDeque<Answer>,
     /// Whether the forge says whose token it is.
     pub(crate) tells_me: bool,
+    /// Whether the token is one of an app or a workflow.
+    pub(crate) may_annotate: bool,
     /// Whether the token may write.
     pub(crate) is_read_only: bool,
     last: i64,
@@ -72,7 +78,7 @@ struct Shared {
 impl Forge {
     pub(crate) fn start(kind: Kind) -> Self {
         let pull = payload(kind, "pull");
-        let kept = Arc::new(Mutex::new(Kept { pull, tells_me: true, ..Kept::default() }));
+        let kept = Arc::new(Mutex::new(Kept { pull, tells_me: true, may_annotate: true, ..Kept::default() }));
         let shared = Shared { kind, kept: kept.clone() };
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -95,6 +101,11 @@ impl Forge {
 
     pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().expect("no test panics with it")
+    }
+
+    /// The next `number` lists of comments are given out together.
+    pub(crate) fn hold(&self, number: usize) {
+        self.kept().together = Some((number, Arc::new(Barrier::new(number))));
     }
 
     /// Says the next answers.
@@ -157,8 +168,16 @@ impl Kept {
         self.last
     }
 
+    /// What this list of comments waits for.
+    fn held(&mut self) -> Option<Arc<Barrier>> {
+        let (left, barrier) = self.together.as_mut().filter(|(left, _)| *left > 0)?;
+        *left -= 1;
+        Some(barrier.clone())
+    }
+
     fn position(&self, id: &str) -> Option<usize> {
-        self.comments.iter().position(|comment| comment["id"].to_string() == id)
+        let id: i64 = id.parse().ok()?;
+        self.comments.iter().position(|comment| comment["id"] == id)
     }
 
     fn is_ours(&self, position: usize) -> bool {
@@ -181,23 +200,33 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body
     let body = to_bytes(body, 4 << 20).await.unwrap_or_default();
     // Requests that come together mix.
     tokio::time::sleep(Duration::from_millis(2)).await;
+    let (response, barrier) = considered(&shared, &head, &body);
+    if let Some(barrier) = barrier {
+        barrier.wait().await;
+    }
+    response
+}
+
+fn considered(shared: &Shared, head: &Parts, body: &[u8]) -> (Response<Body>, Option<Arc<Barrier>>) {
     let mut kept = shared.kept.lock().expect("no test panics with it");
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
     let shown = format!("{} {}", head.method, head.uri);
-    let mistakes = mistakes(&head.method, &head.headers, &body);
+    let mistakes = mistakes(&head.method, &head.headers, body);
     kept.mistakes.extend(mistakes.into_iter().map(|mistake| format!("{shown}: {mistake}")));
     kept.requests.push(shown.clone());
     if let Some(answer) = kept.script.pop_front() {
-        return scripted(&answer);
+        return (scripted(&answer), None);
     }
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let Some(path) = path.strip_prefix(root(shared.kind)) else { return plain(404, &Value::Null) };
+    let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let Some(path) = path.strip_prefix(root(shared.kind)) else { return (plain(404, &Value::Null), None) };
     let asked = Asked { method: &head.method, path, query, body };
     let (status, body) = take(shared.kind, &mut kept, &asked);
     if matches!(status, 404 | 405 | 422) && !path.contains("comments/") && !path.contains("notes/") {
         kept.mistakes.push(format!("{shown}: {status} {body}"));
     }
-    plain(status, &body)
+    let is_list = head.method == Method::GET && (path.ends_with("/comments") || path.ends_with("/notes"));
+    let barrier = if is_list { kept.held() } else { None };
+    (plain(status, &body), barrier)
 }
 
 /// What every request must have.
@@ -252,6 +281,9 @@ fn github(kept: &mut Kept, asked: &Asked<'_>) -> (u16, Value) {
             (200, json!({ "data": { "viewer": null }, "errors": [{ "type": "FORBIDDEN" }] }))
         }
         ("POST", ["graphql"]) => (200, json!({ "data": { "viewer": { "databaseId": ME } } })),
+        ("POST", ["repos", "shop", "estate", "check-runs"]) if !kept.may_annotate => {
+            (403, json!({ "message": "You must authenticate via a GitHub App.", "status": "403" }))
+        }
         ("POST", ["repos", "shop", "estate", "check-runs"]) => check(kept, &asked.body, true),
         ("PATCH", ["repos", "shop", "estate", "check-runs", "4"]) => check(kept, &asked.body, false),
         ("POST", ["repos", "shop", "estate", "statuses", _])

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::ci::Ci;
 use super::{Args, FIRST};
 use crate::cli::error::CliError;
-use crate::cli::load::{Reader, folder};
+use crate::cli::load::{Reader, folder, opened};
 use crate::clock;
 use crate::definition::{Gate, Saying};
 use crate::diagnostic::Diagnostic;
@@ -30,7 +30,8 @@ pub(super) struct Examined {
 
 /// Compares the merge base with the commit under review. How that is judged, the branch it goes to says.
 pub(super) fn examine(args: &Args, ci: &Ci, pull: Option<&Pull>) -> Result<Examined, CliError> {
-    let repository = Repository::discover(&args.path).map_err(unread)?;
+    let dir = opened(&args.path)?;
+    let repository = Repository::discover(&dir).map_err(unread)?;
     let head = head(&repository, args, ci, pull)?;
     let tip = tip(&repository, args, ci, pull)?;
     let start = repository.merge_base(&tip, &head).map_err(unread)?;
@@ -38,9 +39,9 @@ pub(super) fn examine(args: &Args, ci: &Ci, pull: Option<&Pull>) -> Result<Exami
     let is_fork = ci.is_fork || pull.is_some_and(|pull| pull.is_fork);
 
     let mut reader = Reader::default();
-    let settings = reader.settings(&args.path, &tip)?;
-    let old = reader.before(&args.path, &start)?;
-    let new = reader.examined(&args.path, &head)?;
+    let settings = reader.settings(&dir, &tip)?;
+    let old = reader.before(&dir, &start)?;
+    let new = reader.examined(&dir, &head)?;
     let mut fail_on: BTreeSet<Gate> = args.fail_on.iter().copied().collect();
     fail_on.extend(settings.iter().flat_map(|settings| &settings.review.fail_on));
     let base = old.map(|_| start);
@@ -52,7 +53,7 @@ pub(super) fn examine(args: &Args, ci: &Ci, pull: Option<&Pull>) -> Result<Exami
         name: settings
             .as_ref()
             .map_or_else(|| new.catalog.settings.name.clone(), |settings| settings.name.clone()),
-        folder: folder(&repository, &args.path.canonicalize().unwrap_or_default()),
+        folder: folder(&repository, &dir),
         comment: settings.as_ref().map_or(FIRST, |settings| settings.review.comment),
         is_fork,
     })

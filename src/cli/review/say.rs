@@ -6,12 +6,15 @@ use tokio::time::{Instant, sleep};
 
 use super::ci::Ci;
 use crate::cli::error::CliError;
+use crate::cli::output::print;
 use crate::forge::{Check, Client, ForgeError, Kind, Stuck};
 use crate::render::{annotations, review as words};
 use crate::review::{self, Annotation, Comment, Marker, State, Status, Verdict};
 
 /// How long a job waits for a forge in all, for each thing that it asks.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it asks in all, however short the pauses are that the forge wants.
+const ATTEMPTS: usize = 10;
 /// The first pause; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,7 +63,7 @@ async fn status(client: &Client, words: &Words<'_>) -> Result<(), ForgeError> {
     patiently(|| client.set_status(&verdict.head, &status)).await
 }
 
-/// At GitHub, where the token may not make a check run, the runner can.
+/// At GitHub, where the token may not make a check run, the runner can; where there is none, the comment has to do.
 async fn annotate(client: &Client, ci: &Ci, words: &Words<'_>) -> Result<(), ForgeError> {
     let summary = words::summary(words.verdict);
     let check = Check {
@@ -74,9 +77,13 @@ async fn annotate(client: &Client, ci: &Ci, words: &Words<'_>) -> Result<(), For
         return Ok(());
     }
     match patiently(|| client.annotate(&words.verdict.head, &check)).await {
-        Err(error) if ci.obeys_output && error.later().is_none() => {
+        Err(error) if error.later().is_none() && ci.obeys_output => {
             // The runner reads these lines; a reader that is gone reads none.
-            let _ = crate::cli::output::print(&annotations::workflow_commands(words.annotations));
+            let _ = print(&annotations::workflow_commands(words.annotations));
+            Ok(())
+        }
+        Err(error) if error.is_denied() || error.is_missing() => {
+            anstream::eprintln!("note: {error}: only the token of an app or a workflow may");
             Ok(())
         }
         other => other,
@@ -89,13 +96,14 @@ where
     F: Future<Output = Result<T, ForgeError>>,
 {
     let end = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut left) = (FIRST_PAUSE, ATTEMPTS);
     loop {
         let error = match attempt().await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let Some(after) = error.later() else { return Err(error) };
+        left -= 1;
+        let Some(after) = error.later().filter(|_| left > 0) else { return Err(error) };
         let wait = after.and_then(|after| Duration::try_from(after).ok()).unwrap_or(pause);
         if Instant::now() + wait > end {
             return Err(error);
