@@ -121,8 +121,7 @@ fn node_markdown(node: &NodeDrift) -> String {
         for difference in &instance.differences {
             let Difference { container, field, .. } = difference;
             let (wanted, found) = sides(difference);
-            let [container, field, wanted, found] =
-                [&**container, &**field, &wanted, &found].map(|text| code(text));
+            let [container, field, wanted, found] = [&**container, &**field, &wanted, &found].map(code);
             text.push_str(&format!("  - {container} {field}: wanted {wanted}, found {found}\n"));
         }
     }
