@@ -24,6 +24,7 @@ use crate::name::Revision;
 use crate::reconcile::preview::{Picture, Proposal, Prospect};
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::release::{Commit, Opened};
+use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
@@ -175,7 +176,12 @@ impl Tools {
         match question {
             Question::Diff(request) => self.preview(*request, picture).await,
             Question::Drift(only) => {
-                let drift = move || drift(&facts(&picture, &views, newest.as_ref()), &only);
+                let drift = move || {
+                    let deployed = picture.deployed.as_ref();
+                    let sensitive = deployed.map(|deployed| deployed.desired.sensitive.clone());
+                    let sensitive = sensitive.unwrap_or_default();
+                    drift(&facts(&picture, &sensitive, &views, newest.as_ref()), &only)
+                };
                 Answer::Drift(Box::new(spawn_blocking(drift).await.expect(ON_PANIC)))
             }
         }
@@ -237,12 +243,18 @@ fn opened(inputs: &Inputs<'_>, opens: &Opens, commit: Option<Commit>) -> Opened 
     Opened::new(definitions.revision.clone(), opens.before.clone(), commit, diff, now)
 }
 
-fn facts<'a>(picture: &'a Picture, views: &'a [NodeView], newest: Option<&'a Revision>) -> Facts<'a> {
+fn facts<'a>(
+    picture: &'a Picture,
+    sensitive: &'a Sensitive,
+    views: &'a [NodeView],
+    newest: Option<&'a Revision>,
+) -> Facts<'a> {
     let Picture { deployed, plans, reported, now, stale_after, .. } = picture;
     Facts {
         deployed: deployed.as_ref().map(|deployed| &deployed.revision),
         newest,
         catalog: deployed.as_ref().map(|deployed| &deployed.catalog),
+        sensitive,
         plans,
         reported,
         views,

@@ -16,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::diff::Selection;
 use crate::name::{EnvironmentName, NodeName, Revision, ServiceName};
 use crate::plan::{ContainerSpec, Ensure, NodePlan, OnFileChange, RunState, Step};
+use crate::sensitive::Sensitive;
 use crate::status::{
     Container, ContainerState, Health, NodeStatus, PlanId, Reported, ReportedNode, StepOutcome,
 };
@@ -163,6 +164,8 @@ pub struct Facts<'a> {
     pub newest: Option<&'a Revision>,
     /// The definitions that are deployed: they say which environment a node is in.
     pub catalog: Option<&'a Catalog>,
+    /// What must not be shown of what agents say.
+    pub sensitive: &'a Sensitive,
     /// The newest plan of each node.
     pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
     /// What nodes said last.
@@ -217,6 +220,7 @@ fn summary(nodes: &[NodeDrift]) -> Summary {
 
 /// What is known of one node.
 struct Known<'a> {
+    sensitive: &'a Sensitive,
     plan: Option<&'a NodePlan>,
     /// What it said last, where that is believed.
     status: Option<&'a NodeStatus>,
@@ -236,6 +240,7 @@ fn one(
     let instances = view.into_iter().flat_map(|view| view.instances.iter());
     let held = instances.filter(|instance| instance.state == InstanceState::Waiting);
     let known = Known {
+        sensitive: facts.sensitive,
         plan: facts.plans.get(node).map(|plan| &**plan),
         status: reported.filter(is_believed).map(|reported| &*reported.status),
         held: held.map(|instance| (&instance.service, instance.message.as_deref())).collect(),
@@ -291,7 +296,8 @@ impl Known<'_> {
             Step::Remove(_) => extra(containers),
         };
         let result = status.steps.get(service);
-        let message = result.and_then(|result| result.message.clone());
+        let message = result.and_then(|result| result.message.as_deref());
+        let message = message.map(|message| self.sensitive.redacted(message));
         match result.map(|result| result.outcome) {
             Some(StepOutcome::Satisfied) if differences.is_empty() => Some(None),
             Some(StepOutcome::Satisfied) => stands(DriftState::Differs, None, differences),

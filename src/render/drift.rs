@@ -3,6 +3,7 @@
 use anstyle::Style;
 use jiff::SignedDuration;
 
+use super::markdown::code;
 use super::{BAD, BOLD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::drift::{Difference, Drift, DriftState, InstanceDrift, NodeDrift, Summary};
 
@@ -125,13 +126,6 @@ fn node_markdown(node: &NodeDrift) -> String {
         }
     }
     text
-}
-
-/// Text from outside as code, in which no forge obeys anything.
-fn code(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let (fence, text) = ("`".repeat(longest + 1), inert(text).replace('\t', " "));
-    if longest == 0 { format!("{fence}{text}{fence}") } else { format!("{fence} {text} {fence}") }
 }
 
 #[cfg(test)]

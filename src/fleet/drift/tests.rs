@@ -106,6 +106,7 @@ impl World {
                 deployed: Some(&self.plan.revision),
                 newest: Some(&self.plan.revision),
                 catalog: None,
+                sensitive: &Sensitive::default(),
                 plans: &[(node(), Arc::new(self.plan.clone()))].into(),
                 reported: &reported,
                 views: &self.views,
@@ -225,6 +226,11 @@ fn what_is_on_its_way_is_pending() {
         },
         &["web Differs no such image"],
     );
+    let mut world = World::settled();
+    step(&mut world).outcome = StepOutcome::Failed;
+    step(&mut world).message = Some("DB_PASSWORD=canary: refused".into());
+    let told = words(&world.drift(&Only::default())).join(" ");
+    assert!(told.contains("DB_PASSWORD") && !told.contains("canary"), "{told}");
 }
 
 #[test]
@@ -276,6 +282,7 @@ fn a_node_that_never_reported_is_unknown() {
         deployed: None,
         newest: Some(&world.plan.revision),
         catalog: None,
+        sensitive: &Sensitive::default(),
         plans: &plans,
         reported: &reported,
         views: &[],
