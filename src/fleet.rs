@@ -3,6 +3,7 @@
 //! Everything here is computed on every pass from the definitions, the plans and the reports, and never stored:
 //! a state that is stored can be wrong. The document is what `GET /v1/status` answers and `gitops status` prints.
 
+pub mod drift;
 mod promise;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub enum SourceState {
     Held,
     /// The newest revision has mistakes; the last good plans stand.
     Invalid,
+    /// The newest revision is valid and waits for `gitops sync`, because the daemon does not deploy by itself.
+    Waiting,
 }
 
 /// How one node stands.

@@ -132,6 +132,11 @@ name_type!(
 pub struct Revision(Arc<str>);
 
 impl Revision {
+    /// Stands for files that no commit names yet.
+    pub fn uncommitted() -> Self {
+        Self("0".repeat(40).into())
+    }
+
     /// All digits.
     pub fn as_str(&self) -> &str {
         &self.0

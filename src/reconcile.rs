@@ -4,6 +4,7 @@
 //! [`reconcile`]. Both are pure: the same inputs give the same bytes.
 
 mod failover;
+pub mod preview;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::spread::spread;
 use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
 use failover::Moved;
+use preview::Touched;
 
 /// The definitions at one revision, checked and made concrete. Only a commit without errors is planned from, and what was
 /// deployed before an error was seen in it.
@@ -154,6 +156,8 @@ pub struct Outcome {
     /// How every node and instance stands, what is waited on and why; measured against the plans as they are
     /// after this pass.
     pub nodes: Vec<NodeView>,
+    /// The nodes on which something changes or is held back, with what the id of this outcome covers of each.
+    pub touched: BTreeMap<NodeName, Touched>,
     /// For the next pass.
     pub seen: Seen,
 }
@@ -231,6 +235,8 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     }
     let planned = spread(&awake, |node| one(inputs, &situation, moved.as_deref(), node));
     for ((planned, view), sight) in planned.into_iter().zip(sights) {
+        let touched = preview::touched(inputs, desired, &view.node, &planned);
+        outcome.touched.extend(touched.map(|touched| (view.node.clone(), touched)));
         match planned.plan {
             Some(plan) => {
                 outcome.blobs.extend(blobs(desired, &plan));

@@ -5,6 +5,8 @@
 //! other root, and the tree of the next revision shares every part that did not change: what a commit left alone is
 //! known by identity, without a look at it.
 
+pub mod patch;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -194,6 +196,19 @@ impl Tree {
         part.bytes += entry.size;
         let replaced = part.entries.insert(path, entry);
         part.bytes -= replaced.map_or(0, |entry| entry.size);
+    }
+
+    /// Takes away the entry at this path, if there is one.
+    pub fn remove(&mut self, path: &str) {
+        let key = part_key(path);
+        let Some(part) = self.parts.get_mut(key).filter(|part| part.entries.contains_key(path)) else {
+            return;
+        };
+        let part = Arc::make_mut(part);
+        part.bytes -= part.entries.remove(path).map_or(0, |entry| entry.size);
+        if part.entries.is_empty() {
+            self.parts.remove(key);
+        }
     }
 
     /// The parts, by what names them.

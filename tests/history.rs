@@ -219,6 +219,7 @@ impl Fleet {
         let quick = reconcile(&Inputs { seen: Some(&self.seen), ..afresh });
         prop_assert_eq!(&quick.plans, &outcome.plans);
         prop_assert_eq!(&quick.nodes, &outcome.nodes);
+        prop_assert_eq!(&quick.touched, &outcome.touched);
         self.seen = quick.seen;
         Ok(outcome)
     }

@@ -147,7 +147,7 @@ impl Estate {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: Some(definitions.revision.clone()),
-            events: Vec::new(),
+            ..Publication::default()
         };
         let published = self.runtime.block_on(store.publish(publication)).expect("the database works");
         assert!(matches!(published, Published::Done(_)));

@@ -13,13 +13,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::access::TokenBook;
-use super::hook::Rate;
+use super::hook::Hooks;
 use super::metrics::Metrics;
 use super::problem::ApiError;
-use super::wire::{Hello, Receipt, Report, Synced};
-use crate::fleet::FleetStatus;
-use crate::name::NodeName;
+use super::wire::{DiffRequest, Hello, Only, Receipt, Report, Synced};
+use crate::diagnostic::Diagnostic;
+use crate::diff::Diff;
+use crate::fleet::drift::Drift;
+use crate::fleet::{FleetStatus, SourceStatus};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::reconcile::preview::Preview;
 use crate::store::{NewEvent, Store};
 
 /// The newest plan of each node.
@@ -48,13 +52,33 @@ pub enum Request {
     Sync {
         /// Deploy it even if it does not descend from the deployed one.
         accept_rewind: bool,
+        /// Deploy it only if that is this plan; else the answer is [`Answer::PlanMoved`].
+        plan: Option<Digest>,
     },
+    /// What deploying something would do. Answered with [`Answer::Previewed`].
+    Diff(Box<DiffRequest>),
+    /// How the fleet stands to its plans. Answered with [`Answer::Drift`].
+    Drift(Only),
+    /// How the source stands.
+    Source,
     /// Look at the source soon. Answered with [`Answer::Done`] at once.
     Wake,
+    /// Review the pull request of this number. Answered with [`Answer::Done`] once that is sure to happen, or where
+    /// this daemon reviews none.
+    Review(u64),
     /// Record an event. Answered with [`Answer::Done`] once durable.
     Note(NewEvent),
     /// The whole picture, as of now.
     Fleet,
+}
+
+/// What deploying something would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previewed {
+    /// All of it.
+    pub preview: Preview,
+    /// Of that, what was asked for.
+    pub diff: Diff,
 }
 
 /// What the daemon answers.
@@ -68,6 +92,30 @@ pub enum Answer {
     Synced(Box<Synced>),
     /// To [`Request::Fleet`].
     Fleet(Box<FleetStatus>),
+    /// To [`Request::Source`].
+    Source(Box<SourceStatus>),
+    /// To [`Request::Diff`]: what it would do, of what was asked for; or all findings, if it is invalid.
+    Previewed(Result<Box<Previewed>, Vec<Diagnostic>>),
+    /// To [`Request::Drift`].
+    Drift(Box<Drift>),
+    /// Deploying this revision is another plan by now: nothing was changed.
+    PlanMoved {
+        /// The newest revision.
+        revision: Revision,
+    },
+    /// What is deployed is not what the request was made against.
+    BaseMoved {
+        /// What is.
+        deployed: Option<Revision>,
+    },
+    /// The request cannot be carried out; what is wrong with it.
+    Unfit(String),
+    /// The repository has no such revision, or it cannot be read.
+    NoRevision(String),
+    /// Too much of the kind is being done already.
+    Busy,
+    /// The deployed definitions were not read yet.
+    NotReady,
     /// Another agent speaks for the node.
     SecondAgent {
         /// The id of the one that came first.
@@ -81,6 +129,8 @@ pub enum Answer {
         /// When the node is free for another if that one stays silent.
         free_at: Timestamp,
     },
+    /// Too much waits to be done already.
+    Full,
     /// The store could not write it; nothing was lost by the caller keeping it and trying again.
     NotStored,
     /// The daemon is stopping.
@@ -105,10 +155,8 @@ pub struct Control {
     pub requests: mpsc::Sender<Asked>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What webhooks must prove to know, where one is set.
-    pub hook_secret: Option<Arc<str>>,
-    /// How often they may call.
-    pub hooks: Arc<Rate>,
+    /// What is known of webhooks: what they must prove, how often they may call, which were heard.
+    pub hooks: Arc<Hooks>,
     /// When this daemon started.
     pub started_at: Timestamp,
     /// Ends long polls and streams.
@@ -128,9 +176,27 @@ impl Control {
             Answer::SecondAgent { agent, host, since, heard_at, free_at } => {
                 Err(ApiError::SecondAgent { agent, host, since, heard_at, free_at })
             }
+            Answer::Full => Err(ApiError::TooMany(60)),
             Answer::NotStored => Err(ApiError::NotStored),
+            Answer::BaseMoved { deployed } => Err(ApiError::BaseMoved(deployed)),
+            Answer::Unfit(why) => Err(ApiError::Malformed(why)),
+            Answer::NoRevision(why) => Err(ApiError::NotFound(why)),
+            Answer::Busy => Err(ApiError::Busy),
+            Answer::NotReady => Err(ApiError::NotReady),
             Answer::Stopping => Err(ApiError::Stopping),
             answer => Ok(answer),
+        }
+    }
+
+    /// How the source stands.
+    ///
+    /// # Errors
+    ///
+    /// If the daemon is stopping.
+    pub async fn source(&self) -> Result<SourceStatus, ApiError> {
+        match self.ask(Request::Source).await? {
+            Answer::Source(source) => Ok(*source),
+            _ => Err(ApiError::Stopping),
         }
     }
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::control::{Answer, Control, Request};
+use super::live;
 use super::problem::ApiError;
 use super::read::{json_or_default, parse};
 use super::wire::{NodeToken, Revoked, Running, SPOKEN, Standing, SyncRequest, Synced, Version};
@@ -99,8 +100,11 @@ async fn note(control: &Control, kind: &str, node: &NodeName, message: &str) -> 
 
 /// Looks at the source, and answers with what was found.
 pub(super) async fn sync(State(control): State<Control>, body: Bytes) -> Result<Json<Synced>, ApiError> {
-    let SyncRequest { accept_rewind } = json_or_default(&body)?;
-    match control.ask(Request::Sync { accept_rewind }).await? {
+    let SyncRequest { accept_rewind, plan } = json_or_default(&body)?;
+    if let Some(plan) = plan {
+        return live::sync_plan(&control, accept_rewind, plan).await.map(Json);
+    }
+    match control.ask(Request::Sync { accept_rewind, plan: None }).await? {
         Answer::Synced(synced) => Ok(Json(*synced)),
         _ => Err(ApiError::Stopping),
     }

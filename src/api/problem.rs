@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::wire::{HelloError, Problem};
-use crate::name::NodeName;
+use crate::name::{NodeName, Revision};
+use crate::reconcile::preview::difference::Difference;
 use crate::store::StoreError;
 
 /// Why a request was refused.
@@ -73,18 +74,49 @@ pub enum ApiError {
     /// The path exists, with other methods.
     #[error("this path does not take this method: see GET /v1/openapi.json")]
     MethodNotAllowed,
+    /// A webhook whose signature or token does not fit.
+    #[error(
+        "the signature or token of this webhook does not fit: give the forge the secret of the daemon's `hook_secret_file`"
+    )]
+    BadSignature,
+    /// A webhook that was taken already.
+    #[error("this delivery was taken already, and had its effect: nothing was done")]
+    Replayed,
     /// Too many webhook calls.
     #[error("too many calls: the source is looked at anyway; try again in {0} seconds")]
     TooMany(u64),
     /// It took too long.
     #[error("the request was not complete in {0} seconds")]
     TimedOut(u64),
+    /// What a preview was asked against is not deployed any more.
+    #[error("{}", base_moved(.0.as_ref()))]
+    BaseMoved(Option<Revision>),
+    /// What would be deployed is not what was asked for.
+    #[error(
+        "deploying the newest revision is another plan by now, so nothing was changed: look at it with `gitops diff REVISION --live`, and ask for the plan id that it shows"
+    )]
+    PlanMoved(Box<Difference>),
+    /// Too much of the kind is being done.
+    #[error("too many previews at once: try again in a second")]
+    Busy,
+    /// The daemon has just started.
+    #[error("the daemon has not read the deployed revision yet: try again in a second")]
+    NotReady,
     /// The store could not write or read.
     #[error("the store failed, see the daemon's log; nothing was changed: try again")]
     NotStored,
     /// The daemon is stopping.
     #[error("the daemon is stopping: try again when it is back")]
     Stopping,
+}
+
+fn base_moved(deployed: Option<&Revision>) -> String {
+    match deployed {
+        Some(deployed) => format!(
+            "{deployed} is deployed, and not what the changes were found against: fetch it, and find the changes against it"
+        ),
+        None => "nothing is deployed yet: send all files as changes, without `base`".to_owned(),
+    }
 }
 
 impl ApiError {
@@ -113,8 +145,14 @@ impl ApiError {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed")
             }
+            Self::BadSignature => (StatusCode::UNAUTHORIZED, "bad-signature", "the signature does not fit"),
+            Self::Replayed => (StatusCode::CONFLICT, "replayed", "taken already"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many", "too many calls"),
             Self::TimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "timed-out", "the request took too long"),
+            Self::BaseMoved(_) => (StatusCode::CONFLICT, "base-moved", "another revision is deployed"),
+            Self::PlanMoved(_) => (StatusCode::CONFLICT, "plan-moved", "the plan is another by now"),
+            Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "too much at once"),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the daemon has just started"),
             Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the store failed"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping"),
         }
@@ -123,13 +161,18 @@ impl ApiError {
     /// As it is sent.
     pub fn problem(&self) -> Problem {
         let (status, code, title) = self.kind();
-        Problem { code: code.into(), status: status.as_u16(), title: title.into(), detail: self.to_string() }
+        let difference = match self {
+            Self::PlanMoved(difference) => Some(difference.clone()),
+            _ => None,
+        };
+        let (code, title, detail) = (code.into(), title.into(), self.to_string());
+        Problem { code, status: status.as_u16(), title, detail, difference }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany(seconds) => Some(*seconds),
-            Self::NotStored | Self::Stopping => Some(1),
+            Self::NotStored | Self::Stopping | Self::Busy | Self::NotReady => Some(1),
             _ => None,
         }
     }

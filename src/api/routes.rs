@@ -17,12 +17,14 @@ use super::control::Control;
 use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{
-    EventPage, LogPage, LogUpload, NodeToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
-    Version,
+    DiffAnswer, DiffRequest, EventPage, LogPage, LogUpload, NodeToken, Only, Receipt, Report, Revoked,
+    Standing, SyncRequest, Synced, Version,
 };
-use super::{agent, events, hook, logs, openapi, operator, probe};
-use crate::fleet::NodeView;
+use super::{agent, events, history, hook, live, logs, openapi, operator, probe};
+use crate::fleet::drift::Drift;
+use crate::fleet::{NodeView, SourceStatus};
 use crate::plan::NodePlan;
+use crate::release::{ReleasePage, ReleaseView, Why};
 
 /// Makes the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -102,12 +104,21 @@ impl Route {
 const STATUS_LIMIT: usize = 8 << 20;
 /// A thousand lines of usual length are 200 kB.
 const LOGS_LIMIT: usize = 2 << 20;
-/// Forges send up to 25 MB; a push of a thousand commits stays below one.
-const HOOK_LIMIT: usize = 2 << 20;
+/// A change of 1,000 services of usual size is 3 MB. What is larger is pushed, and asked for by its revision.
+const DIFF_LIMIT: usize = 32 << 20;
+/// Forges send up to 25 MB; a push of a thousand commits stays below this.
+const HOOK_LIMIT: usize = 1 << 20;
 
 /// All routes.
 pub(super) fn table() -> Vec<Route> {
-    agent_routes().into_iter().chain(operator_routes()).chain(event_routes()).chain(probe_routes()).collect()
+    agent_routes()
+        .into_iter()
+        .chain(operator_routes())
+        .chain(history_routes())
+        .chain(live_routes())
+        .chain(event_routes())
+        .chain(probe_routes())
+        .collect()
 }
 
 fn agent_routes() -> [Route; 4] {
@@ -177,13 +188,58 @@ fn operator_routes() -> [Route; 9] {
             Method::POST,
             "/v1/hooks/source",
             Access::Hook,
-            "Something was pushed",
+            "Something was pushed, or a pull request changed",
             post(hook::source),
         )
         .body::<serde_json::Value>(HOOK_LIMIT)
-        .answers(StatusCode::ACCEPTED, "The source will be looked at"),
+        .answers(StatusCode::ACCEPTED, "The source or the pull request will be looked at"),
         Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
             .json::<Version>(StatusCode::OK, "Versions"),
+    ]
+}
+
+fn history_routes() -> [Route; 3] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::GET, "/v1/releases", operator, "Releases, in pages", get(history::page))
+            .query::<history::Page>()
+            .json::<ReleasePage>(StatusCode::OK, "The newest first"),
+        Route::new(
+            Method::GET,
+            "/v1/releases/{number}",
+            operator,
+            "One release, or `latest`",
+            get(history::one),
+        )
+        .json::<ReleaseView>(StatusCode::OK, "What it did, and what became of it"),
+        Route::new(
+            Method::GET,
+            "/v1/why/{service}",
+            operator,
+            "Why a service is as it is",
+            get(history::because),
+        )
+        .query::<history::Where>()
+        .json::<Why>(StatusCode::OK, "By node, with the release that changed it last"),
+    ]
+}
+
+fn live_routes() -> [Route; 3] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::POST, "/v1/diff", operator, "What deploying something would do", post(live::diff))
+            .body::<DiffRequest>(DIFF_LIMIT)
+            .within(120)
+            .json::<DiffAnswer>(
+                StatusCode::OK,
+                "What it would do now with its plan id, or why it cannot be deployed",
+            ),
+        Route::new(Method::GET, "/v1/drift", operator, "How nodes stand to their plans", get(live::drift))
+            .query::<Only>()
+            .within(120)
+            .json::<Drift>(StatusCode::OK, "Every node, with the instances that are not in sync"),
+        Route::new(Method::GET, "/v1/source", operator, "How the source stands", get(live::source))
+            .json::<SourceStatus>(StatusCode::OK, "What is deployed, and what came last"),
     ]
 }
 

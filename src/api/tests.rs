@@ -2,6 +2,8 @@
 
 mod agents;
 mod door;
+mod history;
+mod live;
 mod operators;
 
 use std::collections::BTreeMap;
@@ -16,12 +18,14 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Hooks;
 use super::access::{TokenBook, follow_tokens};
 use super::control::{Answer, Asked, Control, Plans, Request};
 use super::listen::Door;
 use super::router;
 use super::wire::{Hello, Receipt, SPOKEN, Synced};
 use crate::clock;
+use crate::fleet::drift::{Drift, Summary};
 use crate::fleet::{FleetStatus, SourceState, SourceStatus};
 use crate::name::NodeName;
 use crate::plan::NodePlan;
@@ -83,8 +87,7 @@ impl Api {
             tokens: Arc::new(TokenBook::new(tokens)),
             requests,
             metrics: Arc::default(),
-            hook_secret: Some("hush".into()),
-            hooks: Arc::default(),
+            hooks: Arc::new(Hooks::new(Some("hush".into()))),
             started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
             stopping: stop.clone(),
         };
@@ -145,11 +148,15 @@ async fn say_yes(
     while let Some((request, caller)) = questions.recv().await {
         let answer = match &request {
             Request::Report { .. } => Answer::Received(Receipt { want_status: false, heartbeat_seconds: 15 }),
-            Request::Sync { .. } => {
-                Answer::Synced(Box::new(Synced { revision: None, source: fleet().source }))
+            Request::Sync { plan, .. } => live::synced(*plan),
+            Request::Diff(request) => live::previewed(request),
+            Request::Drift(_) => {
+                let (summary, nodes) = (Summary::default(), Vec::new());
+                Answer::Drift(Box::new(Drift { schema: 1, revision: None, newest: None, summary, nodes }))
             }
+            Request::Source => Answer::Source(Box::new(fleet().source)),
             Request::Fleet => Answer::Fleet(Box::new(fleet())),
-            Request::Pull { .. } | Request::Wake => Answer::Done,
+            Request::Pull { .. } | Request::Wake | Request::Review(_) => Answer::Done,
             Request::Note(event) => {
                 let events = store.append_events(vec![event.clone()]).await.expect("memory");
                 last_event.send_replace(events[0].id);

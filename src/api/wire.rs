@@ -13,11 +13,16 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Diagnostic;
+use crate::diff::Diff;
+pub use crate::fleet::drift::Only;
 use crate::fleet::{FleetStatus, SourceStatus};
 use crate::log::{LogEntry, LogLine};
 use crate::name::{Digest, NodeName, Revision};
+use crate::reconcile::preview::difference::Difference;
 use crate::status::NodeStatus;
 use crate::store::Event;
+use crate::tree::patch::Patch;
 
 /// The protocol versions that this program speaks.
 pub const SPOKEN: Protocols = Protocols { first: 1, last: 1 };
@@ -227,6 +232,9 @@ pub struct Revoked {
 pub struct SyncRequest {
     /// Deploy the newest revision even if it does not descend from the deployed one.
     pub accept_rewind: bool,
+    /// Deploy it only if that is the plan with this id; nothing is changed otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
 }
 
 /// The answer to `POST /v1/sync`: given when the repository has answered and its newest revision was checked.
@@ -237,6 +245,38 @@ pub struct Synced {
     pub revision: Option<Revision>,
     /// How the source stands after the look.
     pub source: SourceStatus,
+    /// When the plan that was asked for had been deployed already, where it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub already_at: Option<Timestamp>,
+}
+
+/// The body of `POST /v1/diff`: a tree that might be deployed. Nothing in it is executed, and it is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DiffRequest {
+    /// The commit, if it is one. Without it there is no plan id, because only a commit can be deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
+    /// The deployed revision that `changes` were found against; none where nothing is deployed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Revision>,
+    /// What makes the tree of that of `base`. Without it the daemon reads the revision from its own repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Patch>,
+    /// What of the fleet is told. The plan is always one of all of it.
+    #[serde(flatten)]
+    pub only: Only,
+}
+
+/// The answer to `POST /v1/diff`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiffAnswer {
+    /// What deploying it would do, with its plan id.
+    Diff(Box<Diff>),
+    /// It cannot be deployed: all that is said of it.
+    Invalid(Vec<Diagnostic>),
 }
 
 /// A page of events, oldest first. The number of the last one is the next `after`.
@@ -286,6 +326,9 @@ pub struct Problem {
     pub title: String,
     /// What is wrong and what to do.
     pub detail: String,
+    /// Of `plan-moved`: what differs between the plan that was asked for and that of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Box<Difference>>,
 }
 
 impl fmt::Display for Problem {

@@ -12,6 +12,7 @@ use super::local;
 use crate::api::wire::Problem;
 use crate::config::layer::process_env;
 use crate::git::is_loopback;
+use crate::reconcile::preview::difference::Difference;
 
 /// Where the daemon is and who asks
 #[derive(Debug, clap::Args)]
@@ -81,14 +82,19 @@ impl Client {
         self.document(self.request(method, path)).await
     }
 
-    /// Sends a document, and allows `patience` for the answer.
-    pub(super) async fn post<T: DeserializeOwned>(
+    /// Sends a document, and allows `patience` for the answer. A refusal comes as it is.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl serde::Serialize,
         patience: Duration,
-    ) -> Result<T, CliError> {
-        self.document(self.request(Method::POST, path).json(body).timeout(patience)).await
+    ) -> Result<Result<T, Refused>, CliError> {
+        let request = self.request(Method::POST, path).json(body).timeout(patience);
+        let response = request.send().await.map_err(|error| self.failure(error))?;
+        if !response.status().is_success() {
+            return Ok(Err(Refused::of(self, response).await));
+        }
+        response.json().await.map(Ok).map_err(not_ours)
     }
 
     /// Opens a stream of server-sent events.
@@ -105,10 +111,6 @@ impl Client {
 
     async fn document<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
         let response = self.answer(request).await?;
-        let not_ours = |error| {
-            CliError::because("the answer of the daemon cannot be read", error)
-                .hint("is it another version? `gitops --version` and GET /v1/version tell")
-        };
         response.json().await.map_err(not_ours)
     }
 
@@ -117,19 +119,52 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
-        let problem = response.json::<Problem>().await;
-        Err(match problem {
-            Ok(Problem { detail, .. }) if status.is_server_error() => CliError::Later { detail },
-            Ok(problem) => CliError::new(problem.detail),
-            Err(_) => CliError::new(format!("{} answers {status}", self.url))
-                .hint("is this the address of a gitops daemon?"),
-        })
+        Err(Refused::of(self, response).await.into())
     }
 
     fn failure(&self, error: reqwest::Error) -> CliError {
         // The address is in our own message; the client would print it again.
         CliError::Unreachable { url: self.url.to_string(), source: Box::new(error.without_url()) }
+    }
+}
+
+fn not_ours(error: reqwest::Error) -> CliError {
+    CliError::because("the answer of the daemon cannot be read", error)
+        .hint("is it another version? `gitops --version` and GET /v1/version tell")
+}
+
+/// What the daemon says no with.
+pub(super) struct Refused {
+    /// Stable; empty where whoever answered is no daemon.
+    pub(super) code: String,
+    /// Of a plan that is another by now.
+    pub(super) difference: Option<Box<Difference>>,
+    error: CliError,
+}
+
+impl Refused {
+    async fn of(client: &Client, response: Response) -> Self {
+        let status = response.status();
+        match response.json::<Problem>().await {
+            Ok(Problem { code, detail, difference, .. }) => {
+                let error = match status.is_server_error() {
+                    true => CliError::Later { detail },
+                    false => CliError::new(detail),
+                };
+                Self { code, difference, error }
+            }
+            Err(_) => {
+                let error = CliError::new(format!("{} answers {status}", client.url));
+                let error = error.hint("is this the address of a gitops daemon?");
+                Self { code: String::new(), difference: None, error }
+            }
+        }
+    }
+}
+
+impl From<Refused> for CliError {
+    fn from(refused: Refused) -> Self {
+        refused.error
     }
 }
 

@@ -17,11 +17,6 @@ use crate::tree::{BlobId, Entry, Limits, Tree};
 /// Without it, a folder has no definitions.
 const SETTINGS: &str = "gitops.toml";
 
-/// Stands for the files as they are, which no commit names yet.
-fn uncommitted() -> Revision {
-    "0".repeat(40).parse().expect("forty digits")
-}
-
 /// Reads definitions. What two of them have in common is read once.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -131,7 +126,7 @@ impl Reader {
         let old = tree.get(path).cloned().unwrap_or_default();
         let (id, size, bytes) = (BlobId::of(content.as_bytes()), content.len() as u64, content.as_bytes());
         tree.insert(path.clone(), Entry { id, size, content: Some(bytes.into()), ..old });
-        accepted(self.load(uncommitted(), tree))
+        accepted(self.load(Revision::uncommitted(), tree))
     }
 
     fn load(&mut self, revision: Revision, tree: Tree) -> &'static Definitions {
@@ -184,7 +179,7 @@ fn tree(dir: &Path, revision: Option<&str>, cache: &mut TreeCache) -> Result<(Re
     let path = opened(dir)?;
     let read = match revision {
         Some(spec) => committed(&path, spec, cache),
-        None => worktree::tree(&path, Limits::default()).map(|tree| (uncommitted(), tree)),
+        None => worktree::tree(&path, Limits::default()).map(|tree| (Revision::uncommitted(), tree)),
     };
     read.map_err(|error| unread(dir, error))
 }

@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod explain;
 mod features;
+mod history;
+mod hook;
 mod init;
 mod load;
 mod local;
@@ -26,9 +28,12 @@ mod render;
 mod review;
 mod schema;
 mod serve;
+mod show;
 mod status;
 mod sync;
+mod target;
 mod validate;
+mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +55,7 @@ enum Command {
     Init(init::Args),
     Validate(validate::Args),
     Diff(diff::Args),
+    Hook(hook::Args),
     Render(render::Args),
     Explain(explain::Args),
     Capacity(capacity::Args),
@@ -62,6 +68,9 @@ enum Command {
     Node(node::Args),
     Events(events::Args),
     Logs(logs::Args),
+    Why(why::Args),
+    History(history::Args),
+    Show(show::Args),
     Sync(sync::Args),
     Config(config::Args),
     Schema(schema::Args),
@@ -95,6 +104,7 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Hook(args) => hook::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Capacity(args) => capacity::run(&args),
@@ -107,6 +117,9 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Logs(args) => client::block_on(logs::run(&args)),
+        Command::Why(args) => client::block_on(why::run(&args)),
+        Command::History(args) => client::block_on(history::run(&args)),
+        Command::Show(args) => client::block_on(show::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),
@@ -122,6 +135,50 @@ mod tests {
     #[test]
     fn the_commands_are_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// The blocks of the page about reviews that are written in a language.
+    fn blocks(language: &str) -> Vec<&'static str> {
+        let page = include_str!("../../docs/review.md");
+        let blocks = page.split("\n```").skip(1).step_by(2);
+        blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+    }
+
+    /// What a recipe runs: the texts under `run` and `script`.
+    fn scripts(recipe: &serde_yaml::Value, scripts: &mut Vec<String>) {
+        let text = |value: &serde_yaml::Value| value.as_str().map(str::to_owned);
+        for (key, value) in recipe.as_mapping().into_iter().flatten() {
+            if matches!(key.as_str(), Some("run" | "script")) {
+                scripts.extend(text(value));
+                scripts.extend(value.as_sequence().into_iter().flatten().filter_map(text));
+            }
+            self::scripts(value, scripts);
+        }
+        recipe.as_sequence().into_iter().flatten().for_each(|value| self::scripts(value, scripts));
+    }
+
+    #[test]
+    fn the_recipes_of_reviews_run_commands_that_there_are() {
+        let mut lines: Vec<String> =
+            blocks("sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect();
+        let recipes = blocks("yaml");
+        for recipe in &recipes {
+            for host in ["docker.io", "ghcr.io", "quay.io", "registry", "localhost"] {
+                assert!(!recipe.contains(host), "{host} in {recipe}");
+            }
+            let before = lines.len();
+            scripts(&serde_yaml::from_str(recipe).expect("a recipe is YAML"), &mut lines);
+            assert!(lines.len() > before, "nothing is run in {recipe}");
+        }
+        blocks("toml").iter().for_each(|block| _ = block.parse::<toml::Table>().expect("settings are TOML"));
+        lines.retain(|line| line.contains("gitops"));
+        assert!(recipes.len() == 4 && lines.len() >= 10, "{} recipes and {lines:?}", recipes.len());
+        for line in lines {
+            let command = line.strip_prefix("exec ").unwrap_or(&line);
+            if let Err(error) = Cli::try_parse_from(command.split_whitespace()) {
+                panic!("`{line}`: {error}");
+            }
+        }
     }
 
     #[test]

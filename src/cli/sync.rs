@@ -16,15 +16,15 @@ use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
 use crate::definition::Seconds;
 use crate::fleet::{FleetStatus, SourceState};
-use crate::name::Revision;
-use crate::render::{count, status};
+use crate::name::{Digest, Revision};
+use crate::render::{self, count, span, status};
 use wait::Stand;
 
 /// Look at the repository now, instead of at the next poll
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  $ gitops sync\n  $ gitops sync --wait --timeout 5m\n  $ gitops sync --accept-rewind"
-)]
+#[command(after_help = "Examples:\n  $ gitops sync\n  $ gitops sync --wait --timeout 5m\n  \
+                  $ gitops sync --plan ID       deploys just what `gitops diff HEAD --live` showed under this id\n  \
+                  $ gitops sync --accept-rewind")]
 pub(super) struct Args {
     /// Return when every node has done what the newest revision asks for
     #[arg(long)]
@@ -35,6 +35,9 @@ pub(super) struct Args {
     /// Deploy the newest revision although it does not descend from the deployed one
     #[arg(long)]
     accept_rewind: bool,
+    /// Deploy the newest revision only if that is the plan with this id, which `gitops diff HEAD --live` shows
+    #[arg(long, value_name = "ID")]
+    plan: Option<Digest>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -53,14 +56,28 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection)?;
-    let request = SyncRequest { accept_rewind: args.accept_rewind };
-    let synced: Synced = client.post("/v1/sync", &request, PATIENCE).await?;
+    let request = SyncRequest { accept_rewind: args.accept_rewind, plan: args.plan };
+    let synced: Synced = match client.ask("/v1/sync", &request, PATIENCE).await? {
+        Ok(synced) => synced,
+        Err(mut refused) => {
+            if let Some(difference) = refused.difference.take() {
+                print(&render::difference::text(&difference))?;
+            }
+            return Err(refused.into());
+        }
+    };
+    if let (Some(at), Some(revision)) = (synced.already_at, &synced.revision) {
+        let ago = span(clock::now().duration_since(at));
+        print(&format!("this plan of revision {} was deployed {ago} ago\n", revision.short()))?;
+        return if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) };
+    }
     let revision = match (&synced.revision, synced.source.state) {
         (Some(revision), SourceState::Ok) => revision,
         (_, state) => return Err(not_deployed(&synced, state)),
     };
     let next = if args.wait { ": waiting until every node has done what it asks for" } else { "" };
-    print(&format!("revision {} is to be deployed{next}\n", revision.short()))?;
+    let how = if args.plan.is_some() { "is deployed, just as planned" } else { "is to be deployed" };
+    print(&format!("revision {} {how}{next}\n", revision.short()))?;
     if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::fleet::{SourceState, SourceStatus};
-use crate::name::{NodeName, Revision, ServiceName};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Reason, Step};
 use crate::status::{NodeStatus, StepOutcome, StepResult};
 use crate::store::NewEvent;
@@ -35,16 +35,19 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         let message = format!("branch {} is at {}", after.branch, newest.short());
         events.push(event(now, "source.moved", message));
     }
-    let turned = before.state != after.state;
+    // What waited and is deployed now is told as that.
+    let turned =
+        before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok);
     // The message names the commit: another one may be held or invalid for the same reason.
-    let again =
-        after.message != before.message && matches!(after.state, SourceState::Held | SourceState::Invalid);
+    let again = after.message != before.message
+        && matches!(after.state, SourceState::Held | SourceState::Invalid | SourceState::Waiting);
     if turned || again {
         let (kind, otherwise) = match after.state {
             SourceState::Ok => ("source.recovered", "the newest commit can be deployed"),
             SourceState::Stale => ("source.stale", "the repository does not answer"),
             SourceState::Held => ("source.held", "the newest commit is held"),
             SourceState::Invalid => ("source.invalid", "the newest commit has mistakes"),
+            SourceState::Waiting => ("source.waiting", "the newest commit waits to be deployed"),
         };
         events.push(event(now, kind, after.message.as_deref().unwrap_or(otherwise)));
     }
@@ -60,6 +63,19 @@ pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> New
         plans => format!("{} is deployed: {plans} plans changed", revision.short()),
     };
     NewEvent { revision: Some(revision.clone()), ..event(now, "source.deployed", message) }
+}
+
+/// Every node has acknowledged the release of `revision`.
+pub(super) fn finished(revision: &Revision, now: Timestamp) -> NewEvent {
+    let message = format!("the release of {} is done: every node has acknowledged it", revision.short());
+    NewEvent { revision: Some(revision.clone()), ..event(now, "release.finished", message) }
+}
+
+/// A plan that somebody asked for is not the one that would be carried out.
+pub(super) fn refused(asked: &Digest, id: &Digest, revision: &Revision, now: Timestamp) -> NewEvent {
+    let (asked, id) = (asked.short(), id.short());
+    let message = format!("plan {asked} was asked for and is plan {id} by now: nothing was changed");
+    NewEvent { revision: Some(revision.clone()), ..event(now, "sync.refused", message) }
 }
 
 /// One event for each new plan.
@@ -163,6 +179,11 @@ fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepRe
     let told =
         before.is_some_and(|before| before.outcome == StepOutcome::Failed && before.digest == after.digest);
     after.outcome == StepOutcome::Failed && !told
+}
+
+/// Something about the forge.
+pub(super) fn forge(at: Timestamp, kind: &str, message: String) -> NewEvent {
+    event(at, kind, message)
 }
 
 /// A node is heard again.

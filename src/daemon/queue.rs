@@ -37,6 +37,11 @@ impl<T: Default> OneSlot<T> {
         self.running.as_ref()
     }
 
+    /// What runs, to be changed.
+    pub fn running_mut(&mut self) -> Option<&mut T> {
+        self.running.as_mut()
+    }
+
     /// What waits.
     pub fn waiting(&self) -> Option<&T> {
         self.waiting.as_ref()

@@ -9,24 +9,25 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::queue::OneSlot;
 use super::state::{Effect, Load, State, Ticket, backoff};
+use super::trial::Trial;
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{SourceState, SourceStatus};
-use crate::name::Revision;
+use crate::name::{Digest, Revision};
 use crate::reconcile::Definitions;
 
 /// Where the daemon stands with its source.
 #[derive(Debug)]
 pub(super) struct Reading {
-    rounds: OneSlot<Round>,
-    stage: Stage,
+    pub(super) rounds: OneSlot<Round>,
+    pub(super) stage: Stage,
     /// The deployed definitions are to be loaded before the next look: there are none yet.
     resume: bool,
     /// The newest revision that was seen.
     newest: Option<Revision>,
     /// What is the matter with it.
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// A rewind that an operator accepted and that is not deployed yet.
     pub(super) accepted: Option<Revision>,
     /// When the repository last answered.
@@ -40,25 +41,41 @@ pub(super) struct Reading {
 
 /// What a round is for.
 #[derive(Debug, Default)]
-struct Round {
-    tickets: Vec<Ticket>,
+pub(super) struct Round {
+    /// Who wants the newest revision deployed, whatever that does.
+    pub(super) tickets: Vec<Ticket>,
+    /// Who wants it deployed only if that is the plan with this id.
+    pub(super) demands: Vec<(Ticket, Digest)>,
     accept_rewind: bool,
+}
+
+impl Round {
+    fn is_asked(&self) -> bool {
+        !self.tickets.is_empty() || !self.demands.is_empty()
+    }
+
+    /// Who waits for it.
+    pub(super) fn everyone(self) -> impl Iterator<Item = Ticket> {
+        self.tickets.into_iter().chain(self.demands.into_iter().map(|(ticket, _)| ticket))
+    }
 }
 
 /// What the running round waits for.
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Resuming,
     Fetching,
     Comparing { newest: Revision, base: Revision },
     Loading { newest: Revision, base: Option<Revision> },
+    Trying(Trial),
 }
 
 /// What is the matter with the newest revision.
 #[derive(Debug)]
-enum Verdict {
+pub(super) enum Verdict {
     Fine,
     Held(Revision),
+    Waiting(Revision),
     Invalid(Revision, Vec<Diagnostic>),
 }
 
@@ -83,20 +100,38 @@ impl Reading {
         self.fetch_at
     }
 
+    /// Whether the newest revision is known and judged.
+    pub(super) fn has_looked(&self) -> bool {
+        self.checked_at.is_some() && self.rounds.running().is_none()
+    }
+
     pub(super) fn wake(&mut self) {
         self.rounds.ask();
     }
 
-    pub(super) fn sync(&mut self, ticket: Ticket, accept_rewind: bool) {
+    pub(super) fn sync(&mut self, ticket: Ticket, accept_rewind: bool, plan: Option<Digest>) {
         let round = self.rounds.ask();
-        round.tickets.push(ticket);
+        match plan {
+            Some(plan) => round.demands.push((ticket, plan)),
+            None => round.tickets.push(ticket),
+        }
         round.accept_rewind |= accept_rewind;
+    }
+
+    /// The revision that was judged last, where it is held, waits or has mistakes.
+    pub(super) fn stopped(&self) -> Option<&Revision> {
+        match &self.verdict {
+            Verdict::Fine => None,
+            Verdict::Held(revision) | Verdict::Waiting(revision) | Verdict::Invalid(revision, _) => {
+                Some(revision)
+            }
+        }
     }
 
     /// Forgets all rounds and returns who waits for them.
     pub(super) fn abandon(&mut self) -> Vec<Ticket> {
         let rounds = [self.rounds.finish(), self.rounds.take_waiting()];
-        rounds.into_iter().flatten().flat_map(|round| round.tickets).collect()
+        rounds.into_iter().flatten().flat_map(Round::everyone).collect()
     }
 
     /// `span`, up to a tenth longer or shorter (splitmix64).
@@ -170,18 +205,21 @@ impl State {
 
     /// What the newest revision asks for.
     fn look_at(&mut self, newest: Revision) -> Vec<Effect> {
-        let accept = self.reading.rounds.running().is_some_and(|round| round.accept_rewind);
+        let round = self.reading.rounds.running();
+        let accept = round.is_some_and(|round| round.accept_rewind);
+        let asked = round.is_some_and(Round::is_asked);
         let known = match &self.reading.verdict {
             Verdict::Held(held) => *held == newest && !accept,
+            Verdict::Waiting(waiting) => *waiting == newest && !asked,
             Verdict::Invalid(invalid, _) => *invalid == newest,
             Verdict::Fine => false,
         };
         if known {
             return self.read_on();
         }
-        if self.definitions.as_ref().is_some_and(|loaded| loaded.revision == newest) {
+        if let Some(loaded) = self.definitions.clone().filter(|loaded| loaded.revision == newest) {
             self.reading.verdict = Verdict::Fine;
-            return self.read_on();
+            return self.take(loaded);
         }
         if accept {
             self.reading.accepted = Some(newest.clone());
@@ -240,7 +278,13 @@ impl State {
             Stage::Resuming => {
                 // Where it cannot be read, the look that follows finds out what can be.
                 if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
-                    self.judge(deployed, loaded);
+                    match loaded {
+                        Ok(definitions) => {
+                            self.in_force = Some(definitions.clone());
+                            self.accept(definitions);
+                        }
+                        Err(findings) => self.reading.verdict = Verdict::Invalid(deployed, findings),
+                    }
                 }
                 vec![self.fetch()]
             }
@@ -248,26 +292,15 @@ impl State {
                 let (newest, stands) = (newest.clone(), *base == self.base());
                 match result {
                     Ok(_) if !stands => self.look_at(newest),
-                    Ok(loaded) => {
-                        self.judge(newest, loaded);
+                    Ok(Ok(definitions)) => self.take(definitions),
+                    Ok(Err(findings)) => {
+                        self.reading.verdict = Verdict::Invalid(newest, findings);
                         self.read_on()
                     }
                     Err(failure) => self.read_failed(failure, now),
                 }
             }
-            Stage::Fetching | Stage::Comparing { .. } => Vec::new(),
-        }
-    }
-
-    /// Takes the definitions, or keeps the last good ones.
-    fn judge(&mut self, revision: Revision, loaded: Result<Arc<Definitions>, Vec<Diagnostic>>) {
-        match loaded {
-            Ok(definitions) => {
-                self.definitions = Some(definitions);
-                self.reading.verdict = Verdict::Fine;
-                self.want_pass("the definitions changed");
-            }
-            Err(diagnostics) => self.reading.verdict = Verdict::Invalid(revision, diagnostics),
+            Stage::Fetching | Stage::Comparing { .. } | Stage::Trying(_) => Vec::new(),
         }
     }
 
@@ -280,7 +313,7 @@ impl State {
     }
 
     /// The round ended well: the repository answered and its newest revision is judged.
-    fn read_on(&mut self) -> Vec<Effect> {
+    pub(super) fn read_on(&mut self) -> Vec<Effect> {
         self.reading.failure = None;
         self.reading.failures = 0;
         self.end_round()
@@ -288,9 +321,10 @@ impl State {
 
     fn end_round(&mut self) -> Vec<Effect> {
         let round = self.reading.rounds.finish().unwrap_or_default();
-        let synced = Synced { revision: self.reading.newest.clone(), source: self.source_status() };
+        let (revision, source) = (self.reading.newest.clone(), self.source_status());
+        let synced = Synced { revision, source, already_at: None };
         let answer = |ticket| Effect::Answer(ticket, Answer::Synced(Box::new(synced.clone())));
-        round.tickets.into_iter().map(answer).collect()
+        round.everyone().map(answer).collect()
     }
 
     /// How the source stands. What is the matter with the newest revision goes before a repository that does not
@@ -299,6 +333,7 @@ impl State {
         let reading = &self.reading;
         let (state, message) = match (&reading.verdict, &reading.failure) {
             (Verdict::Held(newest), _) => (SourceState::Held, Some(self.why_held(newest))),
+            (Verdict::Waiting(newest), _) => (SourceState::Waiting, Some(why_waiting(newest))),
             (Verdict::Invalid(newest, diagnostics), _) => {
                 let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
                 let (noun, pronoun) = if errors == 1 { ("mistake", "it") } else { ("mistakes", "them") };
@@ -322,6 +357,11 @@ impl State {
         }
     }
 
+    /// The newest commit that was seen.
+    pub(super) fn newest(&self) -> Option<&Revision> {
+        self.reading.newest.as_ref()
+    }
+
     fn why_held(&self, newest: &Revision) -> String {
         let deployed = self.deployed.as_ref().map_or("nothing", Revision::short);
         let newest = newest.short();
@@ -338,4 +378,11 @@ impl State {
             (_, None) => Vec::new(),
         }
     }
+}
+
+fn why_waiting(newest: &Revision) -> String {
+    let newest = newest.short();
+    format!(
+        "commit {newest} is valid and waits: `gitops diff {newest} --live` shows what it would do, `gitops sync` deploys it"
+    )
 }

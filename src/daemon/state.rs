@@ -3,9 +3,9 @@
 //! [`step`] takes an event and the time and returns effects; the loop in [`super::run`] carries them out and feeds
 //! their results back as events. Every timer, retry and wait is a field here, so a simulator can drive years of it.
 //!
-//! Three runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
+//! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened). They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -15,16 +15,24 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::asking::{Question, Questions, Study};
 use super::happened;
+use super::outbox::{Errands, News, Review, Setback};
+use super::progress::Told;
 use super::queue::OneSlot;
 use super::reading::Reading;
+use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
+use crate::config::Deploy;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
 use crate::reconcile::{Definitions, Outcome, Seen};
+use crate::release::{self, Opened, Release};
+use crate::review::Status;
 use crate::status::Reported;
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
 /// The numbers and names that the decisions depend on.
@@ -36,10 +44,14 @@ pub struct Policy {
     pub branch: Arc<str>,
     /// How often the source is looked at when nothing wakes the daemon, give or take a tenth.
     pub poll: SignedDuration,
+    /// What makes it deploy.
+    pub deploy: Deploy,
     /// How often agents report. A node is stale, and free for another agent, after three of them.
     pub heartbeat: SignedDuration,
     /// How often history beyond the retention is deleted.
     pub prune: SignedDuration,
+    /// What the status is called by which the forge is told how releases go; none where there is no forge.
+    pub forge: Option<Arc<str>>,
     /// Where the jitter starts: two daemons with different seeds do not poll in step.
     pub seed: u64,
 }
@@ -69,14 +81,18 @@ pub enum Event {
     Compared(Result<bool, String>),
     /// After [`Effect::Load`]: the definitions, or the mistakes in them; outside of that, why they cannot be read.
     Loaded(Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>),
-    /// After [`Effect::Pass`].
-    Passed(Outcome),
+    /// After [`Effect::Pass`]: its outcome, and the release that it begins.
+    Passed(Outcome, Option<Box<Opened>>),
     /// After [`Effect::Publish`].
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
     Reloaded(Result<Snapshot, String>),
+    /// After [`Effect::Study`].
+    Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
+    /// After [`Effect::Review`] and [`Effect::SetStatus`].
+    Ended(Result<News, Setback>),
     /// Stop: finish what is being written and begin nothing.
     Shutdown,
 }
@@ -118,15 +134,25 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
-    /// Write what happened, then what nodes said: a crash between the two repeats an event and loses none.
+    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event and loses none.
     Record {
         /// What nodes said.
         reports: Vec<StatusReport>,
         /// What happened.
         events: Vec<NewEvent>,
+        /// The release of this revision was done then.
+        finished: Option<(Revision, Timestamp)>,
+        /// What is to be told to the forge, and what no longer.
+        outbox: BTreeMap<ErrandKey, Change>,
     },
+    /// Look at a pull request, and say on it what it would do.
+    Review(Box<Review>),
+    /// Say at a commit how its release stands.
+    SetStatus(Revision, Status),
     /// Delete history beyond the retention.
     Prune,
+    /// Find the answer to a question.
+    Study(Ticket, Box<Study>),
     /// Answer a request.
     Answer(Ticket, Answer),
 }
@@ -148,6 +174,16 @@ pub struct Pass {
     pub listening_since: Timestamp,
     /// What the pass before saw.
     pub seen: Arc<Seen>,
+    /// The release that it begins; none where the revision is deployed already.
+    pub opens: Option<Opens>,
+}
+
+/// What a pass plans from.
+#[derive(Debug)]
+struct Planned {
+    definitions: Arc<Definitions>,
+    /// It is only deployed if it is the plan that somebody asked for.
+    is_trial: bool,
 }
 
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
@@ -161,8 +197,13 @@ pub struct State {
     pub(super) reported: Arc<Reported>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
+    /// The definitions at the deployed revision, where they could be read.
+    pub(super) in_force: Option<Arc<Definitions>>,
+    /// The revision of the newest release, while that is not done.
+    pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
-    seen: Arc<Seen>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) questions: Questions,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -172,11 +213,13 @@ pub struct State {
     /// The nodes that services no longer wait for which wait so many seconds.
     pub(super) lost: BTreeSet<(NodeName, u32)>,
     pub(super) started_at: Timestamp,
+    pub(super) errands: Errands,
+    pub(super) told: Told,
     passes: OneSlot<BTreeSet<&'static str>>,
-    /// The revision that the running pass plans from: newer definitions may arrive while it runs.
-    planned: Option<Revision>,
-    /// The outcome that is being published, and the revision that it applies.
-    publishing: Option<(Outcome, Revision)>,
+    /// What the running pass plans from: newer definitions may arrive while it runs.
+    planned: Option<Planned>,
+    /// The outcome that is being published, and what it was planned from.
+    publishing: Option<(Outcome, Planned)>,
     /// The store failed: nothing is planned until it was read again.
     reload_at: Option<Timestamp>,
     store_failures: u32,
@@ -187,7 +230,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, release, last_event, outbox } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -196,16 +239,21 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
+            told: Told::resuming(deployed.clone()),
             deployed,
             definitions: None,
+            in_force: None,
+            unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
+            questions: Questions::default(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
             stale: BTreeSet::new(),
             lost: BTreeSet::new(),
             started_at: now,
+            errands: Errands::new(outbox),
             passes: OneSlot::default(),
             planned: None,
             publishing: None,
@@ -220,7 +268,13 @@ impl State {
 
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
-        let others = [self.reload_at, self.record_again_at, self.next_stale_at(), self.next_loss_at()];
+        let others = [
+            self.reload_at,
+            self.record_again_at,
+            self.next_stale_at(),
+            self.next_loss_at(),
+            self.next_errand_at(),
+        ];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
     }
@@ -250,6 +304,8 @@ impl State {
         if !self.stopping {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
+            effects.extend(self.start_studies(now));
+            effects.extend(self.start_errand(now));
         }
         effects.extend(self.start_recording(now));
         effects
@@ -259,78 +315,141 @@ impl State {
         if self.reload_at.is_some() {
             return None;
         }
-        let definitions = self.definitions.clone()?;
+        let trial = self.reading.trial().cloned();
+        let is_trial = trial.is_some();
+        let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        self.planned = Some(definitions.revision.clone());
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
+        let opens = self.opens(&definitions);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
+        Some(Effect::Pass(Pass {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after,
+            listening_since,
+            seen,
+            opens,
+        }))
     }
 
-    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Option<Effect> {
-        let revision = self.planned.take()?;
+    fn passed(&mut self, mut outcome: Outcome, opened: Option<Box<Opened>>, now: Timestamp) -> Vec<Effect> {
+        let Some(planned) = self.planned.take() else { return Vec::new() };
+        let revision = planned.definitions.revision.clone();
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
-        let moved = self.deployed.as_ref() != Some(&revision);
-        if self.stopping || outcome.plans.is_empty() && !moved {
-            self.views = outcome.nodes;
+        if self.stopping {
             self.passes.finish();
-            return None;
+            return Vec::new();
         }
+        let id = outcome.id(&revision);
+        let mut effects = Vec::new();
+        if planned.is_trial {
+            effects.extend(self.tried(&id, &revision, now));
+            if self.reading.is_refused() {
+                self.passes.finish();
+                // The pass was wanted for other reasons, too.
+                self.want_pass("what was tried is not deployed");
+                effects.extend(self.end_trial(None));
+                return effects;
+            }
+        }
+        let moved = self.deployed.as_ref() != Some(&revision);
+        if outcome.plans.is_empty() && !moved {
+            self.views = outcome.nodes;
+            self.told.picture(revision);
+            self.passes.finish();
+            self.note_done(now);
+            if planned.is_trial {
+                effects.extend(self.end_trial(None));
+            }
+            return effects;
+        }
+        let publication = self.publication(&outcome, opened, &revision, id, now);
+        effects.push(Effect::Publish(publication));
+        self.publishing = Some((outcome, planned));
+        effects
+    }
+
+    fn publication(
+        &self,
+        outcome: &Outcome,
+        opened: Option<Box<Opened>>,
+        revision: &Revision,
+        id: Digest,
+        now: Timestamp,
+    ) -> Publication {
+        let moved = self.deployed.as_ref() != Some(revision);
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
-            events.insert(0, happened::deployed(&revision, outcome.plans.len(), now));
+            events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
-        let publication = Publication {
+        Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
+            steps: release::changes(&self.plans, &outcome.plans),
+            plan_id: Some(id),
             events,
-        };
-        self.publishing = Some((outcome, revision));
-        Some(Effect::Publish(publication))
+        }
     }
 
-    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Option<Effect> {
+    fn published(&mut self, result: Result<Published, String>, now: Timestamp) -> Vec<Effect> {
         let publishing = self.publishing.take();
         match result {
             Ok(Published::Done(events)) => {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                let (outcome, revision) = publishing?;
-                let plans = Arc::make_mut(&mut self.plans);
-                plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
-                self.views = outcome.nodes;
-                let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
-                if moved {
-                    self.reading.accepted = None;
-                }
-                moved.then_some(Effect::Keep(revision))
+                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
-                None
+                Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_)) => Some(Effect::Reload),
-            Err(_) => {
-                // Whether it was written is not known, so nothing is planned before the store says.
-                self.store_failed(now);
-                None
-            }
+            Ok(Published::Conflict(_)) => vec![Effect::Reload],
+            // Whether it was written is not known, so nothing is planned before the store says.
+            Err(_) => self.store_failed(now),
         }
     }
 
-    fn store_failed(&mut self, now: Timestamp) {
+    /// What was published stands.
+    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
+        let revision = planned.definitions.revision.clone();
+        let plans = Arc::make_mut(&mut self.plans);
+        plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
+        self.views = outcome.nodes;
+        self.told.picture(revision.clone());
+        let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
+        let mut effects = Vec::new();
+        if moved {
+            self.reading.accepted = None;
+            self.in_force = Some(planned.definitions.clone());
+            self.unfinished = Some(revision.clone());
+            effects.push(Effect::Keep(revision));
+        }
+        self.note_done(now);
+        if planned.is_trial {
+            self.definitions = Some(planned.definitions);
+            effects.extend(self.end_trial(None));
+        }
+        effects
+    }
+
+    fn store_failed(&mut self, now: Timestamp) -> Vec<Effect> {
         self.passes.finish();
         self.want_pass("the store failed");
         self.reload_at = Some(now + backoff(self.store_failures));
         self.store_failures += 1;
+        self.end_trial(Some(&Answer::NotStored))
     }
 
-    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) {
-        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
+        let Ok(Snapshot { plans, reported, deployed, release, last_event, .. }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();
@@ -339,15 +458,19 @@ impl State {
         self.reported = Arc::new(reported);
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
+        self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
+        self.want_pass("the stored plans changed");
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
+            self.in_force = None;
             self.resume();
+            return self.abandon_trial();
         }
-        self.want_pass("the stored plans changed");
+        Vec::new()
     }
 
     pub(super) fn numbered(&mut self, events: &[store::Event]) {
@@ -378,14 +501,18 @@ impl State {
                 Some(self.lease(&node, &hello, now).err().unwrap_or(Answer::Done))
             }
             Request::Report { node, hello, report } => self.report(ticket, node, &hello, report, now),
-            Request::Sync { accept_rewind } => {
-                self.reading.sync(ticket, accept_rewind);
+            Request::Sync { accept_rewind, plan } => {
+                self.reading.sync(ticket, accept_rewind, plan);
                 None
             }
+            Request::Source => Some(Answer::Source(Box::new(self.source_status()))),
+            Request::Diff(request) => self.question(ticket, Question::Diff(request)),
+            Request::Drift(only) => self.question(ticket, Question::Drift(only)),
             Request::Wake => {
                 self.reading.wake();
                 Some(Answer::Done)
             }
+            Request::Review(number) => self.ask_review(ticket, number, now),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None
@@ -398,6 +525,7 @@ impl State {
 /// The next state, and what to do.
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     let before = state.source_status();
+    let is_new_picture = matches!(event, Event::Passed(..) | Event::Published(_));
     let mut effects = Vec::new();
     match event {
         Event::Tick => effects.extend(state.tick(now)),
@@ -406,13 +534,19 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Fetched(result) => effects.extend(state.fetched(result, now)),
         Event::Compared(result) => effects.extend(state.compared(result, now)),
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
-        Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
+        Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
-        Event::Reloaded(result) => state.reloaded(result, now),
+        Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
+        Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
     }
-    let events = happened::to_source(&before, &state.source_status(), now);
+    let after = state.source_status();
+    if is_new_picture || before != after {
+        state.tell_progress(now);
+    }
+    let events = happened::to_source(&before, &after, now);
     if !events.is_empty() {
         state.recording.ask().events.extend(events);
     }
@@ -424,9 +558,15 @@ impl State {
     /// Refuses what waits; what is being written is answered when it is written.
     fn stop(&mut self) -> Vec<Effect> {
         self.stopping = true;
-        let tickets = self.reading.abandon();
+        let mut tickets = self.reading.abandon();
+        tickets.extend(self.questions.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
+}
+
+/// The revision of the newest release, if that is not done.
+fn unfinished(newest: Option<Release>) -> Option<Revision> {
+    newest.filter(|release| release.finished_at.is_none()).map(|release| release.release.revision)
 }
 
 /// 1, 2, 4, … seconds, at most a minute.

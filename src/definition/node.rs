@@ -108,6 +108,8 @@ impl Slot {
 
 /// No machine has processors beyond this number; it bounds what a range such as `0-9999999999` may cost.
 const MAX_CPU: u32 = 4095;
+/// Characters: enough to name each of them alone, with a comma behind it.
+const MAX_CPUS_TEXT: usize = 5 * 4096;
 
 /// The processors that `0-3,6` names; none where it is no such list.
 fn processors(text: &str) -> Option<BTreeSet<u32>> {
@@ -115,16 +117,20 @@ fn processors(text: &str) -> Option<BTreeSet<u32>> {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u32>().ok().filter(|number| is_number && *number <= MAX_CPU)
     };
-    let mut cpus = BTreeSet::new();
+    if text.len() > MAX_CPUS_TEXT {
+        return None;
+    }
+    // A list may name the same ones again and again, which costs least so.
+    let mut is_named = [false; MAX_CPU as usize + 1];
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (number(first)?, number(last)?);
         if first > last {
             return None;
         }
-        cpus.extend(first..=last);
+        is_named[first as usize..=last as usize].fill(true);
     }
-    Some(cpus)
+    Some((0..=MAX_CPU).zip(is_named).filter(|(_, is_named)| *is_named).map(|(number, _)| number).collect())
 }
 
 #[cfg(test)]
@@ -139,6 +145,8 @@ mod tests {
         check("0", Some(1));
         check("0-3", Some(4));
         check("0-3,2,6", Some(5));
+        check(&["0-4095"; 2_900].join(","), Some(4096));
+        check(&["0-4095"; 200_000].join(","), None);
         for bad in ["", "a", "3-0", "0-", "-1", "0,,1", "+1", "0-99999999999", "5000"] {
             check(bad, None);
         }

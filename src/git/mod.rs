@@ -9,6 +9,7 @@
 //! | [`url`](RemoteUrl) | which addresses are accepted, and how they are shown |
 //! | `error` | what can go wrong, and what to do about it |
 //! | `objects` | open an object database; ancestry and commits |
+//! | `signature` | which key the signature of a commit names |
 //! | `read` | the [`Tree`](crate::tree::Tree) of a revision, sharing what the last one read |
 //! | `worktree` | the same `Tree` from files on disk |
 //! | `transport` | the programs and the HTTPS client that a fetch goes through |
@@ -16,8 +17,10 @@
 //! | `refs` | the branches of a repository on this machine, for those who watch them |
 //! | `repository` | the repository around a folder, for the command line |
 //! | `range` | what is compared with what: `BASE..HEAD` and the two sides that it means |
+//! | `push` | a push that is not accepted yet: the references it moves, and where its objects are |
 //! | `write` | one changed file as a commit on a new branch |
 
+mod changes;
 mod error;
 mod mirror;
 mod objects;
@@ -25,6 +28,8 @@ mod read;
 mod refs;
 mod repository;
 mod range;
+mod push;
+mod signature;
 mod transport;
 mod url;
 pub mod worktree;
@@ -35,7 +40,7 @@ pub(crate) mod testing;
 
 pub use error::GitError;
 pub use mirror::{Mirror, MirrorConfig};
-pub use objects::CommitInfo;
+pub use push::{MAX_UPDATES, Update, UpdatesError, object_folders, updates};
 pub use range::{Range, Side, Sides};
 pub use read::{Scope, TreeCache};
 pub use refs::{branch_tip, refs_folder};

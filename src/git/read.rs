@@ -14,12 +14,13 @@ use std::sync::Arc;
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{EntryKind as Mode, name_order};
 
+use super::objects::Objects;
 use super::{GitError, objects};
 use crate::name::Revision;
 use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
 
 /// Deepest folder that is entered. Definitions are 3 deep; what they mount seldom more than 10.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 
 /// Which part of a repository holds the definitions, and how much of it is read.
 #[derive(Clone, Debug, Default)]
@@ -85,15 +86,15 @@ enum Node {
     File(Arc<str>, Entry),
 }
 
-/// The tree of `revision` in `repo`.
+/// The tree of `revision`.
 pub(super) fn tree(
-    repo: &gix::Repository,
+    objects: Objects<'_>,
     revision: &Revision,
     scope: &Scope,
     cache: &mut TreeCache,
 ) -> Result<Tree, GitError> {
-    let mut reader = Reader { repo, budget: Budget::new(scope.limits), folders: 0 };
-    let root = reader.root(revision, scope).map_err(|failure| failure.of(revision, scope))?;
+    let mut reader = Reader { objects, budget: Budget::new(scope.limits), folders: 0 };
+    let root = root(objects, revision, scope).map_err(|failure| failure.of(revision, scope))?;
     let base = cache.base(root, scope.limits);
     let folder = reader.folder(root, "", 0, base.as_ref()).map_err(|failure| failure.of(revision, scope))?;
     let mut parts = Vec::with_capacity(folder.folders);
@@ -128,7 +129,7 @@ fn list(folder: &Folder, entries: &mut Vec<(Arc<str>, Entry)>) {
 }
 
 /// Why a tree cannot be read, before it is said of which revision.
-enum Failure {
+pub(super) enum Failure {
     Absent,
     NoFolder,
     Hostile(String),
@@ -142,7 +143,7 @@ impl From<gix::Error> for Failure {
 }
 
 impl Failure {
-    fn of(self, revision: &Revision, scope: &Scope) -> GitError {
+    pub(super) fn of(self, revision: &Revision, scope: &Scope) -> GitError {
         let revision = revision.clone();
         match self {
             Self::Absent => GitError::NoSuchCommit(revision),
@@ -187,28 +188,32 @@ impl Budget {
 
 /// Reads folders, and counts what it read.
 struct Reader<'a> {
-    repo: &'a gix::Repository,
+    objects: Objects<'a>,
     budget: Budget,
     folders: usize,
 }
 
-impl Reader<'_> {
-    /// The tree object of the folder that holds the definitions.
-    fn root(&self, revision: &Revision, scope: &Scope) -> Result<gix::ObjectId, Failure> {
-        let id = objects::object_id(revision);
-        if !self.repo.has_object(id) {
-            return Err(Failure::Absent);
-        }
-        let mut tree = self.repo.find_commit(id)?.tree()?;
-        for name in scope.segments() {
-            let entry =
-                tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
-            let id = entry.object_id();
-            tree = self.repo.find_tree(id)?;
-        }
-        Ok(tree.id)
+/// The tree object of the folder that holds the definitions.
+pub(super) fn root(
+    objects: Objects<'_>,
+    revision: &Revision,
+    scope: &Scope,
+) -> Result<gix::ObjectId, Failure> {
+    let id = objects::object_id(revision);
+    if !objects.has(id) {
+        return Err(Failure::Absent);
     }
+    let id = objects.holding(id).find_commit(id)?.tree_id()?.detach();
+    let mut tree = objects.holding(id).find_tree(id)?;
+    for name in scope.segments() {
+        let entry = tree.find_entry(name).filter(|entry| entry.mode().is_tree()).ok_or(Failure::NoFolder)?;
+        let id = entry.object_id();
+        tree = objects.holding(id).find_tree(id)?;
+    }
+    Ok(tree.id)
+}
 
+impl Reader<'_> {
     /// The folder with tree id `id` at `path`, taking what it can from `base`, which was read at the same path.
     fn folder(
         &mut self,
@@ -221,7 +226,7 @@ impl Reader<'_> {
             return Ok(same);
         }
         self.enter(path, depth)?;
-        let data = self.repo.find_tree(id)?.detach().data;
+        let data = self.objects.holding(id).find_tree(id)?.detach().data;
         let mut folder =
             Folder { id, children: Vec::new(), files: 0, bytes: 0, folders: 1, whole: true, part: None };
         let mut known = Known(base.map(|base| base.children.iter().peekable()));
@@ -308,12 +313,12 @@ impl Reader<'_> {
         let size = match old {
             _ if kind == EntryKind::Submodule => 0,
             Some(old) if old.kind != EntryKind::Submodule => old.size,
-            _ => self.repo.find_header(id)?.size(),
+            _ => self.objects.holding(id).find_header(id)?.size(),
         };
         let content = match self.budget.admit(size) {
             true if kind != EntryKind::Submodule => Some(match old.and_then(|old| old.content.clone()) {
                 Some(content) => content,
-                None => self.repo.find_blob(id)?.data.as_slice().into(),
+                None => self.objects.holding(id).find_blob(id)?.data.as_slice().into(),
             }),
             _ => None,
         };
@@ -370,7 +375,7 @@ impl<'a> Known<'a> {
 
 /// Whether an entry of the definitions' folder is one of [`ROOTS`]. What should be a folder and is a file or a link is
 /// listed by its bare name, so that it is seen to be wrong and not taken for empty.
-fn is_root(name: &BStr, is_tree: bool) -> bool {
+pub(super) fn is_root(name: &BStr, is_tree: bool) -> bool {
     ROOTS.iter().any(|root| match root.strip_suffix('/') {
         Some(folder) => name == folder,
         None => name == *root && !is_tree,
@@ -378,7 +383,7 @@ fn is_root(name: &BStr, is_tree: bool) -> bool {
 }
 
 /// Refuses names that Git itself refuses to check out: they would leave their folder or enter `.git`.
-fn check_name(name: &BStr, parent: &str) -> Result<(), Failure> {
+pub(super) fn check_name(name: &BStr, parent: &str) -> Result<(), Failure> {
     let bad = matches!(name.as_bytes(), b"" | b"." | b"..")
         || name.eq_ignore_ascii_case(b".git")
         || name.find_byteset(b"/\0").is_some();
@@ -389,7 +394,7 @@ fn check_name(name: &BStr, parent: &str) -> Result<(), Failure> {
     Err(Failure::Hostile(format!("folder `{parent}` has an entry named `{shown}`, which Git does not allow")))
 }
 
-fn kind(mode: Mode) -> EntryKind {
+pub(super) fn kind(mode: Mode) -> EntryKind {
     match mode {
         Mode::Blob | Mode::Tree => EntryKind::File { executable: false },
         Mode::BlobExecutable => EntryKind::File { executable: true },
@@ -398,7 +403,7 @@ fn kind(mode: Mode) -> EntryKind {
     }
 }
 
-fn blob_id(id: gix::ObjectId) -> BlobId {
+pub(super) fn blob_id(id: gix::ObjectId) -> BlobId {
     BlobId::from_object_id(id.as_slice())
 }
 

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use gix::sec::trust::DefaultForLevel as _;
 use gix::sec::{Trust, trust};
 
-use super::{CommitInfo, GitError, Scope, TreeCache, objects, read, worktree};
+use super::objects::Objects;
+use super::{GitError, Scope, TreeCache, changes, objects, read, worktree};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
+use crate::tree::patch::Patch;
 
 /// Where the main branch is looked for, in this order.
 const MAIN_BRANCHES: [&str; 5] = [
@@ -30,6 +33,7 @@ pub struct Branch {
 /// A repository whose files are never touched.
 pub struct Repository {
     pub(super) repo: gix::ThreadSafeRepository,
+    incoming: Vec<PathBuf>,
 }
 
 impl Repository {
@@ -47,7 +51,26 @@ impl Repository {
         let trust = trust::Mapping { full: options(Trust::Full), reduced: options(Trust::Reduced) };
         let repo = gix::ThreadSafeRepository::discover_opts(folder, Default::default(), trust)
             .map_err(|error| discovery_failure(folder, error))?;
-        Ok(Self { repo })
+        Ok(Self { repo, incoming: Vec::new() })
+    }
+
+    /// The same, with objects that are in these folders and not in the repository yet: see
+    /// [`object_folders`](super::object_folders).
+    pub fn with_incoming(self, folders: Vec<PathBuf>) -> Self {
+        Self { incoming: folders, ..self }
+    }
+
+    fn read<T>(&self, read: impl FnOnce(Objects<'_>) -> Result<T, GitError>) -> Result<T, GitError> {
+        let own = self.repo.to_thread_local();
+        let open = |folder: &PathBuf| {
+            let failed = |source: std::io::Error| GitError::Open {
+                path: folder.clone(),
+                source: Box::new(gix::Error::from_error(source)),
+            };
+            objects::incoming(&own, folder.clone()).map_err(failed)
+        };
+        let incoming = self.incoming.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        read(Objects::of(&own).and(&incoming))
     }
 
     /// The root of the work tree; `None` for a bare repository.
@@ -67,6 +90,20 @@ impl Repository {
             Ok(id.map(objects::revision))
         };
         head().map_err(|source| GitError::Open { path: repo.path().to_owned(), source: Box::new(source) })
+    }
+
+    /// The branch that is checked out, or that a bare repository calls its own, whether it has a commit yet or not;
+    /// `None` where a commit is checked out and no branch.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub fn head_branch(&self) -> Result<Option<String>, GitError> {
+        let repo = self.repo.to_thread_local();
+        let name = repo.head_name();
+        let name =
+            name.map_err(|source| GitError::Open { path: repo.path().to_owned(), source: Box::new(source) })?;
+        Ok(name.map(|name| name.shorten().to_string()))
     }
 
     /// The main branch, as `origin/main`: the one that the remote calls its own, else the first of the usual ones.
@@ -117,14 +154,16 @@ impl Repository {
     ///
     /// Where one of them is not in this repository or its history cannot be read.
     pub fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, GitError> {
-        let repo = self.repo.to_thread_local();
-        for revision in [one, two] {
-            if !repo.has_object(objects::object_id(revision)) {
-                return Err(GitError::NoSuchCommit(revision.clone()));
+        self.read(|objects| {
+            let ids = [one, two].map(objects::object_id);
+            match [one, two].into_iter().zip(ids).find(|(_, id)| !objects.has(*id)) {
+                Some((missing, _)) => Err(GitError::NoSuchCommit(missing.clone())),
+                None => match objects.merge_base(ids[0], ids[1]) {
+                    Ok(base) => Ok(base.map(objects::revision)),
+                    Err(source) => Err(read_failure(two, source)),
+                },
             }
-        }
-        let base = repo.merge_base(objects::object_id(one), objects::object_id(two));
-        base.map(|base| base.map(objects::revision)).map_err(|source| read_failure(two, source))
+        })
     }
 
     /// Whether `ancestor` is `descendant` or in its history.
@@ -133,8 +172,10 @@ impl Repository {
     ///
     /// Where the history of `descendant` cannot be read.
     pub fn is_ancestor(&self, ancestor: &Revision, descendant: &Revision) -> Result<bool, GitError> {
-        objects::is_ancestor(&self.repo.to_thread_local(), ancestor, descendant)
-            .map_err(|source| read_failure(descendant, source))
+        self.read(|objects| {
+            objects::is_ancestor(objects, ancestor, descendant)
+                .map_err(|source| read_failure(descendant, source))
+        })
     }
 
     /// What a commit says of itself.
@@ -142,8 +183,8 @@ impl Repository {
     /// # Errors
     ///
     /// Where it is not in this repository or cannot be read.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
-        objects::commit_info(&self.repo.to_thread_local(), revision)
+    pub fn commit(&self, revision: &Revision) -> Result<Commit, GitError> {
+        self.read(|objects| objects::commit_info(objects, revision))
     }
 
     /// The definitions at `revision`. Two trees read with one `cache` share what is the same in them.
@@ -152,7 +193,16 @@ impl Repository {
     ///
     /// Where the revision or the folder of `scope` does not exist or cannot be read.
     pub fn tree(&self, revision: &Revision, scope: &Scope, cache: &mut TreeCache) -> Result<Tree, GitError> {
-        read::tree(&self.repo.to_thread_local(), revision, scope, cache)
+        self.read(|objects| read::tree(objects, revision, scope, cache))
+    }
+
+    /// What makes the definitions at `head` of those at `base`, in the time that it takes to read what differs.
+    ///
+    /// # Errors
+    ///
+    /// Where a revision or the folder of `scope` does not exist or cannot be read.
+    pub fn changes(&self, base: &Revision, head: &Revision, scope: &Scope) -> Result<Patch, GitError> {
+        self.read(|objects| changes::changes(objects, base, head, scope))
     }
 
     /// The definitions as they are on disk now, committed or not.

@@ -32,6 +32,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Stale => ("stale", WARN),
         SourceState::Held => ("held", WARN),
         SourceState::Invalid => ("invalid", BAD),
+        SourceState::Waiting => ("waiting", WARN),
     };
     let checked =
         source.checked_at.map_or("never reached".to_owned(), |at| format!("checked {} ago", since(at, now)));
@@ -132,7 +133,7 @@ fn node_word(state: NodeState) -> (&'static str, Style) {
     }
 }
 
-fn instance_word(state: InstanceState) -> (&'static str, Style) {
+pub(super) fn instance_word(state: InstanceState) -> (&'static str, Style) {
     match state {
         InstanceState::Healthy => ("healthy", GOOD),
         InstanceState::Stopped => ("stopped", DIM),

@@ -12,6 +12,7 @@ mod deploy;
 mod docker;
 mod fake;
 mod heal;
+mod live;
 mod program;
 mod quickstart;
 mod refuse;

@@ -30,6 +30,8 @@ pub(crate) struct World {
     port: u16,
     pub(crate) daemon: Option<Program>,
     agents: BTreeMap<Side, Program>,
+    /// What else the daemon is started with.
+    pub(crate) serve: Vec<&'static str>,
 }
 
 /// The two engines of the tests; none where the tests that need them are to be skipped.
@@ -71,6 +73,7 @@ impl World {
             port: free_port(),
             daemon: None,
             agents: BTreeMap::new(),
+            serve: vec!["--heartbeat", "1s"],
         };
         world.sandbox.git("", &["init", "--quiet", "--bare", "origin.git"]);
         world.sandbox.git("", &["clone", "--quiet", "origin.git", "work"]);
@@ -191,7 +194,7 @@ impl World {
     /// Starts the daemon and waits until it answers.
     pub(crate) fn start_daemon(&mut self) {
         let mut command = self.sandbox.command(support::program("gitops"));
-        command.args(["serve", "--source", "origin.git", "--state-dir", "control", "--heartbeat", "1s"]);
+        command.args(["serve", "--source", "origin.git", "--state-dir", "control"]).args(&self.serve);
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--log", "info"]);
         self.daemon = Some(Program::start(command, &self.sandbox.path("daemon.log")));
         self.wait("the daemon answers", |world| {

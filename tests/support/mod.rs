@@ -6,6 +6,7 @@
 
 pub mod script;
 pub mod session;
+pub mod sshd;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,12 +1,17 @@
 //! `gitops diff`
 
+mod live;
+mod release;
+
 use std::io::stderr;
 use std::path::PathBuf;
 
+use super::client::block_on;
 use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{form, print, width};
 use super::pager::{self, Pager};
+use super::show::Number;
 use crate::clock;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Gate, Scope, Selection};
@@ -23,7 +28,10 @@ use crate::render::{self, json};
                   $ gitops diff main..feature   two revisions\n  \
                   $ gitops diff main...feature  what the second has that the first has not\n  \
                   $ gitops diff --node edge-1 --service web\n  \
+                  $ gitops diff HEAD --live     what deploying HEAD would do to the fleet as it is\n  \
+                  $ gitops diff --live          what nodes report, against what they should be\n  \
                   $ gitops diff -o markdown     for a pull request\n  \
+                  $ gitops diff --release 12    what a past release did\n  \
                   $ gitops diff --exit-code     ends with 2 if something would change\n  \
                   $ gitops diff --fail-on remove,capability"
 )]
@@ -36,6 +44,11 @@ pub(super) struct Args {
     /// The folder with gitops.toml
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
+    /// What a past release did, by its number or as `latest`, from the daemon
+    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["live", "range", "path", "service", "node", "environment"])]
+    release: Option<Number>,
+    #[command(flatten)]
+    live: live::Live,
     #[command(flatten)]
     narrow: Narrow,
     /// How the result is printed
@@ -105,6 +118,12 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    if let Some(number) = args.release {
+        return release::run(args, number);
+    }
+    if args.live.is_wanted() {
+        return block_on(live::run(args));
+    }
     let here = args.path.display();
     let dir = args.path.canonicalize();
     let dir = dir.map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
@@ -168,15 +187,19 @@ impl Narrow {
 impl Verdict {
     /// How the command ends, once the diff is printed.
     pub(super) fn of(&self, diff: &Diff) -> Result<Exit, CliError> {
-        let stopped: Vec<&str> = diff.stopped_by(&self.fail_on).into_iter().map(Gate::as_str).collect();
-        if !stopped.is_empty() {
-            let message = format!("the change does not pass `--fail-on {}`", stopped.join(","));
-            return Err(
-                CliError::new(message).hint("the lines with `!` and the summary above say what it is about")
-            );
-        }
+        stopped(diff, &self.fail_on)?;
         Ok(if self.exit_code && !diff.is_empty() { Exit::Changes } else { Exit::Done })
     }
+}
+
+/// Fails where the change does one of what is refused.
+pub(super) fn stopped(diff: &Diff, gates: &[Gate]) -> Result<(), CliError> {
+    let stopped: Vec<&str> = diff.stopped_by(gates).into_iter().map(Gate::as_str).collect();
+    if stopped.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the change does not pass `--fail-on {}`", stopped.join(","));
+    Err(CliError::new(message).hint("the lines with `!` and the summary above say what it is about"))
 }
 
 /// One side, valid. Its mistakes are printed where it is not.

@@ -1,12 +1,11 @@
 //! Fetching over the real transports: a real `sshd`, and a real HTTPS server in front of `git http-backend`.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests start `sshd`, `ssh-keygen`, `openssl` and look for them"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests start `git http-backend`")]
 
-use std::io::BufRead as _;
-use std::process::{Child, Command, Stdio};
+#[path = "../../../tests/support/sshd.rs"]
+mod sshd;
+
+use std::process::Stdio;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -18,6 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio_rustls::server::TlsStream;
 
+use self::sshd::{Sshd, have, run};
 use super::*;
 use crate::git::testing::{Origin, git_command};
 use crate::git::{SshOptions, Token};
@@ -37,107 +37,35 @@ fn fetch(mirror: &Mirror) -> Result<Option<Revision>, GitError> {
     mirror.fetch(&AtomicBool::new(false))
 }
 
-fn run(program: &str, arguments: &[&str]) -> String {
-    let output =
-        Command::new(program).args(arguments).output().unwrap_or_else(|_| panic!("{program} is installed"));
-    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether a program that a test needs is there. Where everything has to be tested, it must be.
-fn have(program: &str) -> bool {
-    let have = Path::new(program).exists();
-    assert!(
-        have || std::env::var_os("CI").is_none(),
-        "{program} is missing: run `tests/run`, which installs it"
-    );
-    if !have {
-        eprintln!("skipped: {program} is missing");
-    }
-    have
-}
-
-/// A running `sshd` with one key that may log in to the account of the tests.
-struct Sshd {
-    child: Child,
-    port: u16,
-    folder: PathBuf,
-}
-
-impl Sshd {
-    fn start(folder: &Path) -> Self {
-        let folder = folder.join("ssh");
-        fs::create_dir(&folder).unwrap();
-        let file = |name: &str| folder.join(name).display().to_string();
-        for key in ["host", "client", "stranger"] {
-            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file(key)]);
-        }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = [
-            format!("ListenAddress 127.0.0.1:{port}"),
-            format!("HostKey {}", file("host")),
-            format!("AuthorizedKeysFile {}", file("client.pub")),
-            format!("PidFile {}", file("pid")),
-            "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL".into(),
-        ];
-        fs::write(folder.join("config"), config.join("\n")).unwrap();
-        let host_key = fs::read_to_string(folder.join("host.pub")).unwrap();
-        fs::write(folder.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
-        // Where root runs it, it wants this folder, which its service makes. Others do without.
-        let _ = fs::create_dir("/run/sshd");
-        let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f", &file("config")]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut log = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = log.any(|line| line.unwrap_or_default().contains("Server listening"));
-        assert!(listening, "sshd did not start");
-        // Its log is read to the end, so that it never waits for a reader.
-        std::thread::spawn(move || log.count());
-        Self { child, port, folder }
-    }
-
-    fn access(&self, key: &str, known_hosts: &str) -> Access {
-        let ssh = SshOptions {
-            key: Some(self.folder.join(key)),
-            known_hosts: Some(self.folder.join(known_hosts)),
-            ..SshOptions::default()
-        };
-        Access { ssh, ..Access::default() }
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+fn access(sshd: &Sshd, key: &str, known_hosts: &str) -> Access {
+    let ssh = SshOptions {
+        key: Some(sshd.folder.join(key)),
+        known_hosts: Some(sshd.folder.join(known_hosts)),
+        ..SshOptions::default()
+    };
+    Access { ssh, ..Access::default() }
 }
 
 #[test]
 fn ssh_fetches_with_a_key_and_tells_what_keeps_it_out() {
-    if !have("/usr/sbin/sshd") {
-        return;
-    }
     let origin = Origin::new();
+    let Some(sshd) = Sshd::start(origin.folder()) else { return };
     let pushed = origin.push_file("gitops.toml", "one");
-    let sshd = Sshd::start(origin.folder());
-    let account = run("id", &["-un"]);
-    let host = format!("ssh://{}@127.0.0.1:{}", account.trim(), sshd.port);
-    let url = format!("{host}{}", origin.bare().display());
-    let with_key = mirror(&origin, &url, sshd.access("client", "known_hosts"));
+    let url = sshd.url(&origin.bare());
+    let with_key = mirror(&origin, &url, access(&sshd, "client", "known_hosts"));
     assert_eq!(fetch(&with_key).unwrap(), Some(pushed));
     let next = origin.push_file("gitops.toml", "two");
     assert_eq!(fetch(&with_key).unwrap(), Some(next));
 
-    let unknown_host = fetch(&mirror(&origin, &url, sshd.access("client", "none"))).unwrap_err();
+    let unknown_host = fetch(&mirror(&origin, &url, access(&sshd, "client", "none"))).unwrap_err();
     assert!(matches!(unknown_host, GitError::HostKey { .. }), "{unknown_host:?}");
-    let stranger = fetch(&mirror(&origin, &url, sshd.access("stranger", "known_hosts"))).unwrap_err();
+    let stranger = fetch(&mirror(&origin, &url, access(&sshd, "stranger", "known_hosts"))).unwrap_err();
     assert!(matches!(stranger, GitError::Denied { .. }), "{stranger:?}");
-    let missing = format!("{host}/nonexistent/estate.git");
-    let missing = fetch(&mirror(&origin, &missing, sshd.access("client", "known_hosts"))).unwrap_err();
+    let missing = sshd.url(Path::new("/nonexistent/estate.git"));
+    let missing = fetch(&mirror(&origin, &missing, access(&sshd, "client", "known_hosts"))).unwrap_err();
     assert!(matches!(missing, GitError::NoRepository { .. }), "{missing:?}");
-    let closed = format!("ssh://{}@127.0.0.1:1/x", account.trim());
-    let closed = fetch(&mirror(&origin, &closed, sshd.access("client", "known_hosts"))).unwrap_err();
+    let closed = url.replace(&format!(":{}/", sshd.port), ":1/");
+    let closed = fetch(&mirror(&origin, &closed, access(&sshd, "client", "known_hosts"))).unwrap_err();
     assert!(matches!(closed, GitError::Unreachable { .. }), "{closed:?}");
 }
 

@@ -12,14 +12,14 @@ fn a_rewind_is_held_until_it_is_accepted() {
     let message = case.state.fleet().source.message.expect("why");
     assert!(message.contains("gitops sync --accept-rewind"), "{message}");
 
-    case.ask(1, Request::Sync { accept_rewind: false }, "fetch");
+    case.ask(1, Request::Sync { accept_rewind: false, plan: None }, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('f')))), "1: f is Held");
-    case.ask(2, Request::Sync { accept_rewind: true }, "fetch");
+    case.ask(2, Request::Sync { accept_rewind: true, plan: None }, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('f')))), "load f");
     case.check(Event::Loaded(Ok(Ok(definitions('f')))), "2: f is Ok, pass over f");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying f");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying f");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep f");
-    assert_eq!((case.source(), &*case.told()), (SourceState::Ok, "source.recovered"));
+    assert_eq!((case.source(), &*case.told()), (SourceState::Ok, "source.recovered release.finished"));
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_held_rewind_is_forgotten_when_the_branch_comes_back() {
 #[test]
 fn what_mends_an_accepted_rewind_needs_no_second_word() {
     let mut case = Case::deployed();
-    case.ask(1, Request::Sync { accept_rewind: true }, "fetch");
+    case.ask(1, Request::Sync { accept_rewind: true, plan: None }, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('e')))), "load e");
     case.check(Event::Loaded(Ok(Err(mistakes()))), "1: e is Invalid");
     case.check(Event::Wake, "fetch");
@@ -115,8 +115,8 @@ fn a_clock_that_was_set_back_does_not_stop_the_polling() {
 fn a_sync_during_a_look_waits_for_the_next_one() {
     let mut case = Case::deployed();
     case.check(Event::Wake, "fetch");
-    case.ask(1, Request::Sync { accept_rewind: false }, "");
-    case.ask(2, Request::Sync { accept_rewind: false }, "");
+    case.ask(1, Request::Sync { accept_rewind: false, plan: None }, "");
+    case.ask(2, Request::Sync { accept_rewind: false, plan: None }, "");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "1: a is Ok, 2: a is Ok");
 }
@@ -136,7 +136,7 @@ fn what_was_compared_with_an_older_base_is_compared_again() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying b");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying b");
     case.check(Event::Wake, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('c')))), "compare c to a");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep b");
