@@ -25,10 +25,10 @@ use ci::Ci;
 use examine::{Examined, examine};
 use say::{Words, patiently, refused, say};
 
-/// Say on a pull request what it changes: in a comment, a commit status and at lines of files
+/// Say on a pull request what it changes
 ///
-/// Runs in a job of the forge's CI and finds there which pull request it is about; flags say it elsewhere. The clone must
-/// have the history of both branches. `[review]` of gitops.toml on the branch that the pull request goes to says when a
+/// In a comment that is kept up to date, a commit status and, where the forge has them, annotations at lines of files. Runs
+/// in a job of the forge's CI and finds there which pull request it is about; flags say it elsewhere. The clone must have the history of both branches. `[review]` of gitops.toml on the branch that the pull request goes to says when a
 /// comment is made and what lets the status fail.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ gitops review --forge github\n  \

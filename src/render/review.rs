@@ -53,7 +53,7 @@ pub fn comment(verdict: &Verdict, name: &str) -> String {
     let name: String = name.chars().take(MAX_NAME).collect();
     let mut text = format!("### gitops: {}\n\n", code(&name));
     if let Some(reached) = reached(verdict) {
-        text.push_str(&format!("**This fails on {reached}**, as the main branch asks.\n\n"));
+        text.push_str(&format!("**This fails on {reached}.**\n\n"));
     }
     text.push_str(&match &verdict.outcome {
         Outcome::Compared(changes) if !verdict.is_silent() => diff::markdown(changes),
