@@ -1,7 +1,5 @@
 //! Fetching over the real transports: a real `sshd`, and a real HTTPS server in front of `git http-backend`.
 
-#![expect(clippy::disallowed_methods, reason = "tests start `git http-backend`")]
-
 #[path = "../../../tests/support/sshd.rs"]
 mod sshd;
 
@@ -17,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio_rustls::server::TlsStream;
 
-use self::sshd::{Sshd, have, run};
+use self::sshd::{Sshd, run};
 use super::*;
 use crate::git::testing::{Origin, git_command};
 use crate::git::{SshOptions, Token};
