@@ -49,7 +49,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let holders = match args.live {
         true => block_on(async { live::holders(&Client::new(&args.connection)?).await })?,
-        false => Holders::unknown(),
+        false => Holders::default(),
     };
     let definitions = examined(&args.path, args.rev.as_deref(), Some(&holders))?;
     if let Some(name) = &args.environment {
