@@ -51,7 +51,7 @@ impl Drop for Running {
 
 fn daemon(sandbox: &Sandbox, port: u16) -> Running {
     let mut command: Command = sandbox.command(support::program("gitops"));
-    command.args(["serve", "--source", "origin.git", "--state-dir", "control", "--heartbeat", "1s"]);
+    command.args(["serve", "--source", "origin.git", "--state-dir", "control"]);
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--log", "error"]);
     Running(command.spawn().expect("gitops starts"))
 }
@@ -79,16 +79,25 @@ fn agent(url: String, operator: String) -> tokio::runtime::Runtime {
         loop {
             match next_plan(&client, &url, &token, held.as_ref()).await {
                 Some(plan) => {
-                    let report = Report::Status(done(&plan).into());
-                    let request = client.put(format!("{url}/v1/agent/status")).json(&report);
-                    let _ = hello(request, &token).send().await;
+                    report(&client, &url, &token, &plan).await;
                     held = Some(plan);
                 }
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
+                None => {
+                    if let Some(held) = &held {
+                        report(&client, &url, &token, held).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
             }
         }
     });
     runtime
+}
+
+/// Says that the plan is done; a daemon that does not answer is told again.
+async fn report(client: &reqwest::Client, url: &str, token: &str, plan: &NodePlan) {
+    let report = Report::Status(done(plan).into());
+    let _ = hello(client.put(format!("{url}/v1/agent/status")).json(&report), token).send().await;
 }
 
 async fn token(client: &reqwest::Client, url: &str, operator: &str) -> String {
@@ -117,7 +126,7 @@ async fn next_plan(
     token: &str,
     held: Option<&NodePlan>,
 ) -> Option<NodePlan> {
-    let mut request = hello(client.get(format!("{url}/v1/agent/plan?wait=5")), token);
+    let mut request = hello(client.get(format!("{url}/v1/agent/plan?wait=1")), token);
     if let Some(held) = held {
         request = request.header("if-none-match", format!("\"{}\"", held.digest));
     }

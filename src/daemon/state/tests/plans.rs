@@ -55,7 +55,7 @@ fn by_hand_a_new_revision_waits_and_is_read_once() {
     look(&mut case, 2, None, "2: b is Ok, pass over b");
     case.check(Event::Passed(outcome('b', 1).0, None), "publish 1 plans, deploying b");
     case.check(published(), "keep b");
-    assert_eq!(case.told(), "node.joined");
+    assert_eq!(case.told(), "node.joined release.finished");
     // And what was synced goes on by itself.
     case.report(3, "x", &status("o", "x", None), "record 1, 3: received, pass over b");
 }
