@@ -4,6 +4,7 @@
 //! together is checked together, and secrets are read. After that nothing reads the environment again.
 
 pub mod layer;
+mod forge;
 mod show;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+pub use self::forge::ForgeConfig;
 use self::layer::{ConfigError, Env, Layered, Span, layered, process_env, secret};
+use crate::forge::Kind;
 use crate::store::Retention;
 use crate::store::token::Secret;
 use crate::tree::Limits;
@@ -71,6 +74,21 @@ pub struct ControlSettings {
     /// File with the secret that webhooks prove to know; or set GITOPS_HOOK_SECRET
     #[arg(long, value_name = "FILE")]
     pub hook_secret_file: Option<PathBuf>,
+    /// Forge whose pull requests to review, and to tell how releases go
+    #[arg(long, value_name = "KIND")]
+    pub forge: Option<Kind>,
+    /// Address of the forge's API [default for GitHub: https://api.github.com, for GitLab: https://gitlab.com/api/v4]
+    #[arg(long, value_name = "URL")]
+    pub forge_url: Option<String>,
+    /// The definitions repository as the forge names it, OWNER/NAME
+    #[arg(long, value_name = "NAME")]
+    pub forge_repository: Option<String>,
+    /// File with the token for the forge; or set GITOPS_FORGE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub forge_token_file: Option<PathBuf>,
+    /// What the status of a commit is called that tells how its release goes [default: gitops/deploy]
+    #[arg(long, value_name = "NAME")]
+    pub forge_context: Option<String>,
     /// Whether the newest valid revision is deployed by itself, or waits for `gitops sync` [default: auto]
     #[arg(long, value_name = "HOW")]
     pub deploy: Option<Deploy>,
@@ -80,13 +98,16 @@ pub struct ControlSettings {
     /// How many plans of each node to keep [default: 100]
     #[arg(long, value_name = "N")]
     pub keep_plans: Option<u32>,
+    /// How many releases to keep [default: 500]
+    #[arg(long, value_name = "N")]
+    pub keep_releases: Option<u32>,
     /// How many events to keep [default: 100000]
     #[arg(long, value_name = "N")]
     pub keep_events: Option<u64>,
     /// How many lines to keep of what the agent of each node did [default: 2000]
     #[arg(long, value_name = "N")]
     pub keep_log_lines: Option<u64>,
-    /// How many days to keep plans, events and those lines [default: 90]
+    /// How many days to keep plans, releases, events and those lines [default: 90]
     #[arg(long, value_name = "DAYS")]
     pub keep_days: Option<u32>,
     /// How many connections to serve at once [default: 4096]
@@ -144,6 +165,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// What webhooks prove to know.
     pub hook_secret: Option<Secret>,
+    /// Where pull requests are reviewed, if they are.
+    pub forge: Option<ForgeConfig>,
     /// What makes the daemon deploy.
     pub deploy: Deploy,
     /// How often agents report.
@@ -220,6 +243,7 @@ impl Config {
             listen,
             tls,
             hook_secret,
+            forge: forge::resolve(&settings, env)?,
             deploy: settings.deploy.unwrap_or_default(),
             heartbeat,
             retention: retention(&settings)?,
@@ -286,6 +310,7 @@ fn tls(settings: &ControlSettings, listen: SocketAddr) -> Result<Option<(PathBuf
 fn retention(settings: &ControlSettings) -> Result<Retention, ConfigError> {
     Ok(Retention {
         plans_per_node: positive("keep_plans", settings.keep_plans.unwrap_or(100))?,
+        releases: positive("keep_releases", settings.keep_releases.unwrap_or(500))?,
         events: positive("keep_events", settings.keep_events.unwrap_or(100_000))?,
         log_lines_per_node: positive("keep_log_lines", settings.keep_log_lines.unwrap_or(2000))?,
         days: positive("keep_days", settings.keep_days.unwrap_or(90))?,

@@ -30,6 +30,7 @@ pub mod planner;
 pub mod fleet;
 pub mod event;
 pub mod log;
+pub mod release;
 pub mod check;
 pub mod reconcile;
 pub mod render;

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::git::{Access, CommitInfo, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
+use crate::git::{Access, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 
 pub use wakes::{Poke, Wake, Wakes, WakesConfig};
@@ -90,23 +91,44 @@ impl Source {
     ///
     /// Where the repository cannot be reached or read in time.
     pub async fn fetch(&self) -> Result<Option<Revision>, SourceError> {
+        self.in_time(self.fetching(Mirror::fetch)).await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
         let timeout = self.inner.config.timeout;
-        tokio::time::timeout(timeout, self.fetch_unbounded()).await.unwrap_or_else(|_| {
+        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
             Err(SourceError::TimedOut { url: self.inner.config.url.to_string(), seconds: timeout.as_secs() })
         })
     }
 
-    async fn fetch_unbounded(&self) -> Result<Option<Revision>, SourceError> {
+    /// One fetch at a time.
+    async fn fetching(
+        &self,
+        fetch: impl FnOnce(&Mirror, &AtomicBool) -> Result<Option<Revision>, GitError> + Send + 'static,
+    ) -> Result<Option<Revision>, SourceError> {
         let running = Arc::clone(&self.inner.fetching).lock_owned().await;
         let cancel = CancelOnDrop(Arc::default());
         let cancelled = Arc::clone(&cancel.0);
         self.blocking(move |inner| {
-            let fetched = inner.mirror()?.fetch(&cancelled);
+            let mirror = inner.mirror()?;
+            let fetched = fetch(&mirror, &cancelled);
             // Only now may the next one start, also where nobody waits for this one any more.
             drop(running);
             fetched
         })
         .await
+    }
+
+    /// Fetches the head of a pull request by the reference under which its forge offers it, and says which commit that
+    /// is: `None` where there is no such reference. It stays readable until the head of another one is fetched. Dropping
+    /// the future stops the fetch.
+    ///
+    /// # Errors
+    ///
+    /// Where the repository cannot be reached or read in time.
+    pub async fn fetch_head(&self, reference: &str) -> Result<Option<Revision>, SourceError> {
+        let reference = reference.to_owned();
+        self.in_time(self.fetching(move |mirror, cancel| mirror.fetch_head(&reference, cancel))).await
     }
 
     /// What the last successful fetch saw, in this run or an earlier one: what to start from while the repository
@@ -144,6 +166,16 @@ impl Source {
         self.blocking(move |inner| inner.mirror()?.is_ancestor(&deployed, &newest)).await
     }
 
+    /// The newest commit that is in the history of both; `None` where they share none.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them was never fetched, or its history cannot be read.
+    pub async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, SourceError> {
+        let (one, two) = (one.clone(), two.clone());
+        self.blocking(move |inner| inner.mirror()?.merge_base(&one, &two)).await
+    }
+
     /// Keeps the deployed revision readable, although the branch may move away from it.
     ///
     /// # Errors
@@ -159,7 +191,7 @@ impl Source {
     /// # Errors
     ///
     /// Where the revision is not in the mirror, or cannot be read.
-    pub async fn commit(&self, revision: &Revision) -> Result<CommitInfo, SourceError> {
+    pub async fn commit(&self, revision: &Revision) -> Result<Commit, SourceError> {
         let revision = revision.clone();
         self.blocking(move |inner| inner.mirror()?.commit(&revision)).await
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::access::TokenBook;
-use super::hook::Rate;
+use super::hook::Hooks;
 use super::metrics::Metrics;
 use super::problem::ApiError;
 use super::wire::{DiffRequest, Hello, Only, Receipt, Report, Synced};
@@ -63,6 +63,9 @@ pub enum Request {
     Source,
     /// Look at the source soon. Answered with [`Answer::Done`] at once.
     Wake,
+    /// Review the pull request of this number. Answered with [`Answer::Done`] once that is sure to happen, or where
+    /// this daemon reviews none.
+    Review(u64),
     /// Record an event. Answered with [`Answer::Done`] once durable.
     Note(NewEvent),
     /// The whole picture, as of now.
@@ -126,6 +129,8 @@ pub enum Answer {
         /// When the node is free for another if that one stays silent.
         free_at: Timestamp,
     },
+    /// Too much waits to be done already.
+    Full,
     /// The store could not write it; nothing was lost by the caller keeping it and trying again.
     NotStored,
     /// The daemon is stopping.
@@ -150,10 +155,8 @@ pub struct Control {
     pub requests: mpsc::Sender<Asked>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What webhooks must prove to know, where one is set.
-    pub hook_secret: Option<Arc<str>>,
-    /// How often they may call.
-    pub hooks: Arc<Rate>,
+    /// What is known of webhooks: what they must prove, how often they may call, which were heard.
+    pub hooks: Arc<Hooks>,
     /// When this daemon started.
     pub started_at: Timestamp,
     /// Ends long polls and streams.
@@ -173,6 +176,7 @@ impl Control {
             Answer::SecondAgent { agent, host, since, heard_at, free_at } => {
                 Err(ApiError::SecondAgent { agent, host, since, heard_at, free_at })
             }
+            Answer::Full => Err(ApiError::TooMany(60)),
             Answer::NotStored => Err(ApiError::NotStored),
             Answer::BaseMoved { deployed } => Err(ApiError::BaseMoved(deployed)),
             Answer::Unfit(why) => Err(ApiError::Malformed(why)),

@@ -8,6 +8,7 @@ pub mod access;
 mod agent;
 pub mod control;
 mod events;
+mod history;
 mod hook;
 pub mod listen;
 mod live;
@@ -22,7 +23,7 @@ mod routes;
 pub mod wire;
 
 pub use control::Control;
-pub use hook::Rate;
+pub use hook::Hooks;
 pub use routes::router;
 
 #[cfg(test)]

@@ -74,6 +74,14 @@ pub enum ApiError {
     /// The path exists, with other methods.
     #[error("this path does not take this method: see GET /v1/openapi.json")]
     MethodNotAllowed,
+    /// A webhook whose signature or token does not fit.
+    #[error(
+        "the signature or token of this webhook does not fit: give the forge the secret of the daemon's `hook_secret_file`"
+    )]
+    BadSignature,
+    /// A webhook that was taken already.
+    #[error("this delivery was taken already, and had its effect: nothing was done")]
+    Replayed,
     /// Too many webhook calls.
     #[error("too many calls: the source is looked at anyway; try again in {0} seconds")]
     TooMany(u64),
@@ -137,6 +145,8 @@ impl ApiError {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed")
             }
+            Self::BadSignature => (StatusCode::UNAUTHORIZED, "bad-signature", "the signature does not fit"),
+            Self::Replayed => (StatusCode::CONFLICT, "replayed", "taken already"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many", "too many calls"),
             Self::TimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "timed-out", "the request took too long"),
             Self::BaseMoved(_) => (StatusCode::CONFLICT, "base-moved", "another revision is deployed"),

@@ -20,10 +20,11 @@ use super::wire::{
     DiffAnswer, DiffRequest, EventPage, LogPage, LogUpload, NodeToken, Only, Receipt, Report, Revoked,
     Standing, SyncRequest, Synced, Version,
 };
-use super::{agent, events, hook, live, logs, openapi, operator, probe};
+use super::{agent, events, history, hook, live, logs, openapi, operator, probe};
 use crate::fleet::drift::Drift;
 use crate::fleet::{NodeView, SourceStatus};
 use crate::plan::NodePlan;
+use crate::release::{ReleasePage, ReleaseView, Why};
 
 /// Makes the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -105,14 +106,15 @@ const STATUS_LIMIT: usize = 8 << 20;
 const LOGS_LIMIT: usize = 2 << 20;
 /// A change of 1,000 services of usual size is 3 MB. What is larger is pushed, and asked for by its revision.
 const DIFF_LIMIT: usize = 32 << 20;
-/// Forges send up to 25 MB; a push of a thousand commits stays below one.
-const HOOK_LIMIT: usize = 2 << 20;
+/// Forges send up to 25 MB; a push of a thousand commits stays below this.
+const HOOK_LIMIT: usize = 1 << 20;
 
 /// All routes.
 pub(super) fn table() -> Vec<Route> {
     agent_routes()
         .into_iter()
         .chain(operator_routes())
+        .chain(history_routes())
         .chain(live_routes())
         .chain(event_routes())
         .chain(probe_routes())
@@ -186,13 +188,39 @@ fn operator_routes() -> [Route; 9] {
             Method::POST,
             "/v1/hooks/source",
             Access::Hook,
-            "Something was pushed",
+            "Something was pushed, or a pull request changed",
             post(hook::source),
         )
         .body::<serde_json::Value>(HOOK_LIMIT)
-        .answers(StatusCode::ACCEPTED, "The source will be looked at"),
+        .answers(StatusCode::ACCEPTED, "The source or the pull request will be looked at"),
         Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
             .json::<Version>(StatusCode::OK, "Versions"),
+    ]
+}
+
+fn history_routes() -> [Route; 3] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::GET, "/v1/releases", operator, "Releases, in pages", get(history::page))
+            .query::<history::Page>()
+            .json::<ReleasePage>(StatusCode::OK, "The newest first"),
+        Route::new(
+            Method::GET,
+            "/v1/releases/{number}",
+            operator,
+            "One release, or `latest`",
+            get(history::one),
+        )
+        .json::<ReleaseView>(StatusCode::OK, "What it did, and what became of it"),
+        Route::new(
+            Method::GET,
+            "/v1/why/{service}",
+            operator,
+            "Why a service is as it is",
+            get(history::because),
+        )
+        .query::<history::Where>()
+        .json::<Why>(StatusCode::OK, "By node, with the release that changed it last"),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod agents;
 mod door;
+mod history;
 mod live;
 mod operators;
 
@@ -17,6 +18,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Hooks;
 use super::access::{TokenBook, follow_tokens};
 use super::control::{Answer, Asked, Control, Plans, Request};
 use super::listen::Door;
@@ -85,8 +87,7 @@ impl Api {
             tokens: Arc::new(TokenBook::new(tokens)),
             requests,
             metrics: Arc::default(),
-            hook_secret: Some("hush".into()),
-            hooks: Arc::default(),
+            hooks: Arc::new(Hooks::new(Some("hush".into()))),
             started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
             stopping: stop.clone(),
         };
@@ -155,7 +156,7 @@ async fn say_yes(
             }
             Request::Source => Answer::Source(Box::new(fleet().source)),
             Request::Fleet => Answer::Fleet(Box::new(fleet())),
-            Request::Pull { .. } | Request::Wake => Answer::Done,
+            Request::Pull { .. } | Request::Wake | Request::Review(_) => Answer::Done,
             Request::Note(event) => {
                 let events = store.append_events(vec![event.clone()]).await.expect("memory");
                 last_event.send_replace(events[0].id);

@@ -1,16 +1,16 @@
 //! `gitops logs`
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, stream};
 use super::patience::Patience;
+use super::target::Target;
 use crate::api::wire::{LOG_LINES, LogPage};
 use crate::fleet::{FleetStatus, NodeView};
 use crate::log::LogEntry;
-use crate::name::{NameError, NodeName, ServiceName};
+use crate::name::NodeName;
 use crate::render::logs;
 
 /// Show what agents did for a service, and what Docker Compose said
@@ -36,25 +36,6 @@ pub(super) struct Args {
     output: Format,
     #[command(flatten)]
     connection: Connection,
-}
-
-/// `web` or `web@edge-1`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
-    service: ServiceName,
-    node: Option<NodeName>,
-}
-
-impl FromStr for Target {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let (service, node) = match text.split_once('@') {
-            Some((service, node)) => (service, Some(node.parse()?)),
-            None => (text, None),
-        };
-        Ok(Self { service: service.parse()?, node })
-    }
 }
 
 /// How often `--follow` asks.
@@ -134,21 +115,4 @@ fn tell(args: &Args, entry: &LogEntry) -> Result<(), CliError> {
         }
     };
     stream(&format!("{line}\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_may_come_with_its_node() {
-        let target = |text: &str| {
-            text.parse::<Target>().map(|t| (t.service.to_string(), t.node.map(|n| n.to_string())))
-        };
-        assert_eq!(target("web"), Ok(("web".into(), None)));
-        assert_eq!(target("web@edge-1"), Ok(("web".into(), Some("edge-1".into()))));
-        for bad in ["", "web@", "@edge-1", "web@edge@1"] {
-            assert!(target(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod explain;
 mod features;
+mod history;
 mod hook;
 mod init;
 mod load;
@@ -27,9 +28,12 @@ mod render;
 mod review;
 mod schema;
 mod serve;
+mod show;
 mod status;
 mod sync;
+mod target;
 mod validate;
+mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +68,9 @@ enum Command {
     Node(node::Args),
     Events(events::Args),
     Logs(logs::Args),
+    Why(why::Args),
+    History(history::Args),
+    Show(show::Args),
     Sync(sync::Args),
     Config(config::Args),
     Schema(schema::Args),
@@ -110,6 +117,9 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Logs(args) => client::block_on(logs::run(&args)),
+        Command::Why(args) => client::block_on(why::run(&args)),
+        Command::History(args) => client::block_on(history::run(&args)),
+        Command::Show(args) => client::block_on(show::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),
         Command::Config(args) => config::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -21,6 +21,9 @@ impl Config {
     fn secret_of_variable(&self, key: &str) -> Option<Setting> {
         let (secret, key, variable) = match key {
             "source_token_file" => (&self.source.token, "source_token", "GITOPS_SOURCE_TOKEN"),
+            "forge_token_file" => {
+                (&self.forge.as_ref().map(|forge| forge.token.clone()), "forge_token", "GITOPS_FORGE_TOKEN")
+            }
             "hook_secret_file" => (&self.hook_secret, "hook_secret", "GITOPS_HOOK_SECRET"),
             _ => return None,
         };
@@ -34,6 +37,7 @@ impl Config {
             source,
             state_dir,
             listen,
+            forge,
             deploy,
             heartbeat,
             retention,
@@ -59,9 +63,15 @@ impl Config {
             tls_cert: typed.tls_cert.clone(),
             tls_key: typed.tls_key.clone(),
             hook_secret_file: typed.hook_secret_file.clone(),
+            forge: forge.as_ref().map(|forge| forge.kind),
+            forge_url: forge.as_ref().map(|forge| forge.url.to_string()),
+            forge_repository: forge.as_ref().map(|forge| forge.repository.clone()),
+            forge_token_file: typed.forge_token_file.clone(),
+            forge_context: forge.as_ref().map(|forge| forge.context.to_string()),
             deploy: Some(*deploy),
             heartbeat: Some(Span(*heartbeat)),
             keep_plans: Some(retention.plans_per_node),
+            keep_releases: Some(retention.releases),
             keep_events: Some(retention.events),
             keep_log_lines: Some(retention.log_lines_per_node),
             keep_days: Some(retention.days),

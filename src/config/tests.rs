@@ -72,8 +72,14 @@ fn every_setting_can_be_set_in_all_three_ways() {
         ("tls_key", "/key"),
         ("hook_secret_file", "/secret"),
         ("deploy", "manual"),
+        ("forge", "gitea"),
+        ("forge_url", "https://git.example/api/v1"),
+        ("forge_repository", "acme/estate"),
+        ("forge_token_file", "/dev/null"),
+        ("forge_context", "deploy"),
         ("heartbeat", "10s"),
         ("keep_plans", "7"),
+        ("keep_releases", "7"),
         ("keep_events", "7"),
         ("keep_log_lines", "7"),
         ("keep_days", "7"),
@@ -125,6 +131,19 @@ fn what_does_not_fit_together_is_refused_with_what_to_do() {
         (&["--source=/r", "--listen=0.0.0.0:1"], "set `tls_cert` and `tls_key`"),
         (&["--source=/r", "--tls-cert=/c"], "without `tls_key`"),
         (&["--source=/r", "--tls-key=/c"], "without `tls_cert`"),
+        (&["--source=/r", "--forge-repository=a/b"], "`forge_repository` is set without `forge`"),
+        (&["--source=/r", "--forge=github"], "`forge_repository` is not: name the repository as OWNER/NAME"),
+        (&["--source=/r", "--forge=gitea", "--forge-repository=a/b"], "`forge_url` is not"),
+        (
+            &["--source=/r", "--forge=github", "--forge-repository=a/b"],
+            "`forge_token_file` or GITOPS_FORGE_TOKEN",
+        ),
+        (&["--source=/r", "--forge=github", "--forge-url=api"], "`forge_url` is no URL"),
+        (
+            &["--source=/r", "--forge=github", "--forge-url=https://me:hush@forge/"],
+            "holds a user name or password",
+        ),
+        (&["--source=/r", "--forge=github", "--forge-url=http://forge/"], "begin it with https://"),
         (&["--source=/r", "--heartbeat=2h"], "`heartbeat` is 2h"),
         (&["--source=/r", "--poll-interval=1ms"], "`poll_interval` is 1ms"),
         (&["--source=/r", "--keep-plans=0"], "at least 1"),
@@ -145,12 +164,16 @@ fn a_secret_comes_from_a_file_or_a_variable_and_is_never_shown() {
     let by_file = format!("--hook-secret-file={}", path.display());
     let config = resolve(&["--source=/r", &by_file], &[], None).expect("fits");
     assert_eq!(config.hook_secret.as_ref().map(Secret::expose), Some("hush"));
-    let by_variable = [("GITOPS_HOOK_SECRET", "hush"), ("GITOPS_SOURCE_TOKEN", "hush")];
-    let config = resolve(&["--source=/r"], &by_variable, None).expect("fits");
+    let by_variable =
+        [("GITOPS_HOOK_SECRET", "hush"), ("GITOPS_SOURCE_TOKEN", "hush"), ("GITOPS_FORGE_TOKEN", "hush")];
+    let forge = ["--source=/r", "--forge=gitlab", "--forge-repository=a/b"];
+    let config = resolve(&forge, &by_variable, None).expect("fits");
+    let resolved = config.forge.as_ref().expect("it is set");
+    assert_eq!((resolved.token.expose(), resolved.url.as_str()), ("hush", "https://gitlab.com/api/v4"));
     assert_eq!(config.source.token.as_ref().map(Secret::expose), Some("hush"));
     let shown = config.settings();
     assert!(!format!("{config:?}{shown:?}").contains("hush"));
-    for key in ["source_token", "hook_secret"] {
+    for key in ["source_token", "hook_secret", "forge_token"] {
         let setting = Setting::new(key, &"(hidden)", format!("GITOPS_{}", key.to_ascii_uppercase()));
         assert!(shown.contains(&setting), "{shown:?}");
     }

@@ -109,7 +109,7 @@ impl State {
     }
 
     /// The fleet as it is.
-    fn picture(&self, now: Timestamp) -> Picture {
+    pub(super) fn picture(&self, now: Timestamp) -> Picture {
         Picture {
             deployed: self.definitions.clone(),
             plans: self.plans.clone(),

@@ -1,25 +1,31 @@
 //! Carrying out effects: one short function each, and the event that tells how it went.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::Repository;
 use super::asking::{Question, Study};
+use super::releasing::Opens;
 use super::state::{Effect, Event, Load, Pass};
+use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
 use crate::clock;
 use crate::diagnostic::Diagnostic;
+use crate::diff::{self, Scope, Side, State};
 use crate::fleet::NodeView;
 use crate::fleet::drift::{Facts, drift};
 use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::preview::{Picture, Proposal, Prospect};
 use crate::reconcile::{Definitions, Inputs, Known, reconcile};
+use crate::release::{Commit, Opened};
 use crate::sensitive::Sensitive;
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
 use crate::tree::patch::PatchError;
@@ -31,6 +37,7 @@ pub(super) struct Tools {
     pub(super) repository: Arc<dyn Repository>,
     pub(super) retention: Retention,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) forge: Option<Arc<Forge>>,
 }
 
 impl Tools {
@@ -54,7 +61,13 @@ impl Tools {
             Effect::Reload => {
                 Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
             }
-            Effect::Record { reports, events } => Some(Event::Recorded(self.record(reports, events).await)),
+            Effect::Record { reports, events, finished, outbox } => {
+                Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
+            }
+            Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
+            Effect::SetStatus(revision, status) => {
+                Some(Event::Ended(self.set_status(&revision, &status).await))
+            }
             Effect::Prune => {
                 let pruned = self.store.prune(self.retention, clock::now()).await;
                 let _ = pruned.map_err(|error| self.failed(&error));
@@ -89,17 +102,31 @@ impl Tools {
     }
 
     async fn pass(&self, pass: Pass) -> Event {
-        let started = Instant::now();
-        let run = move || {
-            let Pass { definitions, plans, reported, now, stale_after, listening_since, seen } = &pass;
-            let (now, stale_after, seen) = (*now, *stale_after, Some(&**seen));
-            let listening_since = *listening_since;
-            reconcile(&Inputs { definitions, plans, reported, now, stale_after, listening_since, seen })
+        let commit = match &pass.opens {
+            Some(_) => self.commit(&pass.definitions.revision).await,
+            None => None,
         };
-        let outcome = spawn_blocking(run).await.expect(ON_PANIC);
+        let started = Instant::now();
+        let pass = Arc::new(pass);
+        let same = pass.clone();
+        // Beside each other: the record of a release must not hold up its plans.
+        let planning = spawn_blocking(move || reconcile(&inputs(&pass)));
+        let recording = spawn_blocking(move || {
+            let opens = same.opens.as_ref()?;
+            Some(Box::new(opened(&inputs(&same), opens, commit)))
+        });
+        let (outcome, opened) = (planning.await.expect(ON_PANIC), recording.await.expect(ON_PANIC));
         self.metrics.passes.inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
-        Event::Passed(outcome)
+        Event::Passed(outcome, opened)
+    }
+
+    /// A commit that cannot be read is no reason not to deploy what could be.
+    async fn commit(&self, revision: &Revision) -> Option<Commit> {
+        let commit = self.repository.commit(revision).await;
+        let failed =
+            |error: &BoxError| tracing::warn!(%revision, error = %chain(&**error), "cannot read the commit");
+        commit.inspect_err(failed).ok()
     }
 
     async fn publish(&self, publication: Publication) -> Result<Published, String> {
@@ -122,11 +149,19 @@ impl Tools {
         &self,
         reports: Vec<StatusReport>,
         events: Vec<NewEvent>,
+        finished: Option<(Revision, Timestamp)>,
+        outbox: BTreeMap<ErrandKey, Change>,
     ) -> Result<Vec<store::Event>, String> {
         let mut numbered = Vec::new();
+        if !outbox.is_empty() {
+            self.store.change_outbox(outbox).await.map_err(|error| self.failed(&error))?;
+        }
         if !events.is_empty() {
             numbered = self.store.append_events(events).await.map_err(|error| self.failed(&error))?;
             log(&numbered);
+        }
+        if let Some((revision, at)) = finished {
+            self.store.finish_release(&revision, at).await.map_err(|error| self.failed(&error))?;
         }
         let count = reports.len() as u64;
         if count > 0 {
@@ -185,6 +220,29 @@ impl Tools {
     }
 }
 
+fn inputs(pass: &Pass) -> Inputs<'_> {
+    let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens: _ } = pass;
+    let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
+    Inputs { definitions, plans, reported, now, stale_after, listening_since, seen: Some(seen) }
+}
+
+/// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be
+/// read, it is what they change of the plans that stand.
+fn opened(inputs: &Inputs<'_>, opens: &Opens, commit: Option<Commit>) -> Opened {
+    let Inputs { definitions, plans, now, .. } = *inputs;
+    let new = definitions.side(definitions.revision.as_str());
+    let label = opens.before.as_ref().map_or("nothing", Revision::as_str);
+    let scope = Scope::at(now);
+    let diff = match &opens.definitions {
+        Some(before) => diff::compare(&before.side(label), &new, &scope),
+        None => {
+            let states = (&State::of_plans(plans, Some(new.desired)), &State::of_desired(new.desired));
+            diff::compare_states(&Side { label: label.into(), ..new.clone() }, &new, states, &scope)
+        }
+    };
+    Opened::new(definitions.revision.clone(), opens.before.clone(), commit, diff, now)
+}
+
 fn facts<'a>(
     picture: &'a Picture,
     sensitive: &'a Sensitive,
@@ -233,7 +291,7 @@ fn previewed(
     Ok(Prospect::of(picture, &proposal).map(told))
 }
 
-const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
+pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";
 
 fn log(events: &[store::Event]) {
     for store::Event { id, event } in events {
@@ -248,7 +306,7 @@ fn log(events: &[store::Event]) {
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -65,6 +65,12 @@ pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> New
     NewEvent { revision: Some(revision.clone()), ..event(now, "source.deployed", message) }
 }
 
+/// Every node has acknowledged the release of `revision`.
+pub(super) fn finished(revision: &Revision, now: Timestamp) -> NewEvent {
+    let message = format!("the release of {} is done: every node has acknowledged it", revision.short());
+    NewEvent { revision: Some(revision.clone()), ..event(now, "release.finished", message) }
+}
+
 /// A plan that somebody asked for is not the one that would be carried out.
 pub(super) fn refused(asked: &Digest, id: &Digest, revision: &Revision, now: Timestamp) -> NewEvent {
     let (asked, id) = (asked.short(), id.short());
@@ -173,6 +179,11 @@ fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepRe
     let told =
         before.is_some_and(|before| before.outcome == StepOutcome::Failed && before.digest == after.digest);
     after.outcome == StepOutcome::Failed && !told
+}
+
+/// Something about the forge.
+pub(super) fn forge(at: Timestamp, kind: &str, message: String) -> NewEvent {
+    event(at, kind, message)
 }
 
 /// A node is heard again.

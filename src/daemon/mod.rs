@@ -8,10 +8,14 @@
 pub mod asking;
 mod carry;
 mod happened;
+pub mod outbox;
 pub mod operator_token;
 pub mod queue;
+mod progress;
 mod reading;
+mod releasing;
 mod reports;
+mod review;
 mod serve;
 pub mod state;
 mod trial;
@@ -33,9 +37,11 @@ use crate::api::access::{TokenBook, follow_tokens};
 use crate::api::control::{Answer, Asked, Plans};
 use crate::api::listen::Door;
 use crate::api::metrics::Metrics;
-use crate::api::{Control, router};
+use crate::api::{Control, Hooks, router};
 use crate::clock;
+use crate::forge::{Client, Kind};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::store::{Retention, Store, StoreError};
 use crate::tree::Tree;
 
@@ -61,6 +67,16 @@ pub trait Repository: Send + Sync {
     /// Whether `newest` descends from `base`. Not where `base` is not here any more.
     async fn descends(&self, newest: &Revision, base: &Revision) -> Result<bool, BoxError>;
 
+    /// What the commit of a revision that was brought here says of itself.
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError>;
+
+    /// The head of a pull request, by the reference under which the forge offers it, brought here until the next one is;
+    /// none where there is no such reference. Bounded in time.
+    async fn fetch_head(&self, reference: &str) -> Result<Option<Revision>, BoxError>;
+
+    /// The newest revision that is in the history of both, which are here; none where there is none.
+    async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, BoxError>;
+
     /// Keeps the revision from being collected, and lets go of the one kept before.
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError>;
 }
@@ -81,6 +97,19 @@ pub struct Parts {
     pub door: Door,
     /// What webhooks must prove to know.
     pub hook_secret: Option<Arc<str>>,
+    /// Where pull requests are reviewed, and told how releases go.
+    pub forge: Option<Arc<Forge>>,
+}
+
+/// The definitions repository, as its forge has it.
+#[derive(Debug)]
+pub struct Forge {
+    /// To the forge.
+    pub client: Client,
+    /// What kind of forge that is.
+    pub kind: Kind,
+    /// Where the definitions are in the repository, without `/` at either end.
+    pub folder: String,
 }
 
 /// Why the daemon cannot run.
@@ -100,7 +129,7 @@ pub enum DaemonError {
 ///
 /// If the store cannot be read at the start. Later failures are waited out, and shown in the status.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), DaemonError> {
-    let Parts { policy, store, repository, wakes, retention, door, hook_secret } = parts;
+    let Parts { policy, store, repository, wakes, retention, door, hook_secret, forge } = parts;
     let snapshot = store.load().await?;
     let tokens = store.tokens().await?;
     let metrics = Arc::new(Metrics::default());
@@ -115,14 +144,13 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Daemon
         tokens: Arc::new(TokenBook::new(tokens)),
         requests,
         metrics: metrics.clone(),
-        hook_secret,
-        hooks: Arc::default(),
+        hooks: Arc::new(Hooks::new(hook_secret)),
         started_at: clock::now(),
         stopping: shutdown.clone(),
     };
     tokio::spawn(follow_tokens(control.clone()));
     let served = tokio::spawn(door.serve(router(control), metrics.clone(), shutdown.clone()));
-    let tools = Tools { store, repository, retention, metrics };
+    let tools = Tools { store, repository, retention, metrics, forge };
     let daemon = Daemon { state, tools, tasks: JoinSet::new(), callers: BTreeMap::new(), plans, last_event };
     daemon.run(effects, asked, wakes, shutdown).await;
     let _ = tokio::time::timeout(STOP_WITHIN, served).await;

@@ -100,6 +100,11 @@ impl Reading {
         self.fetch_at
     }
 
+    /// Whether the newest revision is known and judged.
+    pub(super) fn has_looked(&self) -> bool {
+        self.checked_at.is_some() && self.rounds.running().is_none()
+    }
+
     pub(super) fn wake(&mut self) {
         self.rounds.ask();
     }
@@ -111,6 +116,16 @@ impl Reading {
             None => round.tickets.push(ticket),
         }
         round.accept_rewind |= accept_rewind;
+    }
+
+    /// The revision that was judged last, where it is held, waits or has mistakes.
+    pub(super) fn stopped(&self) -> Option<&Revision> {
+        match &self.verdict {
+            Verdict::Fine => None,
+            Verdict::Held(revision) | Verdict::Waiting(revision) | Verdict::Invalid(revision, _) => {
+                Some(revision)
+            }
+        }
     }
 
     /// Forgets all rounds and returns who waits for them.
@@ -264,7 +279,10 @@ impl State {
                 // Where it cannot be read, the look that follows finds out what can be.
                 if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
                     match loaded {
-                        Ok(definitions) => self.accept(definitions),
+                        Ok(definitions) => {
+                            self.in_force = Some(definitions.clone());
+                            self.accept(definitions);
+                        }
                         Err(findings) => self.reading.verdict = Verdict::Invalid(deployed, findings),
                     }
                 }

@@ -4,6 +4,7 @@
 //! agent with the same token is refused until it ends. Reports are recorded in batches: those that arrive while one
 //! batch is being written are the next, so a thousand agents cost a few durable commits and not a thousand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,8 +13,10 @@ use super::happened;
 use super::state::{Effect, State, Ticket, backoff};
 use crate::api::control::Answer;
 use crate::api::wire::{Hello, Receipt, Report};
-use crate::name::{Digest, NodeName};
+use crate::name::{Digest, NodeName, Revision};
+use crate::release;
 use crate::status::{NodeStatus, ReportedNode};
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, StatusReport};
 
 /// Events kept for a store that fails. Beyond this the oldest are dropped: memory is bounded, history is not sacred.
@@ -42,6 +45,9 @@ impl Lease {
 pub(super) struct Batch {
     reports: Vec<StatusReport>,
     pub(super) events: Vec<NewEvent>,
+    /// The release of this revision was done then.
+    pub(super) finished: Option<(Revision, Timestamp)>,
+    pub(super) outbox: BTreeMap<ErrandKey, Change>,
     /// Who waits until it is durable, and the answer then.
     tickets: Vec<(Ticket, Answer)>,
 }
@@ -49,6 +55,11 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn note(&mut self, ticket: Ticket, event: NewEvent) {
         self.events.push(event);
+        self.wait(ticket);
+    }
+
+    /// Answers when this batch is durable.
+    pub(super) fn wait(&mut self, ticket: Ticket) {
         self.tickets.push((ticket, Answer::Done));
     }
 }
@@ -95,11 +106,13 @@ impl State {
         if self.stale.contains(&node) {
             batch.events.push(happened::back(&node, now));
         }
+        let plan = self.plans.get(&node).map(|plan| &**plan);
+        let mut reached = None;
         if let Some(status) = &status {
-            let plan = self.plans.get(&node).map(|plan| &**plan);
             batch.events.extend(happened::to_node(last.as_deref(), status, plan, now));
+            reached = plan.and_then(|plan| release::reached(last.as_deref(), status, plan));
         }
-        batch.reports.push(StatusReport { node, status, heard_at: now });
+        batch.reports.push(StatusReport { node, status, heard_at: now, reached });
         batch.tickets.push((ticket, receipt));
         None
     }
@@ -123,7 +136,13 @@ impl State {
         }
         let batch = self.recording.start()?;
         self.record_again_at = None;
-        Some(Effect::Record { reports: batch.reports.clone(), events: batch.events.clone() })
+        let Batch { reports, events, finished, outbox, .. } = batch;
+        Some(Effect::Record {
+            reports: reports.clone(),
+            events: events.clone(),
+            finished: finished.clone(),
+            outbox: outbox.clone(),
+        })
     }
 
     pub(super) fn recorded(
@@ -140,12 +159,17 @@ impl State {
         batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
     }
 
-    /// The reports come again, their agents keep them; the events are kept here.
+    /// The reports come again, their agents keep them; the events and the outbox are kept here.
     fn not_recorded(&mut self, batch: Batch, now: Timestamp) -> Vec<Effect> {
         if self.stopping {
             self.recording.take_waiting();
-        } else if !batch.events.is_empty() {
-            let waiting = &mut self.recording.ask().events;
+        } else if !(batch.events.is_empty() && batch.outbox.is_empty()) {
+            let waiting = self.recording.ask();
+            waiting.finished = waiting.finished.take().or(batch.finished);
+            for (key, change) in batch.outbox {
+                waiting.outbox.entry(key).or_insert(change);
+            }
+            let waiting = &mut waiting.events;
             waiting.splice(0..0, batch.events);
             waiting.drain(..waiting.len().saturating_sub(MAX_WAITING_EVENTS));
             self.record_again_at = Some(now + backoff(2));
@@ -155,7 +179,7 @@ impl State {
 
     /// Takes over what is durable now.
     fn heard(&mut self, report: StatusReport) {
-        let StatusReport { node, status, heard_at } = report;
+        let StatusReport { node, status, heard_at, reached: _ } = report;
         let stale_after = self.policy.stale_after();
         self.stale.remove(&node);
         self.lost.retain(|(lost, _)| *lost != node);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::Certificate;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,11 +17,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::state::Policy;
-use super::{BoxError, DaemonError, Parts, Repository, operator_token, run};
+use super::{BoxError, DaemonError, Forge, Parts, Repository, operator_token, run};
 use crate::api::listen::{Door, ListenError, tls};
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, ForgeConfig, SourceConfig};
+use crate::forge::{Client, ForgeSettingsError};
 use crate::git::{Access, RemoteUrl, Scope, SshOptions, Token, UrlError};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::source::{self, Source, Wake, Wakes, WakesConfig};
 use crate::store::sqlite;
 use crate::tree::Tree;
@@ -58,7 +61,11 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// The forge cannot be spoken to as the settings say.
+    #[error("the settings of the forge cannot be used")]
+    Forge(#[from] ForgeSettingsError),
     /// The way in is not safe.
+
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// It started, and could not run.
@@ -147,6 +154,7 @@ pub async fn serve(
         wakes: watch(&config.source, url),
         retention: config.retention,
         door,
+        forge: forge(config)?.map(Arc::new),
         hook_secret: config.hook_secret.as_ref().map(|secret| secret.expose().into()),
     };
     let ended = run(parts, shutdown).await;
@@ -166,6 +174,23 @@ fn door(config: &Config, listener: TcpListener) -> Result<Door, ServeError> {
     Ok(Door::new(listener, tls, config.max_connections)?)
 }
 
+/// A client for the forge, if there is one. A forge of one's own is trusted by the certificates that its repository is.
+fn forge(config: &Config) -> Result<Option<Forge>, ServeError> {
+    let Some(forge) = &config.forge else { return Ok(None) };
+    let ForgeConfig { kind, url, repository, token, .. } = forge;
+    let certificates = match &config.source.ca_file {
+        None => Vec::new(),
+        Some(path) => {
+            let unread = |source| ServeError::TlsFile { path: path.clone(), source };
+            let pem = std::fs::read(path).map_err(unread)?;
+            Certificate::from_pem_bundle(&pem).map_err(|error| unread(io::Error::other(error)))?
+        }
+    };
+    let client = Client::trusting(*kind, url, repository, token.clone(), &certificates)?;
+    let folder = config.source.folder.as_deref().unwrap_or_default().to_owned();
+    Ok(Some(Forge { client, kind: *kind, folder }))
+}
+
 fn make_state_dir(path: &Path) -> Result<(), ServeError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| ServeError::StateDir { path: path.to_owned(), source })
@@ -182,6 +207,7 @@ fn policy(config: &Config, url: &RemoteUrl) -> Policy {
         deploy: config.deploy,
         heartbeat: config.heartbeat,
         prune: jiff::SignedDuration::from_hours(1),
+        forge: config.forge.as_ref().map(|forge| forge.context.clone()),
         seed: u64::from_ne_bytes(seed),
     }
 }
@@ -241,6 +267,18 @@ impl Repository for Source {
 
     async fn descends(&self, newest: &Revision, base: &Revision) -> Result<bool, BoxError> {
         Ok(Self::descends(self, newest, base).await?)
+    }
+
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError> {
+        Ok(Self::commit(self, revision).await?)
+    }
+
+    async fn fetch_head(&self, reference: &str) -> Result<Option<Revision>, BoxError> {
+        Ok(Self::fetch_head(self, reference).await?)
+    }
+
+    async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, BoxError> {
+        Ok(Self::merge_base(self, one, two).await?)
     }
 
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {

@@ -3,9 +3,9 @@
 //! [`step`] takes an event and the time and returns effects; the loop in [`super::run`] carries them out and feeds
 //! their results back as events. Every timer, retry and wait is a field here, so a simulator can drive years of it.
 //!
-//! Three runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
+//! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened). They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -17,8 +17,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions, Study};
 use super::happened;
+use super::outbox::{Errands, News, Review, Setback};
+use super::progress::Told;
 use super::queue::OneSlot;
 use super::reading::Reading;
+use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
@@ -26,7 +29,10 @@ use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
 use crate::reconcile::{Definitions, Outcome, Seen};
+use crate::release::{self, Opened, Release};
+use crate::review::Status;
 use crate::status::Reported;
+use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
 
 /// The numbers and names that the decisions depend on.
@@ -44,6 +50,8 @@ pub struct Policy {
     pub heartbeat: SignedDuration,
     /// How often history beyond the retention is deleted.
     pub prune: SignedDuration,
+    /// What the status is called by which the forge is told how releases go; none where there is no forge.
+    pub forge: Option<Arc<str>>,
     /// Where the jitter starts: two daemons with different seeds do not poll in step.
     pub seed: u64,
 }
@@ -73,8 +81,8 @@ pub enum Event {
     Compared(Result<bool, String>),
     /// After [`Effect::Load`]: the definitions, or the mistakes in them; outside of that, why they cannot be read.
     Loaded(Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>),
-    /// After [`Effect::Pass`].
-    Passed(Outcome),
+    /// After [`Effect::Pass`]: its outcome, and the release that it begins.
+    Passed(Outcome, Option<Box<Opened>>),
     /// After [`Effect::Publish`].
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
@@ -83,6 +91,8 @@ pub enum Event {
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
+    /// After [`Effect::Review`] and [`Effect::SetStatus`].
+    Ended(Result<News, Setback>),
     /// Stop: finish what is being written and begin nothing.
     Shutdown,
 }
@@ -124,13 +134,21 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
-    /// Write what happened, then what nodes said: a crash between the two repeats an event and loses none.
+    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event and loses none.
     Record {
         /// What nodes said.
         reports: Vec<StatusReport>,
         /// What happened.
         events: Vec<NewEvent>,
+        /// The release of this revision was done then.
+        finished: Option<(Revision, Timestamp)>,
+        /// What is to be told to the forge, and what no longer.
+        outbox: BTreeMap<ErrandKey, Change>,
     },
+    /// Look at a pull request, and say on it what it would do.
+    Review(Box<Review>),
+    /// Say at a commit how its release stands.
+    SetStatus(Revision, Status),
     /// Delete history beyond the retention.
     Prune,
     /// Find the answer to a question.
@@ -156,6 +174,8 @@ pub struct Pass {
     pub listening_since: Timestamp,
     /// What the pass before saw.
     pub seen: Arc<Seen>,
+    /// The release that it begins; none where the revision is deployed already.
+    pub opens: Option<Opens>,
 }
 
 /// What a pass plans from.
@@ -177,6 +197,10 @@ pub struct State {
     pub(super) reported: Arc<Reported>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
+    /// The definitions at the deployed revision, where they could be read.
+    pub(super) in_force: Option<Arc<Definitions>>,
+    /// The revision of the newest release, while that is not done.
+    pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
     pub(super) seen: Arc<Seen>,
     pub(super) questions: Questions,
@@ -189,6 +213,8 @@ pub struct State {
     /// The nodes that services no longer wait for which wait so many seconds.
     pub(super) lost: BTreeSet<(NodeName, u32)>,
     pub(super) started_at: Timestamp,
+    pub(super) errands: Errands,
+    pub(super) told: Told,
     passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
@@ -204,7 +230,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, last_event } = snapshot;
+        let Snapshot { plans, reported, deployed, release, last_event, outbox } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -213,8 +239,11 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
+            told: Told::resuming(deployed.clone()),
             deployed,
             definitions: None,
+            in_force: None,
+            unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
             questions: Questions::default(),
@@ -224,6 +253,7 @@ impl State {
             stale: BTreeSet::new(),
             lost: BTreeSet::new(),
             started_at: now,
+            errands: Errands::new(outbox),
             passes: OneSlot::default(),
             planned: None,
             publishing: None,
@@ -238,7 +268,13 @@ impl State {
 
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
-        let others = [self.reload_at, self.record_again_at, self.next_stale_at(), self.next_loss_at()];
+        let others = [
+            self.reload_at,
+            self.record_again_at,
+            self.next_stale_at(),
+            self.next_loss_at(),
+            self.next_errand_at(),
+        ];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
     }
@@ -269,6 +305,7 @@ impl State {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
+            effects.extend(self.start_errand(now));
         }
         effects.extend(self.start_recording(now));
         effects
@@ -283,13 +320,23 @@ impl State {
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
         self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
+        let opens = self.opens(&definitions);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
-        Some(Effect::Pass(Pass { definitions, plans, reported, now, stale_after, listening_since, seen }))
+        Some(Effect::Pass(Pass {
+            definitions,
+            plans,
+            reported,
+            now,
+            stale_after,
+            listening_since,
+            seen,
+            opens,
+        }))
     }
 
-    fn passed(&mut self, mut outcome: Outcome, now: Timestamp) -> Vec<Effect> {
+    fn passed(&mut self, mut outcome: Outcome, opened: Option<Box<Opened>>, now: Timestamp) -> Vec<Effect> {
         let Some(planned) = self.planned.take() else { return Vec::new() };
         let revision = planned.definitions.revision.clone();
         self.seen = Arc::new(std::mem::take(&mut outcome.seen));
@@ -312,18 +359,28 @@ impl State {
         let moved = self.deployed.as_ref() != Some(&revision);
         if outcome.plans.is_empty() && !moved {
             self.views = outcome.nodes;
+            self.told.picture(revision);
             self.passes.finish();
+            self.note_done(now);
             if planned.is_trial {
                 effects.extend(self.end_trial(None));
             }
             return effects;
         }
-        effects.push(Effect::Publish(self.publication(&outcome, &revision, id, now)));
+        let publication = self.publication(&outcome, opened, &revision, id, now);
+        effects.push(Effect::Publish(publication));
         self.publishing = Some((outcome, planned));
         effects
     }
 
-    fn publication(&self, outcome: &Outcome, revision: &Revision, id: Digest, now: Timestamp) -> Publication {
+    fn publication(
+        &self,
+        outcome: &Outcome,
+        opened: Option<Box<Opened>>,
+        revision: &Revision,
+        id: Digest,
+        now: Timestamp,
+    ) -> Publication {
         let moved = self.deployed.as_ref() != Some(revision);
         let mut events = happened::published(&self.plans, &outcome.plans, now);
         if moved {
@@ -333,6 +390,8 @@ impl State {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
+            release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
+            steps: release::changes(&self.plans, &outcome.plans),
             plan_id: Some(id),
             events,
         }
@@ -345,7 +404,7 @@ impl State {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                publishing.map(|(outcome, planned)| self.done(outcome, planned)).unwrap_or_default()
+                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
@@ -359,17 +418,21 @@ impl State {
     }
 
     /// What was published stands.
-    fn done(&mut self, outcome: Outcome, planned: Planned) -> Vec<Effect> {
+    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
         let revision = planned.definitions.revision.clone();
         let plans = Arc::make_mut(&mut self.plans);
         plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
         self.views = outcome.nodes;
+        self.told.picture(revision.clone());
         let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
         let mut effects = Vec::new();
         if moved {
             self.reading.accepted = None;
+            self.in_force = Some(planned.definitions.clone());
+            self.unfinished = Some(revision.clone());
             effects.push(Effect::Keep(revision));
         }
+        self.note_done(now);
         if planned.is_trial {
             self.definitions = Some(planned.definitions);
             effects.extend(self.end_trial(None));
@@ -386,7 +449,7 @@ impl State {
     }
 
     fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
-        let Ok(Snapshot { plans, reported, deployed, last_event }) = result else {
+        let Ok(Snapshot { plans, reported, deployed, release, last_event, .. }) = result else {
             return self.store_failed(now);
         };
         self.passes.finish();
@@ -395,6 +458,7 @@ impl State {
         self.reported = Arc::new(reported);
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
+        self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
         let foreign = deployed != self.deployed && deployed.as_ref() != ours;
         self.deployed = deployed;
@@ -402,6 +466,7 @@ impl State {
         if foreign {
             // Another daemon deployed another revision: planning from ours might undo it.
             self.definitions = None;
+            self.in_force = None;
             self.resume();
             return self.abandon_trial();
         }
@@ -447,6 +512,7 @@ impl State {
                 self.reading.wake();
                 Some(Answer::Done)
             }
+            Request::Review(number) => self.ask_review(ticket, number, now),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None
@@ -459,6 +525,7 @@ impl State {
 /// The next state, and what to do.
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     let before = state.source_status();
+    let is_new_picture = matches!(event, Event::Passed(..) | Event::Published(_));
     let mut effects = Vec::new();
     match event {
         Event::Tick => effects.extend(state.tick(now)),
@@ -467,14 +534,19 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Fetched(result) => effects.extend(state.fetched(result, now)),
         Event::Compared(result) => effects.extend(state.compared(result, now)),
         Event::Loaded(result) => effects.extend(state.loaded(result, now)),
-        Event::Passed(outcome) => effects.extend(state.passed(outcome, now)),
+        Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
     }
-    let events = happened::to_source(&before, &state.source_status(), now);
+    let after = state.source_status();
+    if is_new_picture || before != after {
+        state.tell_progress(now);
+    }
+    let events = happened::to_source(&before, &after, now);
     if !events.is_empty() {
         state.recording.ask().events.extend(events);
     }
@@ -490,6 +562,11 @@ impl State {
         tickets.extend(self.questions.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
+}
+
+/// The revision of the newest release, if that is not done.
+fn unfinished(newest: Option<Release>) -> Option<Revision> {
+    newest.filter(|release| release.finished_at.is_none()).map(|release| release.release.revision)
 }
 
 /// 1, 2, 4, … seconds, at most a minute.

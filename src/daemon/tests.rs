@@ -50,6 +50,25 @@ impl Repository for Scripted {
         Ok(newest >= base)
     }
 
+    async fn commit(&self, revision: &Revision) -> Result<Commit, BoxError> {
+        Ok(Commit {
+            author: "Ada".into(),
+            email: "ada@example.org".into(),
+            committer: "Ada".into(),
+            subject: format!("commit {}", revision.short()),
+            time: jiff::Timestamp::UNIX_EPOCH,
+            signature: None,
+        })
+    }
+
+    async fn fetch_head(&self, _: &str) -> Result<Option<Revision>, BoxError> {
+        Ok(None)
+    }
+
+    async fn merge_base(&self, one: &Revision, two: &Revision) -> Result<Option<Revision>, BoxError> {
+        Ok(Some(one.min(two).clone()))
+    }
+
     async fn keep(&self, revision: &Revision) -> Result<(), BoxError> {
         self.kept.lock().expect("not poisoned").push(revision.clone());
         self.was_kept.notify_one();
@@ -92,14 +111,22 @@ impl Running {
                 deploy: Deploy::Auto,
                 heartbeat: jiff::SignedDuration::from_secs(15),
                 prune: jiff::SignedDuration::from_hours(1),
+                forge: None,
                 seed: 1,
             },
             store,
             repository: repository.clone(),
             wakes,
-            retention: Retention { plans_per_node: 10, events: 1000, log_lines_per_node: 1000, days: 1 },
+            retention: Retention {
+                plans_per_node: 10,
+                releases: 10,
+                events: 1000,
+                log_lines_per_node: 1000,
+                days: 1,
+            },
             door: Door::new(listener, None, 100).expect("loopback"),
             hook_secret: None,
+            forge: None,
         };
         let ended = tokio::spawn(run(parts, stop.clone()));
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -195,6 +222,28 @@ async fn a_push_is_deployed_a_rewind_is_held_and_accepted() {
     let kinds: Vec<_> =
         store.events(0, 100).await.expect("memory").into_iter().map(|event| event.event.kind).collect();
     assert_eq!(kinds.iter().filter(|kind| &***kind == "source.held").count(), 1, "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_deployed_revision_is_a_release_with_its_commit_also_one_that_comes_again() {
+    let store = Arc::new(MemoryStore::default());
+    let running = Running::start(store.clone(), Scripted::default()).await;
+    for letter in ['a', 'b', 'a'] {
+        running.push(letter);
+        running.operate(Method::POST, "/v1/sync", &json!({ "accept_rewind": true })).await;
+        running.repository.was_kept.notified().await;
+    }
+    let latest = running.operate(Method::GET, "/v1/releases/latest", &Value::Null).await;
+    assert_eq!((&latest["number"], &latest["commit"]["subject"]), (&json!(3), &json!("commit aaaaaaaaaaaa")));
+    assert_eq!((&latest["revision"], &latest["before"]), (&json!(rev('a')), &json!(rev('b'))));
+    assert_eq!((&latest["diff"]["base"], &latest["diff"]["head"]), (&json!(rev('b')), &json!(rev('a'))));
+    assert!(latest["plan"].as_str().is_some_and(|id| id.starts_with("sha256:")), "{latest}");
+    running.stop().await;
+    let query = crate::release::ReleaseQuery { limit: 9, ..Default::default() };
+    let releases = store.releases(&query).await.expect("memory");
+    let revisions: Vec<&Revision> = releases.iter().map(|it| &it.release.revision).collect();
+    assert_eq!(revisions, [&rev('a'), &rev('b'), &rev('a')]);
+    assert!(releases[0].finished_at.is_some(), "no node has to do anything");
 }
 
 #[tokio::test(flavor = "multi_thread")]

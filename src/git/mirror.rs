@@ -6,7 +6,10 @@
 //!
 //! **Invariant:** `refs/gitops/newest` is what the last successful fetch saw, also where that is not a descendant of
 //! what it saw before; whether to follow such a rewind is for others to decide. `refs/gitops/kept` is what is deployed:
-//! it stays readable while the branch moves away from it.
+//! it stays readable while the branch moves away from it. `refs/gitops/reviewed` is the head of the pull request that is
+//! being reviewed, one at a time; it is never what is deployed.
+
+mod head;
 
 use std::fs;
 use std::io;
@@ -26,8 +29,9 @@ use gix::remote::{Direction, fetch::Tags};
 use super::error::fetch_failure;
 use super::objects::Objects;
 use super::transport::{self, Process};
-use super::{Access, CommitInfo, GitError, RemoteUrl, Scope, TreeCache, objects, read};
+use super::{Access, GitError, RemoteUrl, Scope, TreeCache, objects, read};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 
 const NEWEST: &str = "refs/gitops/newest";
@@ -66,9 +70,16 @@ pub struct Mirror {
     max_packs: usize,
 }
 
+/// What is wanted of the other side, and what it is called here.
+#[derive(Clone, Copy)]
+struct Want<'a> {
+    theirs: &'a str,
+    ours: &'static str,
+}
+
 /// What a fetch found at the other side.
 enum Received {
-    /// The branch, and its history is here now.
+    /// What is wanted, and its history is here now.
     Tip(gix::ObjectId),
     /// No such branch.
     NoBranch,
@@ -114,7 +125,7 @@ impl Mirror {
         if self.damaged.load(Ordering::Relaxed) || !is_there {
             return self.renew(HashKind::Sha1, cancel);
         }
-        match self.with(|repo| self.receive(repo, cancel))? {
+        match self.with(|repo| self.receive_branch_into(repo, cancel))? {
             Received::Tip(tip) => {
                 let newest = objects::revision(tip);
                 self.compact(&newest, cancel);
@@ -163,7 +174,7 @@ impl Mirror {
     /// # Errors
     ///
     /// Where it is not in the mirror, or the mirror is damaged.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
+    pub fn commit(&self, revision: &Revision) -> Result<Commit, GitError> {
         self.with(|repo| objects::commit_info(Objects::of(repo), revision))
             .map_err(|error| self.damage_of(error))
     }
@@ -196,14 +207,25 @@ impl Mirror {
         GitError::Damaged { path: self.path.clone(), source: Box::new(source) }
     }
 
+    /// Fetches the branch into `repo`.
+    fn receive_branch_into(&self, repo: &gix::Repository, cancel: &AtomicBool) -> Result<Received, GitError> {
+        let branch = format!("refs/heads/{}", self.config.branch);
+        self.receive(repo, Want { theirs: &branch, ours: NEWEST }, cancel)
+    }
+
     /// Fetches into `repo` by the transport that the address asks for.
-    fn receive(&self, repo: &gix::Repository, cancel: &AtomicBool) -> Result<Received, GitError> {
+    fn receive(
+        &self,
+        repo: &gix::Repository,
+        want: Want<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Received, GitError> {
         match &self.config.url {
-            RemoteUrl::Local(path) => self.receive_from(transport::upload_pack(path), repo, cancel),
+            RemoteUrl::Local(path) => self.receive_from(transport::upload_pack(path), repo, want, cancel),
             RemoteUrl::Ssh(address) => {
-                self.receive_from(transport::ssh(address, &self.config.access.ssh), repo, cancel)
+                self.receive_from(transport::ssh(address, &self.config.access.ssh), repo, want, cancel)
             }
-            RemoteUrl::Http(_) => self.receive_by_http(repo, cancel),
+            RemoteUrl::Http(_) => self.receive_by_http(repo, want, cancel),
         }
     }
 
@@ -211,6 +233,7 @@ impl Mirror {
         &self,
         command: std::process::Command,
         repo: &gix::Repository,
+        want: Want<'_>,
         cancel: &AtomicBool,
     ) -> Result<Received, GitError> {
         let (process, stdout, stdin) = Process::start(command, &self.config.url)?;
@@ -218,16 +241,21 @@ impl Mirror {
             let (version, host, mode) = (Protocol::V2, None::<(String, Option<u16>)>, ConnectMode::Process);
             let transport = Connection::new(stdout, stdin, version, "", host, mode, false);
             let transport = transport.custom_url(Some(self.config.url.to_string().into()));
-            let remote = self.remote(repo)?;
-            self.receive_branch(repo, remote.to_connection_with_transport(transport), cancel)
+            let remote = self.remote(repo, want)?;
+            self.receive_wanted(repo, want, remote.to_connection_with_transport(transport), cancel)
         });
         received.map_err(|error| self.fetch_failure(error, || process.complaints(), cancel))
     }
 
-    fn receive_by_http(&self, repo: &gix::Repository, cancel: &AtomicBool) -> Result<Received, GitError> {
+    fn receive_by_http(
+        &self,
+        repo: &gix::Repository,
+        want: Want<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<Received, GitError> {
         let options = transport::https_options(&self.config.access, self.config.timeout)?;
         let received = || {
-            let remote = self.remote(repo)?;
+            let remote = self.remote(repo, want)?;
             let mut connection = remote.connect(Direction::Fetch)?;
             connection.set_transport_options(Box::new(options));
             // Otherwise the credential programs of the account are run, and they may ask a person.
@@ -238,7 +266,7 @@ impl Mirror {
                     .set_identity(transport::account(token))
                     .map_err(gix::Error::from_error)?;
             }
-            self.receive_branch(repo, connection, cancel)
+            self.receive_wanted(repo, want, connection, cancel)
         };
         received().map_err(|error| self.fetch_failure(error, String::new, cancel))
     }
@@ -260,18 +288,19 @@ impl Mirror {
         fetch_failure(&url, &complaints(), error)
     }
 
-    /// The other side with the one branch that we want of it.
-    fn remote<'a>(&self, repo: &'a gix::Repository) -> gix::Result<gix::Remote<'a>> {
+    /// The other side with the one reference that we want of it.
+    fn remote<'a>(&self, repo: &'a gix::Repository, want: Want<'_>) -> gix::Result<gix::Remote<'a>> {
         // The `+` lets the branch be rewound: that is seen and reported, not refused.
-        let refspec = format!("+refs/heads/{}:{NEWEST}", self.config.branch);
+        let refspec = format!("+{}:{}", want.theirs, want.ours);
         repo.remote_at_without_url_rewrite(self.config.url.to_string().as_str())?
             .with_fetch_tags(Tags::None)
             .with_refspecs([refspec.as_str()], Direction::Fetch)
     }
 
-    fn receive_branch<T: Transport>(
+    fn receive_wanted<T: Transport>(
         &self,
         repo: &gix::Repository,
+        want: Want<'_>,
         connection: gix::remote::Connection<'_, '_, '_, T>,
         cancel: &AtomicBool,
     ) -> gix::Result<Received> {
@@ -288,8 +317,8 @@ impl Mirror {
         if repo.find_commit(tip).is_err() {
             return Ok(Received::NeedsNewMirror(repo.object_hash()));
         }
-        if reference(repo, NEWEST) != Some(tip) {
-            set_reference(repo, NEWEST, tip)?;
+        if reference(repo, want.ours) != Some(tip) {
+            set_reference(repo, want.ours, tip)?;
         }
         Ok(Received::Tip(tip))
     }
@@ -331,7 +360,7 @@ impl Mirror {
         let make = |hash| -> Result<_, GitError> {
             let made = create(&self.path, &self.config, hash)?;
             let repo = objects::open_isolated(&made).map_err(|source| self.damage(source))?.to_thread_local();
-            let received = self.receive(&repo, cancel)?;
+            let received = self.receive_branch_into(&repo, cancel)?;
             Ok((made, repo, received))
         };
         let (made, repo, received) = match make(hash)? {

@@ -9,6 +9,7 @@
 //! | [`url`](RemoteUrl) | which addresses are accepted, and how they are shown |
 //! | `error` | what can go wrong, and what to do about it |
 //! | `objects` | open an object database; ancestry and commits |
+//! | `signature` | which key the signature of a commit names |
 //! | `read` | the [`Tree`](crate::tree::Tree) of a revision, sharing what the last one read |
 //! | `worktree` | the same `Tree` from files on disk |
 //! | `transport` | the programs and the HTTPS client that a fetch goes through |
@@ -28,6 +29,7 @@ mod refs;
 mod repository;
 mod range;
 mod push;
+mod signature;
 mod transport;
 mod url;
 pub mod worktree;
@@ -38,7 +40,6 @@ pub(crate) mod testing;
 
 pub use error::GitError;
 pub use mirror::{Mirror, MirrorConfig};
-pub use objects::CommitInfo;
 pub use push::{MAX_UPDATES, Update, UpdatesError, object_folders, updates};
 pub use range::{Range, Side, Sides};
 pub use read::{Scope, TreeCache};

@@ -6,8 +6,9 @@ use gix::sec::trust::DefaultForLevel as _;
 use gix::sec::{Trust, trust};
 
 use super::objects::Objects;
-use super::{CommitInfo, GitError, Scope, TreeCache, changes, objects, read, worktree};
+use super::{GitError, Scope, TreeCache, changes, objects, read, worktree};
 use crate::name::Revision;
+use crate::release::Commit;
 use crate::tree::Tree;
 use crate::tree::patch::Patch;
 
@@ -182,7 +183,7 @@ impl Repository {
     /// # Errors
     ///
     /// Where it is not in this repository or cannot be read.
-    pub fn commit(&self, revision: &Revision) -> Result<CommitInfo, GitError> {
+    pub fn commit(&self, revision: &Revision) -> Result<Commit, GitError> {
         self.read(|objects| objects::commit_info(objects, revision))
     }
 

@@ -19,10 +19,12 @@ pub mod logs;
 pub mod markdown;
 mod page;
 pub mod plan;
+pub mod release;
 pub mod review;
 pub mod settings;
 pub mod status;
 mod table;
+pub mod why;
 
 use anstyle::{AnsiColor, Style};
 use jiff::SignedDuration;

@@ -133,7 +133,7 @@ fn node_word(state: NodeState) -> (&'static str, Style) {
     }
 }
 
-fn instance_word(state: InstanceState) -> (&'static str, Style) {
+pub(super) fn instance_word(state: InstanceState) -> (&'static str, Style) {
     match state {
         InstanceState::Healthy => ("healthy", GOOD),
         InstanceState::Stopped => ("stopped", DIM),

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::StoreError;
-use crate::name::{Digest, Generation, NodeName};
+use super::{Publication, StoreError};
+use crate::name::{Digest, Generation, NodeName, Revision};
 use crate::plan::{NodePlan, Step};
 use crate::status::PlanId;
 
@@ -35,6 +35,30 @@ pub(super) fn conflict(
         }
     }
     Ok(None)
+}
+
+/// That a release is of the revision that is deployed with it.
+///
+/// # Errors
+///
+/// Otherwise: a mistake in the program.
+pub(super) fn check_release(publication: &Publication) -> Result<(), StoreError> {
+    let of = publication.release.as_ref().map(|opened| &opened.release.revision);
+    match of.is_none_or(|revision| publication.deployed.as_ref() == Some(revision)) {
+        true => Ok(()),
+        false => {
+            Err(StoreError::Refused("a release begins with another revision than is deployed".to_owned()))
+        }
+    }
+}
+
+/// Whether `revision` begins a release, or goes on with the newest one.
+pub(super) fn begins(
+    revision: &Revision,
+    deployed: Option<&Revision>,
+    newest_release: Option<&Revision>,
+) -> bool {
+    deployed != Some(revision) || newest_release != Some(revision)
 }
 
 /// The content that a plan names.

@@ -1,6 +1,8 @@
 //! What every store must do, case by case: the same cases run over each implementation.
 
 mod logs;
+mod releases;
+mod outbox;
 mod previews;
 
 use std::sync::Arc;
@@ -73,15 +75,43 @@ cases! {
     a_log_line_that_is_sent_again_is_there_once
     logs_are_read_from_their_end_or_onwards
     prune_takes_log_lines_by_count_of_their_node_and_by_age
+    a_release_begins_with_the_revision_that_is_deployed
+    a_release_of_what_is_deployed_already_is_not_begun_again
+    a_release_of_another_revision_than_is_deployed_is_refused
+    plans_and_steps_belong_to_the_newest_release
+    the_first_ack_of_a_plan_and_the_first_success_of_a_step_are_kept
+    a_release_is_finished_once_and_only_while_it_is_the_newest
+    releases_are_read_page_by_page_and_by_service
+    prune_takes_releases_by_count_and_by_age_and_never_the_newest
+    prune_keeps_when_a_step_that_stands_took_its_form
+    errands_come_back_as_they_were_until_they_are_done
+    of_one_key_the_newest_errand_counts
+    prune_takes_errands_that_are_a_week_old
     a_preview_comes_back_by_its_id_as_it_was_made_first
     a_preview_without_an_id_is_not_kept
     a_publication_marks_the_preview_that_it_carries_out_once
     previews_are_bounded_by_number_by_size_and_by_age
 }
 
+use releases::{
+    a_release_begins_with_the_revision_that_is_deployed,
+    a_release_is_finished_once_and_only_while_it_is_the_newest,
+    a_release_of_another_revision_than_is_deployed_is_refused,
+    a_release_of_what_is_deployed_already_is_not_begun_again, plans_and_steps_belong_to_the_newest_release,
+    prune_keeps_when_a_step_that_stands_took_its_form,
+    prune_takes_releases_by_count_and_by_age_and_never_the_newest,
+    releases_are_read_page_by_page_and_by_service,
+    the_first_ack_of_a_plan_and_the_first_success_of_a_step_are_kept,
+};
+
 use logs::{
     a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
     logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
+
+use outbox::{
+    errands_come_back_as_they_were_until_they_are_done, of_one_key_the_newest_errand_counts,
+    prune_takes_errands_that_are_a_week_old,
 };
 
 use previews::{
@@ -380,8 +410,13 @@ async fn tokens_are_added_and_revoked_by_identity(store: Shared) {
     assert_eq!(store.tokens().await.unwrap(), [token("d", edge(2))]);
 }
 
-const EVERYTHING: Retention =
-    Retention { plans_per_node: u32::MAX, events: u64::MAX, log_lines_per_node: u64::MAX, days: u32::MAX };
+const EVERYTHING: Retention = Retention {
+    plans_per_node: u32::MAX,
+    releases: u32::MAX,
+    events: u64::MAX,
+    log_lines_per_node: u64::MAX,
+    days: u32::MAX,
+};
 const DAY: i64 = 24 * 60 * 60;
 
 /// Publishes `count` plans of a node, one each day, each with content of its own and some in common.
@@ -422,7 +457,7 @@ async fn prune_never_takes_the_newest_plan_or_the_status(store: Shared) {
     let plans = history(&store, "edge-1", 3).await;
     store.record_statuses(vec![report("edge-1", 0, "a")]).await.unwrap();
     let before = store.load().await.unwrap();
-    let nothing = Retention { plans_per_node: 0, events: 0, log_lines_per_node: 0, days: 0 };
+    let nothing = Retention { plans_per_node: 0, releases: 0, events: 0, log_lines_per_node: 0, days: 0 };
     store.prune(nothing, at(1000 * DAY)).await.unwrap();
     check_kept(&store, &plans, &[false, false, true]).await;
     assert_eq!(store.load().await.unwrap(), before);

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{NewEvent, Publication, Published, StatusReport, Store};
-use crate::name::{Digest, Generation, NodeName};
+use crate::diff::{Diff, Summary};
+use crate::name::{Digest, Generation, NodeName, Revision};
 use crate::plan::{Ensure, FileRef, Model, NodePlan, OnFileChange, RunState, Step};
-use crate::status::{AgentInfo, HostInfo, NodeStatus, SCHEMA};
+use crate::release::{Opened, Reached, StepChange, StepEffect};
+use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 
 pub(super) fn node(name: &str) -> NodeName {
     name.parse().unwrap()
@@ -61,6 +63,35 @@ pub(super) fn publication(plans: &[&Arc<NodePlan>], contents: &[&str]) -> Public
     }
 }
 
+/// A release of the revision that is this digit all through, which changes these services.
+pub(super) fn opened(digit: u8, seconds: i64, services: &[&str]) -> Box<Opened> {
+    let summary = Summary { unchanged: usize::from(digit), ..Summary::default() };
+    let diff = Diff { summary, ..Diff::default() };
+    let services = services.iter().map(|name| name.parse().unwrap()).collect();
+    Box::new(Opened { services, ..Opened::new(revision(digit), None, None, diff, at(seconds)) })
+}
+
+pub(super) fn revision(digit: u8) -> Revision {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+/// The step of `web` in this plan, as new.
+pub(super) fn step_change(plan: &NodePlan, effect: StepEffect) -> StepChange {
+    StepChange {
+        node: plan.node.clone(),
+        service: "web".parse().unwrap(),
+        generation: plan.generation,
+        digest: (effect != StepEffect::Remove).then_some(plan.digest),
+        effect,
+    }
+}
+
+/// The report, with what it says for the first time of `plan`.
+pub(super) fn reaching(report: StatusReport, plan: &NodePlan, is_acked: bool) -> StatusReport {
+    let services = vec!["web".parse().unwrap()];
+    StatusReport { reached: Some(Reached { plan: PlanId::of(plan), is_acked, services }), ..report }
+}
+
 /// Publishes what must succeed.
 pub(super) async fn publish(store: &dyn Store, publication: Publication) {
     let published = store.publish(publication).await.unwrap();
@@ -80,11 +111,16 @@ pub(super) fn event(seconds: i64, message: &str) -> NewEvent {
 
 /// What `name` says, `seconds` into the day; `words` stands for all that a status may hold.
 pub(super) fn report(name: &str, seconds: i64, words: &str) -> StatusReport {
-    StatusReport { node: node(name), status: Some(Arc::new(status(name, words))), heard_at: at(seconds) }
+    StatusReport {
+        node: node(name),
+        status: Some(Arc::new(status(name, words))),
+        heard_at: at(seconds),
+        reached: None,
+    }
 }
 
 pub(super) fn heartbeat(name: &str, seconds: i64) -> StatusReport {
-    StatusReport { node: node(name), status: None, heard_at: at(seconds) }
+    StatusReport { node: node(name), status: None, heard_at: at(seconds), reached: None }
 }
 
 pub(super) fn status(name: &str, words: &str) -> NodeStatus {

@@ -3,12 +3,15 @@
 //! It keeps every promise of [`Store`] but to outlive the process; share it behind an `Arc` to restart a daemon over
 //! it. It runs through the same conformance cases as the real one.
 
+mod releases;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::outbox::{self, Change, ErrandKey, Outbox};
 use super::{
     Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
@@ -17,7 +20,9 @@ use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
+use crate::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
 use crate::status::{PlanId, Reported, ReportedNode};
+use releases::Releases;
 
 /// Facts in memory. A new one is empty.
 #[derive(Debug, Default)]
@@ -27,6 +32,7 @@ pub struct MemoryStore(Mutex<Facts>);
 struct Facts {
     /// Oldest first, by node.
     plans: BTreeMap<NodeName, Vec<Kept>>,
+    releases: Releases,
     blobs: BTreeMap<Digest, Arc<[u8]>>,
     reported: Reported,
     deployed: Option<Revision>,
@@ -39,6 +45,7 @@ struct Facts {
     /// Of node, service, attempt and place: those that `logs` holds.
     logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
     last_log: u64,
+    outbox: Outbox,
 }
 
 #[derive(Debug)]
@@ -50,7 +57,7 @@ struct Heard {
 #[derive(Debug)]
 struct Kept {
     plan: Arc<NodePlan>,
-    published_at: Option<Timestamp>,
+    record: PlanRecord,
 }
 
 impl MemoryStore {
@@ -85,26 +92,51 @@ impl Facts {
     }
 
     fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
+        chain::check_release(&publication)?;
         if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
             return Ok(Published::Conflict(node));
         }
         if !self.has_content(&publication) {
             return Err(chain::content_missing());
         }
-        let published_at = publication.at();
-        for plan in publication.plans {
-            self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, published_at });
+        let at = publication.at();
+        if let Some(opened) = publication.release {
+            self.releases.open(*opened, self.deployed.as_ref());
         }
+        let release = self.releases.newest();
+        for plan in publication.plans {
+            let record = PlanRecord {
+                node: plan.node.clone(),
+                plan: PlanId::of(&plan),
+                release,
+                published_at: at,
+                acked_at: None,
+            };
+            self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, record });
+        }
+        self.releases.change_steps(publication.steps, at);
         self.blobs.extend(publication.blobs);
         let shown = publication.plan_id.and_then(|id| self.previews.get_mut(&id));
         if let Some(kept) = shown {
-            kept.deployed_at = kept.deployed_at.or(published_at);
+            kept.deployed_at = kept.deployed_at.or(at);
         }
         self.deployed = publication.deployed.or(self.deployed.take());
         Ok(Published::Done(self.append(publication.events)))
     }
 
-    fn record(&mut self, StatusReport { node, status, heard_at }: StatusReport) {
+    fn reach(&mut self, node: &NodeName, reached: &Reached, at: Timestamp) {
+        let mut plans = self.plans.get_mut(node).into_iter().flatten();
+        let plan = plans.find(|kept| kept.record.plan == reached.plan && kept.record.release.is_some());
+        if let Some(kept) = plan.filter(|_| reached.is_acked) {
+            kept.record.acked_at.get_or_insert(at);
+        }
+        self.releases.satisfy(node, reached, at);
+    }
+
+    fn record(&mut self, StatusReport { node, status, heard_at, reached }: StatusReport) {
+        if let Some(reached) = &reached {
+            self.reach(&node, reached, heard_at);
+        }
         match (self.reported.nodes.get_mut(&node), status) {
             (Some(stored), _) if stored.heard_at > heard_at => {}
             (Some(stored), None) => stored.heard_at = heard_at,
@@ -121,6 +153,16 @@ impl Facts {
             let entry = LogEntry { id: self.last_log, node: node.clone(), line };
             self.logs.insert(entry.id, Heard { entry, at });
         }
+    }
+
+    fn change(&mut self, key: ErrandKey, change: Change) {
+        if self.outbox.get(&key).is_some_and(|stored| stored.asked_at > change.asked_at()) {
+            return;
+        }
+        match change {
+            Change::Put(errand) => self.outbox.insert(key, errand),
+            Change::Done(_) => self.outbox.remove(&key),
+        };
     }
 
     fn keep_preview(&mut self, preview: &Preview, made_at: Timestamp) {
@@ -165,13 +207,15 @@ impl Facts {
             let mut rank = (1..=count).rev();
             plans.retain(|kept| {
                 let rank = rank.next().unwrap_or(1);
-                let old = kept.published_at.is_some_and(|at| at < cutoff);
+                let old = kept.record.published_at.is_some_and(|at| at < cutoff);
                 rank == 1 || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
             });
         }
         let last = self.last_event;
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
+        self.releases.prune(keep, cutoff);
+        self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
         self.previews.retain(|_, kept| kept.made_at >= cutoff);
         let kept = self.plans.values().flatten();
         let named: BTreeSet<Digest> = kept.flat_map(|kept| chain::blobs_named(&kept.plan)).collect();
@@ -188,7 +232,9 @@ impl Store for MemoryStore {
             plans: newest.collect(),
             reported: facts.reported.clone(),
             deployed: facts.deployed.clone(),
+            release: facts.releases.page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() }).pop(),
             last_event: facts.last_event,
+            outbox: facts.outbox.clone(),
         })
     }
 
@@ -212,6 +258,12 @@ impl Store for MemoryStore {
         Ok(later.take(limit as usize).map(|(&id, event)| Event { id, event: event.clone() }).collect())
     }
 
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
+        let mut facts = self.facts();
+        changes.into_iter().for_each(|(key, change)| facts.change(key, change));
+        Ok(())
+    }
+
     async fn append_logs(
         &self,
         node: &NodeName,
@@ -233,6 +285,30 @@ impl Store for MemoryStore {
         };
         found.sort_by_key(|entry| entry.id);
         Ok(found)
+    }
+
+    async fn releases(&self, query: &ReleaseQuery) -> Result<Vec<Release>, StoreError> {
+        Ok(self.facts().releases.page(query))
+    }
+
+    async fn release_diff(&self, number: u64) -> Result<Option<KeptDiff>, StoreError> {
+        Ok(self.facts().releases.diff(number))
+    }
+
+    async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
+        self.facts().releases.finish(revision, at);
+        Ok(())
+    }
+
+    async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {
+        let facts = self.facts();
+        let wanted = |kept: &&Kept| release.is_none_or(|release| kept.record.release == Some(release));
+        let newest = |plans: &Vec<Kept>| plans.iter().rev().find(wanted).map(|kept| kept.record.clone());
+        Ok(facts.plans.values().filter_map(newest).collect())
+    }
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
+        Ok(self.facts().releases.steps(query))
     }
 
     async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {

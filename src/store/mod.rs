@@ -1,4 +1,5 @@
-//! The facts that must last: plans, statuses, tokens, events, logs, previews, and the content that plans name.
+//! The facts that must last: plans, statuses, releases, tokens, events, logs, previews, what is to be told to the forge, and
+//! the content that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -14,21 +15,26 @@ mod conformance;
 #[cfg(test)]
 mod fixture;
 pub mod memory;
+pub mod outbox;
 pub mod sqlite;
 pub mod token;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::outbox::{Change, ErrandKey, Outbox};
 pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision};
+use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
+use crate::release::{
+    self, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
+};
 use crate::status::{NodeStatus, Reported};
 
 /// Everything a daemon needs to start, or to start over after a conflict.
@@ -40,8 +46,12 @@ pub struct Snapshot {
     pub reported: Reported,
     /// The revision whose definitions were last published whole.
     pub deployed: Option<Revision>,
+    /// The newest release.
+    pub release: Option<Release>,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
+    /// What is still to be told to the forge.
+    pub outbox: Outbox,
 }
 
 /// What one pass wants to last.
@@ -53,6 +63,11 @@ pub struct Publication {
     pub blobs: BTreeMap<Digest, Arc<[u8]>>,
     /// The revision that the pass applied, if it differs from the stored one.
     pub deployed: Option<Revision>,
+    /// The release that begins with `deployed`. None begins where the newest release is of that revision already, and it
+    /// is deployed: another daemon was faster. Everything else that is published belongs to the newest release.
+    pub release: Option<Box<Opened>>,
+    /// The steps of the plans that take a new form.
+    pub steps: Vec<StepChange>,
     /// The id of the plan that this carries out.
     pub plan_id: Option<Digest>,
     /// What happened, to be numbered.
@@ -84,6 +99,8 @@ pub struct StatusReport {
     pub status: Option<Arc<NodeStatus>>,
     /// When the daemon heard it.
     pub heard_at: Timestamp,
+    /// What it says for the first time of its plan. The time of each fact is kept once and never moved.
+    pub reached: Option<Reached>,
 }
 
 /// Who a bearer token speaks for.
@@ -107,11 +124,14 @@ pub struct StoredToken {
     pub created_at: Timestamp,
 }
 
-/// How much history is kept. The newest plan and status of a node are always kept.
+/// How much history is kept. The newest release, the newest plan and status of a node, and when each step that stands in
+/// a newest plan took its form, are always kept; the outbox has an age of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Plans of one node.
+    /// Plans of one node, and changes of one step.
     pub plans_per_node: u32,
+    /// Releases in all.
+    pub releases: u32,
     /// Events in all.
     pub events: u64,
     /// Log lines of one node.
@@ -201,6 +221,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Up to `limit` events with a number greater than `after`, oldest first.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
 
+    /// Brings rows of the outbox up to date, all or none. A row that was asked for later than its change says stays.
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError>;
+
     /// Keeps what the agent of `node` did, heard at `heard_at`. A line that is here already is left as it is.
     async fn append_logs(
         &self,
@@ -212,12 +235,37 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The lines that `query` wants, oldest first.
     async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;
 
+    /// The releases that `query` wants, the newest first.
+    async fn releases(&self, query: &ReleaseQuery) -> Result<Vec<Release>, StoreError>;
+
+    /// What a release did.
+    async fn release_diff(&self, number: u64) -> Result<Option<KeptDiff>, StoreError>;
+
+    /// Writes down that the newest release is done, if it is of `revision`. The first time counts.
+    async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError>;
+
+    /// The newest plan of each node, of those that belong to `release` where one is named; by node.
+    async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError>;
+
+    /// The step changes that `query` wants: by service and node, the newest first.
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError>;
+
     /// Keeps a preview under the id of its plan, and lets go of the oldest beyond [`PREVIEWS`] and [`PREVIEW_BYTES`]. One
     /// that is kept already stays as it was made. A preview without an id cannot be asked for and is not kept.
     async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError>;
 
     /// The preview with this plan id.
     async fn preview(&self, id: Digest) -> Result<Option<KeptPreview>, StoreError>;
+
+    /// How long these services took to be there again when they were last restarted or recreated: see
+    /// [`release::durations`].
+    async fn durations(
+        &self,
+        services: BTreeSet<ServiceName>,
+    ) -> Result<BTreeMap<ServiceName, SignedDuration>, StoreError> {
+        let query = StepQuery { services, node: None, limit: release::SAMPLES as u32 };
+        Ok(release::durations(&self.steps(&query).await?))
+    }
 
     /// Content by digest.
     async fn blob(&self, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreError>;

@@ -1,6 +1,8 @@
 //! What operators see, and that every route is guarded and documented.
 
 use futures_util::StreamExt as _;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 
 use super::*;
 use crate::store::NewEvent;
@@ -164,7 +166,7 @@ async fn a_webhook_wakes_the_daemon_if_it_knows_the_secret_and_does_not_come_too
     let url = format!("{}/v1/hooks/source", api.base);
     let call = || api.client.post(&url).body("{}");
     check(call(), 401, Some("no-token")).await;
-    check(call().header("x-gitlab-token", "wrong"), 401, Some("no-token")).await;
+    check(call().header("x-gitlab-token", "wrong"), 401, Some("bad-signature")).await;
     check(call().header("x-gitlab-token", "hush"), 202, None).await;
     check(call().bearer_auth(&api.operator), 202, None).await;
     assert_eq!(api.asked().await, Some(Request::Wake));
@@ -172,6 +174,35 @@ async fn a_webhook_wakes_the_daemon_if_it_knows_the_secret_and_does_not_come_too
     let statuses: Vec<u16> =
         futures_util::future::join_all(calls).await.iter().map(|r| r.status().as_u16()).collect();
     assert!(statuses.contains(&202) && statuses.contains(&429), "{statuses:?}");
+}
+
+/// A call as GitHub signs it, under the secret of the tests.
+fn github(api: &Api, body: &str, delivery: &str) -> RequestBuilder {
+    let mac = Hmac::<Sha256>::new_from_slice(b"hush").expect("a key of any length").chain_update(body);
+    let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let call = api.client.post(format!("{}/v1/hooks/source", api.base)).body(body.to_owned());
+    call.header("x-hub-signature-256", format!("sha256={signature}")).header("x-github-delivery", delivery)
+}
+
+#[tokio::test]
+async fn a_webhook_of_a_pull_request_has_it_reviewed_and_is_heard_once() {
+    let api = Api::start().await;
+    let body = include_str!("../hook/payloads/github-pull-request.json");
+    check(github(&api, body, "one"), 202, None).await;
+    assert_eq!(api.asked().await, Some(Request::Review(17)));
+    check(github(&api, body, "one"), 409, Some("replayed")).await;
+    check(github(&api, body, "two"), 202, None).await;
+    assert_eq!(api.asked().await, Some(Request::Review(17)), "a redelivery under an id of its own is heard");
+
+    let forged = github(&api, body, "three").body(body.replace("17", "18"));
+    check(forged, 401, Some("bad-signature")).await;
+    check(github(&api, "payload=%7B%7D", "four"), 400, Some("malformed")).await;
+    let large = format!("{}{}", " ".repeat((1 << 20) - body.len()), body);
+    check(github(&api, &large, "five"), 202, None).await;
+    assert_eq!(api.asked().await, Some(Request::Review(17)));
+    check(github(&api, &format!(" {large}"), "six"), 413, Some("too-large")).await;
+    check(github(&api, body, "four"), 202, None).await;
+    assert_eq!(api.asked().await, Some(Request::Review(17)), "what was refused may come again");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(super) struct Live {
     #[arg(long, requires = "live", conflicts_with = "range")]
     work_tree: bool,
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Live {

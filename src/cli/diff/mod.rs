@@ -1,6 +1,7 @@
 //! `gitops diff`
 
 mod live;
+mod release;
 
 use std::io::stderr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{form, print, width};
 use super::pager::{self, Pager};
+use super::show::Number;
 use crate::clock;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Gate, Scope, Selection};
@@ -29,6 +31,7 @@ use crate::render::{self, json};
                   $ gitops diff HEAD --live     what deploying HEAD would do to the fleet as it is\n  \
                   $ gitops diff --live          what nodes report, against what they should be\n  \
                   $ gitops diff -o markdown     for a pull request\n  \
+                  $ gitops diff --release 12    what a past release did\n  \
                   $ gitops diff --exit-code     ends with 2 if something would change\n  \
                   $ gitops diff --fail-on remove,capability"
 )]
@@ -41,6 +44,9 @@ pub(super) struct Args {
     /// The folder with gitops.toml
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
+    /// What a past release did, by its number or as `latest`, from the daemon
+    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["live", "range", "path", "service", "node", "environment"])]
+    release: Option<Number>,
     #[command(flatten)]
     live: live::Live,
     #[command(flatten)]
@@ -112,6 +118,9 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    if let Some(number) = args.release {
+        return release::run(args, number);
+    }
     if args.live.is_wanted() {
         return block_on(live::run(args));
     }

@@ -1,5 +1,8 @@
 //! A whole daemon, from settings: a real repository, a real database, a real listener.
 
+mod forge;
+mod reviews;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 

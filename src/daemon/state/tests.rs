@@ -1,7 +1,9 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod outbox;
 mod plans;
 mod questions;
+mod releases;
 mod reports;
 mod source;
 
@@ -15,6 +17,7 @@ use crate::name::Generation;
 use crate::plan::NodePlan;
 use crate::reconcile::Known;
 use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
+use crate::store::outbox::Outbox;
 use crate::tree::Tree;
 
 fn rev(letter: char) -> Revision {
@@ -37,6 +40,7 @@ fn policy() -> Policy {
         deploy: Deploy::Auto,
         heartbeat: SignedDuration::from_secs(10),
         prune: SignedDuration::from_hours(1),
+        forge: None,
         seed: 7,
     }
 }
@@ -81,6 +85,10 @@ struct Case {
     state: State,
     now: i64,
     told: Vec<String>,
+    /// What a store would hold.
+    stored: Outbox,
+    /// The store does not take what is recorded.
+    full_disk: bool,
 }
 
 impl Case {
@@ -96,8 +104,9 @@ impl Case {
 
     /// The same with other numbers.
     fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
+        let stored = snapshot.outbox.clone();
         let (state, effects) = State::new(policy, snapshot, at(0));
-        let mut case = Self { state, now: 0, told: Vec::new() };
+        let mut case = Self { state, now: 0, told: Vec::new(), stored, full_disk: false };
         assert_eq!(case.describe(effects), expected, "at the start");
         case
     }
@@ -107,7 +116,7 @@ impl Case {
         let mut case = Self::new();
         case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
         case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
-        case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying a");
+        case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying a");
         case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep a");
         case.told.clear();
         case
@@ -153,7 +162,13 @@ impl Case {
         let mut words = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Record { reports, events } => {
+                Effect::Record { .. } if self.full_disk => {
+                    let failed = Event::Recorded(Err("the disk is full".to_owned()));
+                    let after = step(&mut self.state, failed, at(self.now));
+                    words.extend(Some(self.describe(after)).filter(|text| !text.is_empty()));
+                }
+                Effect::Record { reports, events, outbox, .. } => {
+                    self.keep(outbox);
                     self.told.extend(events.iter().map(|event| event.kind.to_string()));
                     words.extend((!reports.is_empty()).then(|| format!("record {}", reports.len())));
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
@@ -163,6 +178,20 @@ impl Case {
             }
         }
         words.join(", ")
+    }
+
+    fn keep(&mut self, changes: BTreeMap<ErrandKey, Change>) {
+        for (key, change) in changes {
+            match change {
+                Change::Put(errand) => self.stored.insert(key, errand),
+                Change::Done(_) => self.stored.remove(&key),
+            };
+        }
+    }
+
+    /// The keys of what a store would hold.
+    fn stored(&self) -> String {
+        self.stored.keys().map(|key| &**key).collect::<Vec<_>>().join(" ")
     }
 
     fn told(&mut self) -> String {
@@ -188,6 +217,10 @@ fn word(effect: &Effect) -> String {
         Effect::Reload => "reload".to_owned(),
         Effect::Record { .. } => "record".to_owned(),
         Effect::Prune => "prune".to_owned(),
+        Effect::Review(review) => format!("review {}", review.number),
+        Effect::SetStatus(revision, status) => {
+            format!("status of {}: {:?} {}", short(revision), status.state, status.description)
+        }
         Effect::Study(ticket, _) => format!("study {ticket}"),
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
@@ -213,6 +246,7 @@ fn word(effect: &Effect) -> String {
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
                 format!("{ticket}: {host} since {since}")
             }
+            Answer::Full => format!("{ticket}: full"),
             Answer::NotStored => format!("{ticket}: not stored"),
             Answer::Stopping => format!("{ticket}: stopping"),
         },
@@ -226,8 +260,9 @@ fn a_push_becomes_a_publication() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans, deploying b");
+    let first = Arc::new(NodePlan::new(node("n"), Generation(1), None, rev('b'), Vec::new()));
+    let outcome = Outcome { plans: vec![first], ..Outcome::default() };
+    case.check(Event::Passed(outcome, None), "publish 1 plans, deploying b");
     assert!(case.state.plans.is_empty(), "nothing is shown before it is durable");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep b");
     assert_eq!(case.state.plans.len(), 1);
@@ -242,7 +277,7 @@ fn after_a_restart_with_the_same_definitions_nothing_is_published() {
     let mut case = Case::over(snapshot, "load a");
     assert_eq!(case.state.plans.len(), 1, "stored plans are there before the source answers");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
     assert_eq!((case.source(), &*case.told()), (SourceState::Ok, ""));
 }
@@ -262,8 +297,8 @@ fn passes_run_one_at_a_time_and_what_comes_meanwhile_is_one_more() {
     for (ticket, name) in [(2, "o"), (3, "p"), (4, "q")] {
         case.report(ticket, "x", &status(name, "x", None), &format!("record 1, {ticket}: received"));
     }
-    case.check(Event::Passed(Outcome::default()), "pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "pass over a");
+    case.check(Event::Passed(Outcome::default(), None), "");
     assert_eq!(case.told(), "node.joined node.joined node.joined node.joined");
 }
 
@@ -276,7 +311,7 @@ fn a_pass_deploys_the_revision_that_it_planned_from() {
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "pass over b");
 }
 
@@ -286,7 +321,7 @@ fn a_conflict_reloads_and_plans_again() {
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let first = plan("n", 1, None);
     case.check(
-        Event::Passed(Outcome { plans: vec![first.clone()], ..Outcome::default() }),
+        Event::Passed(Outcome { plans: vec![first.clone()], ..Outcome::default() }, None),
         "publish 1 plans",
     );
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
@@ -301,7 +336,7 @@ fn what_another_daemon_deployed_is_not_undone() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('c')), ..Snapshot::default() };
     case.check(Event::Reloaded(Ok(snapshot)), "load c");
@@ -316,7 +351,7 @@ fn a_failed_publication_reads_the_store_before_it_plans_again() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Err("disk full".to_owned())), "");
     case.report(2, "x", &status("o", "x", None), "record 1, 2: received");
     case.at(1).check(Event::Tick, "reload");
@@ -332,7 +367,7 @@ fn a_stop_ends_what_is_written_and_begins_nothing() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
     let outcome = Outcome { plans: vec![plan("n", 1, None)], ..Outcome::default() };
-    case.check(Event::Passed(outcome), "publish 1 plans");
+    case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.ask(2, Request::Sync { accept_rewind: false, plan: None }, "fetch");
     case.ask(3, Request::Sync { accept_rewind: false, plan: None }, "");
     case.check(Event::Shutdown, "2: stopping, 3: stopping");

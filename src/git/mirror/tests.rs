@@ -23,15 +23,15 @@ fn git(folder: &Path, arguments: &[&str], input: Stdio) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn open(origin: &Origin) -> Mirror {
+pub(super) fn open(origin: &Origin) -> Mirror {
     Mirror::open(config(origin, origin.bare().to_str().unwrap())).unwrap()
 }
 
-fn fetch(mirror: &Mirror) -> Option<Revision> {
+pub(super) fn fetch(mirror: &Mirror) -> Option<Revision> {
     mirror.fetch(&AtomicBool::new(false)).unwrap()
 }
 
-fn content(mirror: &Mirror, revision: &Revision, path: &str) -> String {
+pub(super) fn content(mirror: &Mirror, revision: &Revision, path: &str) -> String {
     let tree = mirror.tree(revision, &Scope::default(), &mut TreeCache::default()).unwrap();
     String::from_utf8(tree.get(path).unwrap().content.as_ref().unwrap().to_vec()).unwrap()
 }

@@ -20,7 +20,13 @@ const RESERVE: usize = 1_000;
 
 /// The whole diff, in at most [`LIMIT`] characters.
 pub fn markdown(diff: &Diff) -> String {
+    markdown_under("", diff)
+}
+
+/// The same under `head`, which counts. It may take up to 10,000 characters.
+pub fn markdown_under(head: &str, diff: &Diff) -> String {
     let mut page = Page::default();
+    page.add(head);
     page.add(&format!("**{}**\n", escaped(&words::summary(diff))));
     page.add(&format!("\n{} against {}\n", code(&diff.head), code(&diff.base)));
     if let Some(plan) = &diff.plan {

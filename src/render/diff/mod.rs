@@ -4,6 +4,6 @@ mod markdown;
 mod text;
 mod words;
 
-pub use markdown::{LIMIT, markdown};
+pub use markdown::{LIMIT, markdown, markdown_under};
 pub use text::{reason_text, text};
 pub use words::summary;

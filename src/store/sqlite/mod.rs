@@ -10,10 +10,12 @@
 mod error;
 mod logs;
 mod open;
+mod outbox;
 mod prepare;
 mod previews;
 mod prune;
 mod read;
+mod releases;
 mod rows;
 mod write;
 mod writer;
@@ -21,6 +23,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -28,14 +31,16 @@ use jiff::Timestamp;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+use super::outbox::{Change, ErrandKey};
 use super::{
     Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
     StoreError, StoredToken,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName};
+use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
+use crate::release::{KeptDiff, PlanRecord, Release, ReleaseQuery, StepQuery, StepRecord};
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
 use writer::{Answer, Command, Work};
@@ -102,6 +107,11 @@ impl Store for SqliteStore {
         read::events(&self.readers, after, limit).await
     }
 
+    async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
+        let changes = outbox::Prepared::new(changes);
+        self.ask_alone(|answer| Work::ChangeOutbox(changes, answer)).await
+    }
+
     async fn append_logs(
         &self,
         node: &NodeName,
@@ -114,6 +124,27 @@ impl Store for SqliteStore {
 
     async fn logs(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
         logs::read(&self.readers, query).await
+    }
+
+    async fn releases(&self, query: &ReleaseQuery) -> Result<Vec<Release>, StoreError> {
+        releases::page(&self.readers, query).await
+    }
+
+    async fn release_diff(&self, number: u64) -> Result<Option<KeptDiff>, StoreError> {
+        releases::diff(&self.readers, number).await
+    }
+
+    async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
+        let revision = revision.clone();
+        self.ask_alone(|answer| Work::FinishRelease(revision, prepare::nanoseconds(at), answer)).await
+    }
+
+    async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {
+        releases::plan_records(&self.readers, release).await
+    }
+
+    async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
+        releases::steps(&self.readers, query).await
     }
 
     async fn keep_preview(&self, preview: &Preview, made_at: Timestamp) -> Result<(), StoreError> {

@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::super::chain;
 use super::error::failed;
+use super::releases::{PreparedReached, PreparedRelease, PreparedSteps};
 use super::rows::{Batches, Span};
 use super::{Event, NewEvent, Publication, StatusReport, StoreError};
 use crate::name::{Digest, Generation, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::release::Reached;
 
 /// A row of `plans`, but for its id: that is found out in the transaction, by its place in the publication.
 #[derive(Debug, Serialize)]
@@ -74,6 +76,8 @@ pub(super) struct PreparedPublication {
     pub(super) named: Batches<NamedRow>,
     pub(super) blobs: Batches<BlobRow>,
     pub(super) deployed: Option<Revision>,
+    pub(super) release: Option<PreparedRelease>,
+    pub(super) steps: Option<PreparedSteps>,
     pub(super) plan_id: Option<Digest>,
     pub(super) events: Vec<NewEvent>,
 }
@@ -81,10 +85,12 @@ pub(super) struct PreparedPublication {
 impl PreparedPublication {
     /// # Errors
     ///
-    /// A plan whose model is no JSON.
+    /// A plan whose model is no JSON, or a release that is not of what is deployed.
     pub(super) fn new(publication: Publication) -> Result<Self, StoreError> {
+        chain::check_release(&publication)?;
         let published_at = publication.at().map(nanoseconds);
-        let Publication { plans: chain, blobs: contents, deployed, plan_id, events } = publication;
+        let Publication { plans: chain, blobs: contents, deployed, plan_id, release, steps, events } =
+            publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
             let (node, generation, digest) = (plan.node.clone(), plan.generation, plan.digest);
@@ -98,7 +104,9 @@ impl PreparedPublication {
         for (digest, content) in contents {
             blobs.push(&content, |content| BlobRow { digest, content });
         }
-        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, events })
+        let release = release.as_deref().map(PreparedRelease::new);
+        let steps = PreparedSteps::new(&steps);
+        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, release, steps, events })
     }
 }
 
@@ -108,20 +116,37 @@ pub(super) struct PreparedReport {
     pub(super) node: NodeName,
     heard_at: i64,
     json: Option<Vec<u8>>,
+    reached: Option<Reached>,
 }
 
 impl PreparedReport {
     pub(super) fn new(report: &StatusReport) -> Self {
         let json =
             |status| serde_json::to_vec(status).expect("a status has no map with keys that are not strings");
-        let StatusReport { node, status, heard_at } = report;
-        Self { node: node.clone(), heard_at: nanoseconds(*heard_at), json: status.as_deref().map(json) }
+        let StatusReport { node, status, heard_at, reached } = report;
+        Self {
+            node: node.clone(),
+            heard_at: nanoseconds(*heard_at),
+            json: status.as_deref().map(json),
+            reached: reached.clone(),
+        }
     }
 
     /// Whether it says no more than that the node lives.
     pub(super) fn is_heartbeat(&self) -> bool {
         self.json.is_none()
     }
+}
+
+/// What the reports say for the first time of plans and steps.
+pub(super) fn reached(reports: &[PreparedReport]) -> PreparedReached {
+    let mut rows = PreparedReached::default();
+    for PreparedReport { node, heard_at, reached, .. } in reports {
+        if let Some(reached) = reached {
+            rows.add(node, reached, *heard_at);
+        }
+    }
+    rows
 }
 
 /// What becomes of reports, one after the other, where `heard` says when each node was heard before: of each node the
@@ -132,7 +157,7 @@ pub(super) fn report_rows(
     mut heard: BTreeMap<NodeName, i64>,
 ) -> (Batches<StatusRow>, Batches<HeardRow>) {
     let mut statuses = BTreeMap::new();
-    for PreparedReport { node, heard_at, json } in reports {
+    for PreparedReport { node, heard_at, json, reached: _ } in reports {
         let counts = match heard.get(&node) {
             Some(&before) => before <= heard_at,
             None => json.is_some(),

@@ -1,11 +1,12 @@
 //! Forgetting: what is beyond the retention is looked for beside the writer and deleted by it, a few rows at a time.
 //!
 //! That what was found may still go when its turn comes is sure: a plan that was superseded and an event that is old
-//! stay so, and content is looked at once more.
+//! stay so, what replaces an errand is another row, and content is looked at once more.
 
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
+use super::super::outbox;
 use super::error::Doing as _;
 use super::prepare::nanoseconds;
 use super::{Retention, StoreError};
@@ -21,13 +22,28 @@ pub(super) enum History {
     Events,
     /// Log lines.
     Logs,
+    /// Releases, with the names of the services that they changed.
+    Releases,
+    /// Changes of steps.
+    Steps,
+    /// Errands that were never done.
+    Outbox,
     /// Previews.
     Previews,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 5] = [Self::Plans, Self::Blobs, Self::Events, Self::Logs, Self::Previews];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Plans,
+        Self::Blobs,
+        Self::Events,
+        Self::Logs,
+        Self::Releases,
+        Self::Steps,
+        Self::Outbox,
+        Self::Previews,
+    ];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
@@ -51,6 +67,18 @@ impl History {
                                  FROM logs)
                  WHERE rank > ?1 OR heard_at < ?2"
             }
+            Self::Releases => {
+                "SELECT number FROM (SELECT number, began_at, row_number() OVER (ORDER BY number DESC) AS rank
+                                     FROM releases)
+                 WHERE rank > 1 AND (rank > ?1 OR began_at < ?2)"
+            }
+            Self::Steps => {
+                "SELECT id FROM (SELECT id, digest, published_at,
+                                        row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                                 FROM steps)
+                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)"
+            }
+            Self::Outbox => "SELECT id FROM outbox WHERE asked_at < ?2 AND ?1 = ?1",
             Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }
     }
@@ -65,6 +93,9 @@ impl History {
             }
             Self::Events => "DELETE FROM events WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Logs => "DELETE FROM logs WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Releases => "DELETE FROM releases WHERE number IN (SELECT value FROM json_each(?1))",
+            Self::Steps => "DELETE FROM steps WHERE id IN (SELECT value FROM json_each(?1))",
+            Self::Outbox => "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
         }
     }
@@ -73,17 +104,25 @@ impl History {
     /// usual size is six pages and ten names of content; an event is a small part of one.
     pub(super) fn chunk(self) -> usize {
         match self {
-            Self::Plans | Self::Blobs | Self::Previews => 50,
-            Self::Events | Self::Logs => 2000,
+            Self::Plans | Self::Blobs | Self::Releases | Self::Previews => 50,
+            Self::Events | Self::Logs | Self::Steps | Self::Outbox => 2000,
         }
     }
 
     fn kept(self, keep: Retention) -> i64 {
         match self {
-            Self::Plans => keep.plans_per_node.into(),
-            Self::Blobs | Self::Previews => 0,
+            Self::Plans | Self::Steps => keep.plans_per_node.into(),
+            Self::Releases => keep.releases.into(),
+            Self::Blobs | Self::Outbox | Self::Previews => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
+        }
+    }
+
+    fn cutoff(self, keep: Retention, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Outbox => outbox::cutoff(now),
+            _ => keep.cutoff(now),
         }
     }
 }
@@ -95,8 +134,9 @@ pub(super) async fn victims(
     keep: Retention,
     now: Timestamp,
 ) -> Result<Vec<i64>, StoreError> {
-    let query =
-        sqlx::query_scalar(history.victims()).bind(history.kept(keep)).bind(nanoseconds(keep.cutoff(now)));
+    let query = sqlx::query_scalar(history.victims())
+        .bind(history.kept(keep))
+        .bind(nanoseconds(history.cutoff(keep, now)));
     query.fetch_all(readers).await.doing("looking for old history")
 }
 

@@ -8,6 +8,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::error::{Doing as _, unreadable};
 use super::prepare::timestamp;
+use super::releases;
 use super::write::LAST_EVENT;
 use super::{Event, Identity, NewEvent, Snapshot, StoreError, StoredToken};
 use crate::name::{Digest, NodeName, Revision};
@@ -21,7 +22,9 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         plans: newest_plans(&mut moment).await?.into_iter().map(|plan| (plan.node.clone(), plan)).collect(),
         reported: reported(&mut moment).await?,
         deployed: deployed(&mut moment).await?,
+        release: releases::newest(&mut moment).await?,
         last_event: last_event(&mut moment).await?,
+        outbox: super::outbox::read(&mut moment).await?,
     })
 }
 

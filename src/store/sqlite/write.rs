@@ -9,9 +9,11 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use super::super::chain;
 use super::error::{self, Doing as _};
 use super::prepare::{
-    BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, report_rows,
+    BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, reached,
+    report_rows,
 };
 use super::previews;
+use super::releases;
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
 use crate::name::{Generation, NodeName, Revision};
@@ -24,16 +26,28 @@ pub(super) async fn publish(
     publication: PreparedPublication,
 ) -> Result<Published, StoreError> {
     let doing = "publishing the plans";
-    let PreparedPublication { chain, published_at, plans, named, blobs, deployed, plan_id, events } =
-        publication;
+    let PreparedPublication {
+        chain,
+        published_at,
+        plans,
+        named,
+        blobs,
+        deployed,
+        plan_id,
+        release,
+        steps,
+        events,
+    } = publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
     let heads = heads(&mut transaction, chain.iter().map(|plan| &**plan)).await?;
     if let Some(node) = chain::conflict(&chain, heads)? {
         return Ok(Published::Conflict(node));
     }
     insert_blobs(&mut transaction, blobs).await.doing(doing)?;
-    let first = insert_plans(&mut transaction, plans, published_at).await.doing(doing)?;
+    let release = releases::open(&mut transaction, release).await?;
+    let first = insert_plans(&mut transaction, plans, published_at, release).await.doing(doing)?;
     insert_named(&mut transaction, named, first).await?;
+    releases::change_steps(&mut transaction, steps, release, published_at).await?;
     if let Some(revision) = &deployed {
         set_deployed(&mut transaction, revision).await.doing(doing)?;
     }
@@ -81,16 +95,17 @@ async fn insert_plans(
     connection: &mut SqliteConnection,
     plans: Batches<PlanRow>,
     published_at: Option<i64>,
+    release: Option<i64>,
 ) -> Result<i64, sqlx::Error> {
     // The greatest id is always of the newest plan of some node, which stays; so no id is ever given twice.
     let first: i64 =
         sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM plans").fetch_one(&mut *connection).await?;
-    let statement = "INSERT INTO plans (id, node, generation, digest, published_at, document)
-                     SELECT ?3 + (value->>'place'), value->>'node', value->>'generation', value->>'digest', ?4,
+    let statement = "INSERT INTO plans (id, node, generation, digest, published_at, release, document)
+                     SELECT ?3 + (value->>'place'), value->>'node', value->>'generation', value->>'digest', ?4, ?5,
                             CAST(substr(?2, value->>'start', value->>'len') AS TEXT)
                      FROM json_each(?1)";
     for rows in plans {
-        bind(statement, rows).bind(first).bind(published_at).execute(&mut *connection).await?;
+        bind(statement, rows).bind(first).bind(published_at).bind(release).execute(&mut *connection).await?;
     }
     Ok(first)
 }
@@ -164,6 +179,7 @@ pub(super) async fn record(
 ) -> Result<(), StoreError> {
     let doing = "recording statuses";
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
+    releases::reach(&mut transaction, reached(&reports)).await?;
     let heard = heard(&mut transaction, &reports).await?;
     let (statuses, heard) = report_rows(reports, heard);
     let statement = "INSERT OR REPLACE INTO statuses (node, document)

@@ -10,11 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::{self, Doing as _};
 use super::logs;
+use super::outbox;
 use super::prepare::{PreparedPublication, PreparedReport};
 use super::previews;
 use super::prune::{self, History};
+use super::releases;
 use super::write;
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
+use crate::name::Revision;
 
 /// How many commands are taken out of the queue at once.
 const BATCH: usize = 256;
@@ -42,6 +45,8 @@ pub(super) enum Work {
     Publish(Box<PreparedPublication>, Answer<Published>),
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
+    FinishRelease(Revision, i64, Answer<()>),
+    ChangeOutbox(outbox::Prepared, Answer<()>),
     KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
     RevokeTokens(Identity, Answer<u64>),
@@ -147,6 +152,12 @@ impl Writer {
             }
             Work::AppendLogs(lines, answer) => {
                 reply(answer, self.with(SYNCED, async |db| logs::append(db, lines).await).await);
+            }
+            Work::FinishRelease(revision, at, answer) => {
+                reply(answer, self.with(SYNCED, async |db| releases::finish(db, &revision, at).await).await);
+            }
+            Work::ChangeOutbox(changes, answer) => {
+                reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);
             }
             Work::KeepPreview(preview, answer) => {
                 reply(answer, self.with(SYNCED, async |db| previews::keep(db, preview).await).await);

@@ -26,7 +26,7 @@ fn waiting() -> Case {
     let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
     let mut case = Case::under(by_hand(), snapshot, "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "");
@@ -51,9 +51,9 @@ fn by_hand_a_new_revision_waits_and_is_read_once() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "");
     // What is deployed goes on.
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     look(&mut case, 2, None, "2: b is Ok, pass over b");
-    case.check(Event::Passed(outcome('b', 1).0), "publish 1 plans, deploying b");
+    case.check(Event::Passed(outcome('b', 1).0, None), "publish 1 plans, deploying b");
     case.check(published(), "keep b");
     assert_eq!(case.told(), "node.joined");
     // And what was synced goes on by itself.
@@ -79,7 +79,7 @@ fn a_plan_that_is_what_was_asked_for_is_deployed_and_then_answered() {
     let mut case = waiting();
     let (outcome, id) = outcome('b', 1);
     look(&mut case, 1, Some(id), "pass over b");
-    case.check(Event::Passed(outcome), "publish 1 plans, deploying b");
+    case.check(Event::Passed(outcome, None), "publish 1 plans, deploying b");
     case.check(published(), "keep b, 1: b is Ok");
     assert_eq!(case.state.fleet().source.deployed, Some(rev('b')));
     assert_eq!(case.source(), SourceState::Ok);
@@ -92,11 +92,11 @@ fn a_plan_that_is_another_by_now_changes_nothing_and_is_told() {
     look(&mut case, 1, Some(Digest::of("seen")), "pass over b");
     // What is wanted meanwhile is not forgotten.
     case.report(2, "x", &status("n", "x", None), "record 1, 2: received");
-    case.check(Event::Passed(outcome('b', 1).0), "1: b is another plan, pass over a");
+    case.check(Event::Passed(outcome('b', 1).0, None), "1: b is another plan, pass over a");
     assert_eq!((case.source(), &*case.told()), (SourceState::Waiting, "node.joined sync.refused"));
     assert_eq!(case.state.fleet().source.deployed, Some(rev('a')));
     assert!(case.state.plans.is_empty());
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Wake, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "");
 }
@@ -112,7 +112,7 @@ fn of_many_who_ask_each_is_answered_by_what_it_asked_for() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    case.check(Event::Passed(outcome), "1: b is another plan, publish 1 plans, deploying b");
+    case.check(Event::Passed(outcome, None), "1: b is another plan, publish 1 plans, deploying b");
     case.check(published(), "keep b, 2: b is Ok");
 }
 
@@ -126,7 +126,7 @@ fn who_wants_it_whatever_it_does_gets_it_beside_one_who_does_not() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    case.check(Event::Passed(outcome('b', 1).0), "1: b is another plan, publish 1 plans, deploying b");
+    case.check(Event::Passed(outcome('b', 1).0, None), "1: b is another plan, publish 1 plans, deploying b");
     case.check(published(), "keep b, 2: b is Ok");
 }
 
@@ -136,10 +136,10 @@ fn a_plan_of_what_is_deployed_already_needs_nothing_published() {
     let nothing = Outcome::default().id(&rev('a'));
     case.ask(1, sync(Some(nothing)), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "pass over a");
-    case.check(Event::Passed(Outcome::default()), "1: a is Ok");
+    case.check(Event::Passed(Outcome::default(), None), "1: a is Ok");
     case.ask(2, sync(Some(Digest::of("old"))), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "pass over a");
-    case.check(Event::Passed(Outcome::default()), "2: a is another plan");
+    case.check(Event::Passed(Outcome::default(), None), "2: a is another plan");
     assert_eq!(case.source(), SourceState::Ok);
 }
 
@@ -147,8 +147,8 @@ fn a_plan_of_what_is_deployed_already_needs_nothing_published() {
 fn where_pushes_deploy_themselves_a_refused_plan_waits_for_the_next_look_only() {
     let mut case = Case::deployed();
     look(&mut case, 1, Some(Digest::of("seen")), "pass over b");
-    case.check(Event::Passed(outcome('b', 1).0), "1: b is another plan, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(outcome('b', 1).0, None), "1: b is another plan, pass over a");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Wake, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
@@ -160,7 +160,7 @@ fn what_another_daemon_published_meanwhile_makes_it_another_plan() {
     let mut case = waiting();
     let (first, id) = outcome('b', 1);
     look(&mut case, 1, Some(id), "pass over b");
-    case.check(Event::Passed(first), "publish 1 plans, deploying b");
+    case.check(Event::Passed(first, None), "publish 1 plans, deploying b");
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let plans = BTreeMap::from([(node("n"), plan("n", 4, None))]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), ..Snapshot::default() };
@@ -174,7 +174,7 @@ fn what_another_daemon_published_meanwhile_makes_it_another_plan() {
     };
     let touched = [(node("n"), touched)].into();
     let second = Outcome { plans: vec![plan("n", 5, None)], touched, ..Outcome::default() };
-    case.check(Event::Passed(second), "1: b is another plan, pass over a");
+    case.check(Event::Passed(second, None), "1: b is another plan, pass over a");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_trial_ends_with_the_store_with_another_revision_and_with_the_daemon() {
         let mut case = waiting();
         let (outcome, id) = outcome('b', 1);
         look(&mut case, 1, Some(id), "pass over b");
-        case.check(Event::Passed(outcome), "publish 1 plans, deploying b");
+        case.check(Event::Passed(outcome, None), "publish 1 plans, deploying b");
         case
     };
     let mut case = begun();

@@ -32,7 +32,7 @@ fn a_heartbeat_of_a_known_state_plans_nothing_and_another_is_wanted_in_full() {
     let known = status("n", "x", None);
     case.heartbeat(1, "x", &known, "1: wanted in full");
     case.report(2, "x", &known, "record 1, 2: received, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.heartbeat(3, "x", &known, "record 1, 3: received");
     case.report(4, "x", &known, "record 1, 4: received");
     let other = NodeStatus { host: HostInfo { cpus: 2, ..known.host.clone() }, ..(*known).clone() };
@@ -44,13 +44,13 @@ fn a_silent_node_is_told_once_planned_around_and_welcomed_back() {
     let mut case = Case::deployed();
     let known = status("n", "x", None);
     case.report(1, "x", &known, "record 1, 1: received, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.state.reading.wake();
     case.at(29).check(Event::Tick, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
     assert_eq!(case.state.next_tick(), at(30));
     case.at(30).check(Event::Tick, "pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.at(31).check(Event::Tick, "");
     case.at(50).heartbeat(2, "x", &known, "record 1, 2: received, pass over a");
     assert_eq!(case.told(), "node.joined node.stale node.back");
@@ -63,7 +63,7 @@ fn a_node_that_the_daemon_could_not_hear_while_away_is_given_its_time() {
     let snapshot = Snapshot { reported: Reported { nodes }, deployed: Some(rev('a')), ..Snapshot::default() };
     let mut case = Case::over(snapshot, "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.at(10).heartbeat(1, "x", &known, "record 1, 1: received, pass over a");
     assert_eq!(case.told(), "", "neither stale nor back; the pass shows that it is heard");
 }

@@ -17,9 +17,9 @@ fn a_rewind_is_held_until_it_is_accepted() {
     case.ask(2, Request::Sync { accept_rewind: true, plan: None }, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('f')))), "load f");
     case.check(Event::Loaded(Ok(Ok(definitions('f')))), "2: f is Ok, pass over f");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying f");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying f");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep f");
-    assert_eq!((case.source(), &*case.told()), (SourceState::Ok, "source.recovered"));
+    assert_eq!((case.source(), &*case.told()), (SourceState::Ok, "source.recovered release.finished"));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn what_was_compared_with_an_older_base_is_compared_again() {
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying b");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying b");
     case.check(Event::Wake, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('c')))), "compare c to a");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep b");

@@ -1,0 +1,136 @@
+//! How a release stands, in one word and with the nodes that it is about.
+//!
+//! Computed whenever somebody asks. Only one fact of it is stored, because it cannot be found out later: when every node
+//! had acknowledged the release for the first time. A node that fails after that is a matter of the node, which
+//! `gitops status` tells, and no longer of the release.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{PlanRecord, Release};
+use crate::fleet::{InstanceState, NodeState, NodeView};
+use crate::name::NodeName;
+
+/// How a release stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Standing {
+    /// The newest, and some nodes are not there yet.
+    InProgress {
+        /// Those.
+        on: BTreeSet<NodeName>,
+    },
+    /// The newest, and steps of it failed. They are tried again, so it may still come to its end.
+    Failed {
+        /// Where.
+        on: BTreeSet<NodeName>,
+    },
+    /// Every node has acknowledged it.
+    Done,
+    /// A newer release came before every node had.
+    Superseded {
+        /// The newer one.
+        by: u64,
+        /// Nodes that never acknowledged their plan of this one, as far as its plans are kept.
+        on: BTreeSet<NodeName>,
+    },
+}
+
+/// How `release` stands, of which `newest` is the greatest number. `plans` are the newest plans of its nodes under it,
+/// `nodes` how the fleet stands now.
+pub fn standing(release: &Release, newest: u64, plans: &[PlanRecord], nodes: &[NodeView]) -> Standing {
+    let unacked = plans.iter().filter(|record| record.acked_at.is_none());
+    if release.finished_at.is_some() {
+        return Standing::Done;
+    }
+    if release.number < newest {
+        let on = unacked.map(|record| record.node.clone()).collect();
+        return Standing::Superseded { by: release.number + 1, on };
+    }
+    let mut on: BTreeSet<NodeName> = unacked.map(|record| record.node.clone()).collect();
+    on.extend(nodes.iter().filter(|node| waits(node)).map(|node| node.node.clone()));
+    let fails = |node: &&NodeView| node.state == NodeState::Failing && on.contains(&node.node);
+    let failed: BTreeSet<NodeName> = nodes.iter().filter(fails).map(|node| node.node.clone()).collect();
+    match (failed.is_empty(), on.is_empty()) {
+        (false, _) => Standing::Failed { on: failed },
+        (true, false) => Standing::InProgress { on },
+        // Only that it is done is not written down yet.
+        (true, true) => Standing::Done,
+    }
+}
+
+/// Whether the planner holds something back there.
+fn waits(node: &NodeView) -> bool {
+    node.instances.iter().any(|instance| instance.state == InstanceState::Waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::NewRelease;
+    use super::*;
+    use crate::diff::Summary;
+    use crate::name::{Digest, Generation};
+    use crate::status::PlanId;
+
+    fn name(name: &str) -> NodeName {
+        name.parse().expect("a name")
+    }
+
+    fn release(finished: bool) -> Release {
+        let release = NewRelease {
+            revision: "a".repeat(40).parse().expect("a revision"),
+            before: None,
+            plan: None,
+            began_at: Timestamp::UNIX_EPOCH,
+            commit: None,
+            summary: Summary::default(),
+        };
+        Release { number: 3, release, finished_at: finished.then_some(Timestamp::UNIX_EPOCH) }
+    }
+
+    fn plan(node: &str, acked: bool) -> PlanRecord {
+        PlanRecord {
+            node: name(node),
+            plan: PlanId { generation: Generation(1), digest: Digest::of(node) },
+            release: Some(3),
+            published_at: None,
+            acked_at: acked.then_some(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn view(node: &str, state: NodeState) -> NodeView {
+        NodeView {
+            node: name(node),
+            state,
+            heard_at: None,
+            plan: None,
+            accepted: None,
+            refused: None,
+            host: None,
+            agent: None,
+            unmet: Vec::new(),
+            instances: [].into(),
+        }
+    }
+
+    #[test]
+    fn how_a_release_stands_follows_from_its_plans_and_from_what_came_after() {
+        let names = |names: &[&str]| names.iter().copied().map(name).collect::<BTreeSet<_>>();
+        let plans = [plan("a", true), plan("b", false)];
+        let check = |finished, newest, nodes: &[NodeView], expected: Standing| {
+            assert_eq!(standing(&release(finished), newest, &plans, nodes), expected);
+        };
+        let pending = [view("b", NodeState::Pending)];
+        let failing = [view("a", NodeState::Failing), view("b", NodeState::Failing)];
+        check(false, 3, &pending, Standing::InProgress { on: names(&["b"]) });
+        check(false, 3, &failing, Standing::Failed { on: names(&["b"]) });
+        check(false, 5, &failing, Standing::Superseded { by: 4, on: names(&["b"]) });
+        check(true, 3, &failing, Standing::Done);
+        assert_eq!(standing(&release(false), 3, &plans[..1], &failing), Standing::Done);
+        check(true, 5, &failing, Standing::Done);
+    }
+}
