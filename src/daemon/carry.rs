@@ -59,7 +59,8 @@ impl Tools {
             Effect::Pass(pass) => Some(self.pass(pass).await),
             Effect::Publish(publication) => Some(Event::Published(self.publish(publication).await)),
             Effect::Reload => {
-                Some(Event::Reloaded(self.store.load().await.map_err(|error| self.failed(&error))))
+                let loaded = self.store.load().await.map(Box::new);
+                Some(Event::Reloaded(loaded.map_err(|error| self.failed(&error))))
             }
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))

@@ -86,7 +86,7 @@ pub enum Event {
     /// After [`Effect::Publish`].
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
-    Reloaded(Result<Snapshot, String>),
+    Reloaded(Result<Box<Snapshot>, String>),
     /// After [`Effect::Study`].
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
@@ -448,10 +448,9 @@ impl State {
         self.end_trial(Some(&Answer::NotStored))
     }
 
-    fn reloaded(&mut self, result: Result<Snapshot, String>, now: Timestamp) -> Vec<Effect> {
-        let Ok(Snapshot { plans, reported, deployed, release, last_event, .. }) = result else {
-            return self.store_failed(now);
-        };
+    fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
+        let Ok(snapshot) = result else { return self.store_failed(now) };
+        let Snapshot { plans, reported, deployed, release, last_event, .. } = *snapshot;
         self.passes.finish();
         self.store_failures = 0;
         self.plans = Arc::new(plans);

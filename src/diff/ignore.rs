@@ -64,7 +64,7 @@ fn covers(path: &ValuePath, field: &str) -> bool {
                 (_, None) => continue,
             };
             match part {
-                Part::Key(key) if rest.strip_prefix(&**key).is_some_and(|rest| is_end(rest)) => {
+                Part::Key(key) if rest.strip_prefix(&**key).is_some_and(is_end) => {
                     next.insert(start + key.len());
                 }
                 Part::Key(_) => {}

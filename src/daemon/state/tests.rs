@@ -327,7 +327,7 @@ fn a_conflict_reloads_and_plans_again() {
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let plans = BTreeMap::from([(node("n"), first)]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "pass over a");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
     assert_eq!(case.state.plans.len(), 1);
 }
 
@@ -339,7 +339,7 @@ fn what_another_daemon_deployed_is_not_undone() {
     case.check(Event::Passed(outcome, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('c')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "load c");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "load c");
     case.check(Event::Loaded(Ok(Ok(definitions('c')))), "fetch, pass over c");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "compare a to c");
     case.check(Event::Compared(Ok(false)), "");
@@ -359,7 +359,7 @@ fn a_failed_publication_reads_the_store_before_it_plans_again() {
     case.at(2).check(Event::Tick, "");
     case.at(3).check(Event::Tick, "reload");
     let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "pass over a");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn what_another_daemon_published_meanwhile_makes_it_another_plan() {
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let plans = BTreeMap::from([(node("n"), plan("n", 4, None))]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "pass over b");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over b");
     let touched = crate::reconcile::preview::Touched {
         from: Some(PlanId::of(&plan("n", 4, None))),
         gets: None,
@@ -190,12 +190,12 @@ fn a_trial_ends_with_the_store_with_another_revision_and_with_the_daemon() {
     case.check(Event::Published(Err("disk full".to_owned())), "1: not stored");
     case.at(1).check(Event::Tick, "reload");
     let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "pass over a");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
 
     let mut case = begun();
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('c')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot)), "1: b is another plan, load c");
+    case.check(Event::Reloaded(Ok(snapshot.into())), "1: b is another plan, load c");
 
     let mut case = begun();
     case.check(Event::Shutdown, "1: stopping");
