@@ -40,7 +40,7 @@ const MAX_BRANCHES: usize = 100;
 #[command(after_help = "Example, as `hooks/pre-receive` of the repository that is pushed to:\n  \
                         #!/bin/sh\n  exec gitops hook pre-receive\n\n\
                         Tried by hand, for the last commit of a clone:\n  \
-                        $ echo $(git rev-parse HEAD~ HEAD) refs/heads/main | gitops hook pre-receive")]
+                        $ gitops hook pre-receive <<< \"$(git rev-parse HEAD~ HEAD | xargs) refs/heads/main\"")]
 pub(super) struct Args {
     #[command(subcommand)]
     hook: Hook,
