@@ -39,10 +39,16 @@ pub(crate) fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text from outside without anything that a terminal would obey: control characters become `·`, so that it shows
-/// that something was there.
+/// Text from outside without anything that a terminal would obey, or that hides or turns around what stands beside it:
+/// such characters become `·`, so that it shows that something was there.
 pub fn inert(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '·' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() && c != '\t' || is_unseen(c) { '·' } else { c }).collect()
+}
+
+/// Whether a character is not seen and changes how others are: their order, or that they seem to be one word.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{feff}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `1 service`, `2 services`.
@@ -68,6 +74,7 @@ mod tests {
     #[test]
     fn escape_sequences_come_out_inert() {
         assert_eq!(inert("a\u{1b}[2Jb\r\n\u{9b}c\td"), "a·[2Jb···c\td");
+        assert_eq!(inert("a\u{202e}b\u{200b}c\u{2066}é日"), "a·b·c·é日");
     }
 
     #[test]
