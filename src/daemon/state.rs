@@ -564,7 +564,7 @@ impl State {
 }
 
 /// The revision of the newest release, if that is not done.
-fn unfinished(newest: Option<Release>) -> Option<Revision> {
+fn unfinished(newest: Option<Box<Release>>) -> Option<Revision> {
     newest.filter(|release| release.finished_at.is_none()).map(|release| release.release.revision)
 }
 

@@ -232,7 +232,11 @@ impl Store for MemoryStore {
             plans: newest.collect(),
             reported: facts.reported.clone(),
             deployed: facts.deployed.clone(),
-            release: facts.releases.page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() }).pop(),
+            release: facts
+                .releases
+                .page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() })
+                .pop()
+                .map(Box::new),
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
         })

@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// The revision whose definitions were last published whole.
     pub deployed: Option<Revision>,
     /// The newest release.
-    pub release: Option<Release>,
+    pub release: Option<Box<Release>>,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
     /// What is still to be told to the forge.

@@ -22,7 +22,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         plans: newest_plans(&mut moment).await?.into_iter().map(|plan| (plan.node.clone(), plan)).collect(),
         reported: reported(&mut moment).await?,
         deployed: deployed(&mut moment).await?,
-        release: releases::newest(&mut moment).await?,
+        release: releases::newest(&mut moment).await?.map(Box::new),
         last_event: last_event(&mut moment).await?,
         outbox: super::outbox::read(&mut moment).await?,
     })
