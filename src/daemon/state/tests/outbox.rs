@@ -17,7 +17,7 @@ fn reviewing() -> Case {
     let mut case = Case::under(with_forge(), Snapshot::default(), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying a");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying a");
     let published = Event::Published(Ok(Published::Done(Vec::new())));
     case.check(published, "keep a, status of a: Success in force on 0 nodes");
     case.check(Event::Ended(Ok(None)), "");
@@ -68,18 +68,18 @@ fn a_forge_that_is_away_is_waited_for_and_holds_nothing_else() {
     assert_eq!(case.told(), "forge.failed");
     case.at(1).ask(2, Request::Review(8), "2: done");
     case.report(3, "x", &status("n", "x", None), "record 1, 3: received, pass over a");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.check(Event::Wake, "fetch");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
-    case.check(Event::Passed(Outcome::default()), "publish 0 plans, deploying b");
+    case.check(Event::Passed(Outcome::default(), None), "publish 0 plans, deploying b");
     case.check(Event::Published(Ok(Published::Done(Vec::new()))), "keep b");
     case.told();
     assert_eq!(case.state.next_tick(), at(31), "for the node that may fall silent");
     case.heartbeat(4, "x", &status("n", "x", None), "record 1, 4: received");
     case.at(59).check(Event::Tick, "pass over b");
-    case.check(Event::Passed(Outcome::default()), "");
+    case.check(Event::Passed(Outcome::default(), None), "");
     case.told();
     case.at(60).check(Event::Tick, "review 7");
     case.check(away(None), "");
@@ -211,7 +211,7 @@ fn view(state: NodeState, instance: InstanceState) -> NodeView {
 
 /// A pass that finds the one node so.
 fn passed(state: NodeState, instance: InstanceState) -> Event {
-    Event::Passed(Outcome { nodes: vec![view(state, instance)], ..Outcome::default() })
+    Event::Passed(Outcome { nodes: vec![view(state, instance)], ..Outcome::default() }, None)
 }
 
 /// Deploys `next`, which descends; the pass finds the node so.
@@ -313,7 +313,7 @@ fn a_commit_that_waits_to_be_deployed_by_hand_is_pending_until_the_next_one_does
     let mut case = Case::under(policy, snapshot, "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
-    case.check(Event::Passed(Outcome::default()), "status of a: Success in force on 0 nodes");
+    case.check(Event::Passed(Outcome::default(), None), "status of a: Success in force on 0 nodes");
     case.check(Event::Ended(Ok(None)), "");
     let push = |case: &mut Case, letter: char| {
         case.check(Event::Wake, "fetch");

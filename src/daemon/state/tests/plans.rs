@@ -207,7 +207,7 @@ fn a_trial_ends_with_the_store_with_another_revision_and_with_the_daemon() {
 fn a_store_that_fails_during_a_look_does_not_end_it() {
     let mut case = Case::deployed();
     case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
-    case.check(Event::Passed(outcome('a', 1).0), "publish 1 plans");
+    case.check(Event::Passed(outcome('a', 1).0, None), "publish 1 plans");
     case.ask(2, sync(None), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
     case.check(Event::Compared(Ok(true)), "load b");
