@@ -87,8 +87,10 @@ impl Case {
             node: self.node.as_ref(),
             environment: self.environment.as_ref(),
         };
-        let scope = Scope { durations: &self.durations, selection: &selection, ..Scope::at(now()) };
-        diff::compare(&old.side("main"), &new.side("the work tree"), &scope)
+        let scope = Scope { selection: &selection, ..Scope::at(now()) };
+        let mut diff = diff::compare(&old.side("main"), &new.side("the work tree"), &scope);
+        diff.time(&self.durations);
+        diff
     }
 }
 

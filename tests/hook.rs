@@ -1,6 +1,7 @@
 //! `gitops hook pre-receive`, run by Git itself: real pushes of every kind into a bare repository, and what whoever
 //! pushes gets to see.
 
+#![allow(clippy::unwrap_used, reason = "a test whose ground is missing has failed")]
 #![allow(clippy::disallowed_methods, reason = "the tests start programs")]
 
 mod support;

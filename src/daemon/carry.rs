@@ -16,7 +16,7 @@ use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
 use crate::clock;
 use crate::diagnostic::Diagnostic;
-use crate::diff::{self, Scope, Side, State};
+use crate::diff::{self, Diff, Scope, Side, State};
 use crate::fleet::NodeView;
 use crate::fleet::drift::{Facts, drift};
 use crate::holders::Holders;
@@ -200,10 +200,13 @@ impl Tools {
         };
         let now = picture.now;
         let previewed = move || previewed(&request, tree, &picture);
-        let previewed = match spawn_blocking(previewed).await.expect(ON_PANIC) {
+        let mut previewed = match spawn_blocking(previewed).await.expect(ON_PANIC) {
             Ok(previewed) => previewed,
             Err(error) => return Answer::Unfit(error.to_string()),
         };
+        if let Ok(previewed) = &mut previewed {
+            self.time([&mut previewed.preview.diff, &mut previewed.diff]).await;
+        }
         if let Ok(previewed) = &previewed
             && let Err(error) = self.store.keep_preview(&previewed.preview, now).await
         {
@@ -211,6 +214,20 @@ impl Tools {
             return Answer::NotStored;
         }
         Answer::Previewed(previewed)
+    }
+
+    /// Tells in the diffs of one change how long services took to come back. Without that they say no less of it.
+    pub(super) async fn time(&self, diffs: impl IntoIterator<Item = &mut Diff>) {
+        for diff in diffs {
+            let services = diff.interrupted();
+            if services.is_empty() {
+                continue;
+            }
+            match self.store.durations(services).await {
+                Ok(durations) => diff.time(&durations),
+                Err(error) => _ = self.failed(&error),
+            }
+        }
     }
 
     fn failed(&self, error: &store::StoreError) -> String {

@@ -74,7 +74,10 @@ impl Tools {
         }
         let settings = picture.deployed.as_ref().map(|deployed| deployed.catalog.settings.clone());
         let sides = self.sides(picture, pull.head, pull.is_fork).await?;
-        let verdict = spawn_blocking(move || judge(&sides)).await.expect(ON_PANIC);
+        let mut verdict = spawn_blocking(move || judge(&sides)).await.expect(ON_PANIC);
+        if let Outcome::Compared(diff) = &mut verdict.outcome {
+            self.time([&mut **diff]).await;
+        }
         say(forge, number, settings.as_deref(), &verdict).await
     }
 

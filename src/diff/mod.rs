@@ -66,19 +66,16 @@ pub struct Side<'a> {
 pub struct Scope<'a> {
     /// When: grants and approvals end.
     pub now: Timestamp,
-    /// How long services took to come back, where that was measured.
-    pub durations: &'a BTreeMap<ServiceName, SignedDuration>,
     /// What is looked at.
     pub selection: &'a Selection<'a>,
 }
 
-static NO_DURATIONS: BTreeMap<ServiceName, SignedDuration> = BTreeMap::new();
 static EVERYTHING: Selection<'static> = Selection { service: None, node: None, environment: None };
 
 impl Scope<'_> {
     /// Everything, with nothing known beside.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, durations: &NO_DURATIONS, selection: &EVERYTHING }
+        Self { now, selection: &EVERYTHING }
     }
 }
 
@@ -128,7 +125,7 @@ pub fn compare_states<'a>(
     (held, wanted): (&State<'a>, &State<'a>),
     scope: &Scope<'_>,
 ) -> Diff {
-    let Scope { now, durations, selection } = *scope;
+    let Scope { now, selection } = *scope;
     let environment_of = |node: &NodeName| new.environment_of(node).or_else(|| old.environment_of(node));
     let sensitive = old.desired.sensitive.and(&new.desired.sensitive);
     let is_meant = |node: &NodeName, service: &ServiceName| {
@@ -139,7 +136,7 @@ pub fn compare_states<'a>(
     let mut changes = fold::folded(&pairs, (old, new), environment_of, &sensitive);
     let ignored = ignore::taken_out(&mut changes, new);
     let standings = ground::standings(old, new, now, selection);
-    let mut risks = risks::of_changes(&changes, durations, new);
+    let mut risks = risks::of_changes(&changes, new);
     risks.extend(risks::of_standings(&standings));
     let (filled, cost) = risks::of_capacity(old, new);
     let filled =
@@ -188,6 +185,24 @@ impl Diff {
         stopped.sort_unstable();
         stopped.dedup();
         stopped
+    }
+
+    /// The services whose containers it stops.
+    pub fn interrupted(&self) -> BTreeSet<ServiceName> {
+        let interrupted = |risk: &Risk| match risk {
+            Risk::Restart { service, .. } => Some(service.clone()),
+            _ => None,
+        };
+        self.risks.iter().filter_map(interrupted).collect()
+    }
+
+    /// Says how long services took to come back, where that was measured.
+    pub fn time(&mut self, durations: &BTreeMap<ServiceName, SignedDuration>) {
+        for risk in &mut self.risks {
+            if let Risk::Restart { service, seconds, .. } = risk {
+                *seconds = durations.get(service).map(|span| span.as_secs().unsigned_abs());
+            }
+        }
     }
 
     fn is_stopped_by(&self, gate: Gate) -> bool {

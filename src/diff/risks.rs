@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-
 use super::Side;
 use super::document::{Change, ChangeKind, Cost, CostChange, Risk};
 use super::ground::Standings;
@@ -13,18 +11,14 @@ use crate::definition::Money;
 use crate::desired;
 use crate::govern::Answer;
 use crate::holders::Holders;
-use crate::name::{NodeName, ServiceName};
+use crate::name::NodeName;
 use crate::place::room::Fill;
 
-/// Those of the changes themselves. `durations` are how long services took to come back, where that was measured.
-pub(super) fn of_changes(
-    changes: &[Change],
-    durations: &BTreeMap<ServiceName, SignedDuration>,
-    new: &Side<'_>,
-) -> Vec<Risk> {
+/// Those of the changes themselves.
+pub(super) fn of_changes(changes: &[Change], new: &Side<'_>) -> Vec<Risk> {
     let mut risks = BTreeMap::new();
     for change in changes {
-        for risk in of_change(change, durations, new) {
+        for risk in of_change(change, new) {
             let number = risks.entry(without_nodes(&risk)).or_insert(0);
             *number += change.nodes.len();
         }
@@ -32,18 +26,13 @@ pub(super) fn of_changes(
     risks.into_iter().map(|(risk, number)| with_nodes(risk, number)).collect()
 }
 
-fn of_change(
-    change: &Change,
-    durations: &BTreeMap<ServiceName, SignedDuration>,
-    new: &Side<'_>,
-) -> Vec<Risk> {
+fn of_change(change: &Change, new: &Side<'_>) -> Vec<Risk> {
     let (service, nodes) = (&change.service, 0);
     let mut risks = Vec::new();
     let stopped = change.effects.iter().filter(|(_, effect)| effect.interrupts());
     let containers: Vec<Arc<str>> = stopped.map(|(container, _)| container.clone()).collect();
     if !containers.is_empty() {
-        let seconds = durations.get(service).map(|span| span.as_secs().unsigned_abs());
-        risks.push(Risk::Restart { service: service.clone(), containers, nodes, seconds });
+        risks.push(Risk::Restart { service: service.clone(), containers, nodes, seconds: None });
     }
     if change.kind == ChangeKind::Remove {
         let entirely = !new.desired.services.contains_key(service);

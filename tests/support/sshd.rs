@@ -1,5 +1,6 @@
 //! A real `sshd` on this machine, with keys of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot start its server has failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part of it")]
 #![allow(clippy::disallowed_methods, reason = "tests start `sshd` and `ssh-keygen`, and look for them")]
 
