@@ -342,5 +342,5 @@ async fn every_migration_is_counted_and_the_file_is_stamped() {
     let mut connection = folder.raw().await;
     let query = "SELECT user_version, application_id FROM pragma_user_version, pragma_application_id";
     let stamped: (i64, i64) = sqlx::query_as(query).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(stamped, (4, 0x676f_7073));
+    assert_eq!(stamped, (5, 0x676f_7073));
 }
