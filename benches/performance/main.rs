@@ -2,10 +2,11 @@
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
-//! `warm`, `one-file`, `diff`, `explain`, `rules`, `commands`, `memory`.
+//! `warm`, `one-file`, `diff`, `preview`, `explain`, `rules`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
+mod preview;
 mod rules;
 mod sample;
 mod workload;
@@ -63,6 +64,9 @@ fn main() {
     }
     if is_wanted("diff") {
         offline_diff(&estate, runs.min(10));
+    }
+    if is_wanted("preview") {
+        preview::preview(size, runs.min(10));
     }
     if is_wanted("explain") {
         explain_one(&estate, runs);
