@@ -62,7 +62,7 @@ impl Diff {
 pub struct Summary {
     /// New ones.
     pub create: usize,
-    /// Those that change, with all their containers left in place.
+    /// Those that change, with no container replaced.
     pub update: usize,
     /// Those that change, with containers replaced.
     pub recreate: usize,
@@ -113,7 +113,7 @@ pub struct Change {
 pub enum ChangeKind {
     /// It is new on this node.
     Create,
-    /// It changes, and its containers stay: started anew at most.
+    /// It changes, and no container is replaced.
     Update,
     /// It changes, and containers are replaced.
     Recreate,
@@ -236,6 +236,9 @@ pub enum Risk {
         nodes: usize,
         /// It is not there at all any more.
         entirely: bool,
+        /// Only these of its Compose services go; none where all of it does.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        containers: Vec<Arc<str>>,
     },
     /// Data stays behind, and what takes the place of the service begins without it.
     VolumesLeft {

@@ -12,7 +12,7 @@ use super::document::{FileChange, FileChangeKind};
 use super::state::Stand;
 use crate::align::aligned;
 use crate::compose::File;
-use crate::plan::FileRef;
+use crate::plan::{Ensure, FileRef};
 use crate::sensitive::Sensitive;
 
 /// Larger files are not read for their lines: comparing costs time that grows faster than they do.
@@ -30,7 +30,7 @@ const CONTEXT: usize = 3;
 pub(super) fn changed(old: Option<&Stand<'_>>, new: &Stand<'_>, sensitive: &Sensitive) -> Vec<FileChange> {
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.ensure.files);
-    let secret = Secret::of(new, sensitive);
+    let secret = Secret::of([old, Some(new)], sensitive);
     let differing = aligned(before, &new.ensure.files).filter(|(_, old, new)| old != new);
     differing
         .map(|(path, before, after)| {
@@ -61,12 +61,18 @@ struct Secret<'a> {
     given: BTreeSet<Arc<str>>,
 }
 
+/// The files that an instance gives to its containers as secrets.
+pub(super) fn given_as_secrets(ensure: &Ensure) -> BTreeSet<Arc<str>> {
+    let model = ensure.model.value();
+    let secrets = model.get("secrets").and_then(|secrets| secrets.as_object()).into_iter().flatten();
+    let files = secrets.filter_map(|(_, secret)| secret.get("file")?.as_str());
+    files.map(|path| path.strip_prefix("./").unwrap_or(path).into()).collect()
+}
+
 impl<'a> Secret<'a> {
-    fn of(stand: &Stand<'_>, sensitive: &'a Sensitive) -> Self {
-        let model = stand.ensure.model.value();
-        let secrets = model.get("secrets").and_then(|secrets| secrets.as_object()).into_iter().flatten();
-        let files = secrets.filter_map(|(_, secret)| secret.get("file")?.as_str());
-        let given = files.map(|path| path.strip_prefix("./").unwrap_or(path).into()).collect();
+    /// What was a secret is one, however it is used now.
+    fn of(stands: [Option<&Stand<'_>>; 2], sensitive: &'a Sensitive) -> Self {
+        let given = stands.into_iter().flatten().flat_map(|stand| given_as_secrets(stand.ensure)).collect();
         Self { sensitive, given }
     }
 
@@ -90,6 +96,7 @@ fn change(path: &Arc<str>, stand: &Stand<'_>, secret: &Secret<'_>, sides: [Side;
         || format!("services/{}", stand.ensure.service),
         |instance| instance.entry.folder().to_owned(),
     );
+    let is_secret = secret.given.contains(path);
     let (lines, hidden) = match kind {
         FileChangeKind::Mode => (None, None),
         _ => lines(path, secret, &sides),
@@ -98,8 +105,8 @@ fn change(path: &Arc<str>, stand: &Stand<'_>, secret: &Secret<'_>, sides: [Side;
         path: path.clone(),
         source: format!("{folder}/{path}").into(),
         kind,
-        old_size: old.map(|file| file.size),
-        new_size: new.map(|file| file.size),
+        old_size: old.map(|file| file.size).filter(|_| !is_secret),
+        new_size: new.map(|file| file.size).filter(|_| !is_secret),
         lines,
         hidden,
     }
@@ -180,7 +187,7 @@ fn head(hunk: &[DiffOp]) -> String {
     format!("@@ -{} +{} @@", range(old.start, old.end), range(new.start, new.end))
 }
 
-/// On one line, bounded, and without what a terminal would obey.
+/// Bounded: who prints it makes it inert.
 fn cut(line: &str) -> String {
     let mut shown: String = line.chars().take(MAX_WIDTH + 1).collect();
     if shown.chars().count() > MAX_WIDTH {

@@ -44,7 +44,7 @@ pub(super) fn folded<'a>(
     }
     let mut said: BTreeMap<Said, Vec<&Pair<'a>>> = BTreeMap::new();
     for ((environment, ..), group) in groups {
-        let about = say(group[0], environment, new, sensitive);
+        let about = say(group[0], environment, (old, new), sensitive);
         said.entry(about).or_default().extend(group);
     }
     let mut changes: Vec<Change> =
@@ -61,7 +61,7 @@ fn order(change: &Change) -> (&Option<EnvironmentName>, &[NodeName], &ServiceNam
 fn say(
     pair: &Pair<'_>,
     environment: Option<&EnvironmentName>,
-    new: &Side<'_>,
+    (old, new): (&Side<'_>, &Side<'_>),
     sensitive: &Sensitive,
 ) -> Said {
     let Pair { before, after, .. } = pair;
@@ -76,14 +76,17 @@ fn say(
         _ if is_recreated => ChangeKind::Recreate,
         _ => ChangeKind::Update,
     };
-    let leaves = before.filter(|_| matches!(kind, ChangeKind::Remove | ChangeKind::Move));
-    let volumes = leaves.map(|before| before.ensure.named_volumes()).unwrap_or_default();
+    let mut volumes = before.map(|before| before.ensure.named_volumes()).unwrap_or_default();
+    if let (Some(_), Some(after)) = (stays, after) {
+        let still = after.ensure.named_volumes();
+        volumes.retain(|volume| !still.contains(volume));
+    }
     let because = because(before.as_ref(), after.as_ref(), new, sensitive);
     let files = match (before, after) {
         (Some(before), Some(after)) => files::changed(Some(before), after, sensitive),
         _ => Vec::new(),
     };
-    let capabilities = new_capabilities(before.as_ref(), after.as_ref());
+    let capabilities = new_capabilities(pair, old);
     (
         (environment.cloned(), pair.service().clone(), kind),
         (pair.old_name().cloned(), pair.from.is_some()),
@@ -109,17 +112,16 @@ fn because(
     because
 }
 
-fn new_capabilities(before: Option<&Stand<'_>>, after: Option<&Stand<'_>>) -> Vec<NewCapability> {
-    let used = |stand: Option<&Stand<'_>>| {
-        stand.and_then(|stand| stand.instance).map(|known| known.capabilities.clone())
+/// Where it is not known what stands, the definitions that it came from tell; and where those do not, all is new.
+fn new_capabilities(pair: &Pair<'_>, old: &Side<'_>) -> Vec<NewCapability> {
+    let known = |before: Stand<'_>| {
+        let instance = before.instance.or_else(|| old.desired.instance(pair.node, &before.ensure.service));
+        instance.map(|instance| instance.capabilities.clone())
     };
-    // Of what is not known nothing is said to be new.
-    if before.is_some_and(|before| before.instance.is_none()) {
-        return Vec::new();
-    }
-    let (before, after) = (used(before).unwrap_or_default(), used(after).unwrap_or_default());
+    let before = pair.before.and_then(known).unwrap_or_default();
+    let after = pair.after.and_then(|after| after.instance).map(|instance| instance.capabilities.clone());
     let is_new = |used: &&Used| !before.iter().any(|old| old.capability == used.capability);
-    after.iter().filter(is_new).map(new_capability).collect()
+    after.unwrap_or_default().iter().filter(is_new).map(new_capability).collect()
 }
 
 fn new_capability(used: &Used) -> NewCapability {

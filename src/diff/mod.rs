@@ -2,7 +2,7 @@
 //!
 //! The same comparison serves the preview (`gitops diff`), the comment on a pull request, the record of a release and the
 //! reasons in a plan, so that what a reviewer reads is what the agent logs. It is pure and its result is a document
-//! ([`Diff`]): in it nothing is left that looks like a secret, and what changes alike on many nodes is one change.
+//! ([`Diff`]): in it nothing is left that looks like a secret ([`crate::sensitive`]), and what changes alike on many nodes is one change.
 //!
 //! | file | what it owns |
 //! |---|---|
@@ -14,7 +14,6 @@
 //! | `ground` | features and controls, and the services behind them |
 //! | `risks` | what to look at first; cost and room |
 //! | `ignore` | what services ask not to be told of |
-//! | `sensitive` | what must not be shown |
 
 mod document;
 mod effects;
@@ -132,7 +131,8 @@ pub fn compare_states<'a>(
         selection.has_service(service) && selection.has_node(node, environment_of(node))
     };
     let (pairs, unchanged) = pairs::differing(held, wanted, is_meant);
-    let pairs = pairs::matched(pairs, (held, wanted), environment_of);
+    let mut pairs = pairs::matched(pairs, (held, wanted), environment_of);
+    pairs.retain(|pair| pair.is_meant(is_meant));
     let mut changes = fold::folded(&pairs, (old, new), environment_of, &sensitive);
     let ignored = ignore::taken_out(&mut changes, new);
     let standings = ground::standings(old, new, now, selection);

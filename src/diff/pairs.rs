@@ -20,7 +20,7 @@ pub(super) struct Pair<'a> {
     pub(super) from: Option<&'a NodeName>,
 }
 
-/// Every instance that differs, and how many do not.
+/// Every instance that differs, and how many of those that are meant do not.
 pub(super) fn differing<'a>(
     old: &State<'a>,
     new: &State<'a>,
@@ -32,7 +32,7 @@ pub(super) fn differing<'a>(
     for node in nodes {
         let [before, after] = [old, new].map(|state| state.nodes().get(node).unwrap_or(&nothing));
         let services: BTreeSet<&ServiceName> = before.keys().chain(after.keys()).copied().collect();
-        for service in services.into_iter().filter(|service| is_meant(node, service)) {
+        for service in services {
             let pair = Pair {
                 node,
                 before: before.get(service).copied(),
@@ -40,7 +40,7 @@ pub(super) fn differing<'a>(
                 from: None,
             };
             match pair.is_same() {
-                true => unchanged += 1,
+                true => unchanged += usize::from(is_meant(node, service)),
                 false => pairs.push(pair),
             }
         }
@@ -63,6 +63,14 @@ impl<'a> Pair<'a> {
     pub(super) fn old_name(&self) -> Option<&'a ServiceName> {
         let before = &self.before?.ensure.service;
         (before != self.service()).then_some(before)
+    }
+
+    /// Whether one of its ends is meant.
+    pub(super) fn is_meant(&self, is_meant: impl Fn(&NodeName, &ServiceName) -> bool) -> bool {
+        let names = [Some(self.service()), self.old_name()];
+        let nodes = [Some(self.node), self.from];
+        let any_node = |name| nodes.into_iter().flatten().any(|node| is_meant(node, name));
+        names.into_iter().flatten().any(any_node)
     }
 
     /// Whether it is on another node or under another name.
@@ -114,6 +122,8 @@ fn joined<'a, K: Ord>(pairs: Vec<Pair<'a>>, key: impl Fn(&Pair<'a>) -> K) -> Vec
 const LEAST_SAME: f64 = 0.6;
 /// More are not compared with each other: that is no renaming, but another repository.
 const MAX_COMPARED: usize = 200;
+/// Values looked at, each against others: a tenth of a second.
+const MAX_WORK: usize = 1_000_000;
 
 /// New names by old ones: of services that are gone, and others that came with them and are mostly the same.
 fn renames<'a>(
@@ -150,6 +160,12 @@ fn best<'a>(
 ) -> BTreeMap<&'a ServiceName, &'a ServiceName> {
     let leaves = |(name, stand): (&&'a ServiceName, &Stand<'a>)| (*name, leaves_of(stand));
     let [gone, came]: [Vec<_>; 2] = [gone, came].map(|services| services.iter().map(leaves).collect());
+    let size = |services: &[(_, BTreeSet<String>)]| -> usize {
+        services.iter().map(|(_, leaves)| leaves.len()).sum()
+    };
+    if size(&gone) * came.len() + size(&came) * gone.len() > MAX_WORK {
+        return BTreeMap::new();
+    }
     let mut candidates: Vec<(f64, &ServiceName, &ServiceName)> = Vec::new();
     for (old, before) in &gone {
         let scored = came.iter().map(|(new, after)| (likeness(before, after), *old, *new));

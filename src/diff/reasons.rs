@@ -2,17 +2,19 @@
 //!
 //! The same reasons stand in the preview and in the steps of a plan, so what a reviewer reads is what the agent logs.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::fields;
+use super::files::given_as_secrets;
+use crate::align::aligned;
 use crate::catalog::Deployment;
 use crate::desired::{Desired, Instance, ServiceInstances};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::{Ensure, FileRef, Reason};
-use crate::sensitive::Sensitive;
+use crate::sensitive::{HIDDEN, Sensitive};
 
 /// Why an instance is to become as `new` says, given what it was.
 pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<Reason> {
@@ -74,29 +76,30 @@ pub(super) fn of_model(
 /// generated file would hold up the whole pass. Nobody reads the lines of so many.
 pub(super) const MAX_SOURCES: usize = 1_000;
 
-/// Files are named with their size and never shown in a plan: they may hold secrets.
+/// Files are named with their size and never shown in a plan: they may hold secrets. Of those that are secrets, only that
+/// they changed.
 fn of_files(old: &Ensure, new: &Instance) -> Vec<Reason> {
-    let none = Sensitive::default();
-    let changes = fields::changed(&file_model(&old.files), &file_model(&new.ensure.files), &none);
-    let reason = |change: fields::FieldChange| {
-        let path = change.path.join(".");
-        let source = format!("{}/{path}", new.entry.folder());
-        let (old, new) = (change.old, change.new);
-        Reason { field: format!("files/{path}").into(), old, new, source: Some(source.into()) }
-    };
-    changes.into_iter().map(reason).collect()
-}
-
-fn file_model(files: &BTreeMap<Arc<str>, FileRef>) -> Value {
-    let text = |file: &FileRef| {
+    let folder = new.entry.folder();
+    let secrets = LazyCell::new(|| {
+        let mut secrets = given_as_secrets(old);
+        secrets.extend(given_as_secrets(&new.ensure));
+        secrets
+    });
+    let text = |path: &Arc<str>, file: &FileRef| -> Arc<str> {
+        if secrets.contains(path) || Sensitive::default().names_a_secret(path) {
+            return HIDDEN.into();
+        }
         let mode = if file.executable { ", executable" } else { "" };
-        format!("{} ({} bytes{mode})", file.digest.short(), file.size)
+        format!("{} ({} bytes{mode})", file.digest.short(), file.size).into()
     };
-    files
-        .iter()
-        .map(|(path, file)| (path.to_string(), Value::String(text(file))))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+    let differing = aligned(&old.files, &new.ensure.files).filter(|(_, old, new)| old != new);
+    let reason = |(path, old, new): (&Arc<str>, Option<&FileRef>, Option<&FileRef>)| Reason {
+        field: format!("files/{path}").into(),
+        old: old.map(|file| text(path, file)),
+        new: new.map(|file| text(path, file)),
+        source: Some(format!("{folder}/{path}").into()),
+    };
+    differing.map(reason).collect()
 }
 
 /// What `service.yaml` says beside the model.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Side;
-use super::document::{Change, ChangeKind, Cost, CostChange, Risk};
+use super::document::{Change, ChangeKind, Cost, CostChange, Effect, Risk};
 use super::ground::Standings;
 use crate::capacity::{self, Capacity, NodeRoom};
 use crate::definition::Money;
@@ -29,14 +29,20 @@ pub(super) fn of_changes(changes: &[Change], new: &Side<'_>) -> Vec<Risk> {
 fn of_change(change: &Change, new: &Side<'_>) -> Vec<Risk> {
     let (service, nodes) = (&change.service, 0);
     let mut risks = Vec::new();
-    let stopped = change.effects.iter().filter(|(_, effect)| effect.interrupts());
-    let containers: Vec<Arc<str>> = stopped.map(|(container, _)| container.clone()).collect();
+    let under = |is_meant: fn(Effect) -> bool| {
+        let meant = change.effects.iter().filter(|(_, effect)| is_meant(**effect));
+        meant.map(|(container, _)| container.clone()).collect::<Vec<Arc<str>>>()
+    };
+    let containers = under(Effect::interrupts);
     if !containers.is_empty() {
         risks.push(Risk::Restart { service: service.clone(), containers, nodes, seconds: None });
     }
+    let gone = under(|effect| effect == Effect::Remove);
     if change.kind == ChangeKind::Remove {
         let entirely = !new.desired.services.contains_key(service);
-        risks.push(Risk::Removal { service: service.clone(), nodes, entirely });
+        risks.push(Risk::Removal { service: service.clone(), nodes, entirely, containers: Vec::new() });
+    } else if !gone.is_empty() {
+        risks.push(Risk::Removal { service: service.clone(), nodes, entirely: false, containers: gone });
     }
     if !change.volumes_kept.is_empty() {
         let volumes = change.volumes_kept.clone();

@@ -124,6 +124,10 @@ fn what_is_not_selected_is_not_looked_at() {
     };
     check(&Selection { service: Some(&service), ..Selection::default() }, &["recreate s a,b"]);
     check(&Selection { node: Some(&node), ..Selection::default() }, &["recreate s b", "recreate t b"]);
+    let (old, new) = (placed(&[("s", "a", "i:1")]), placed(&[("s", "b", "i:1")]));
+    let selection = Selection { node: Some(&node), ..Selection::default() };
+    let scope = Scope { selection: &selection, ..Scope::at(Timestamp::UNIX_EPOCH) };
+    assert_eq!(told(&compare(&old.side("old"), &new.side("new"), &scope)), ["move s b <-  a"]);
 }
 
 #[test]
@@ -136,6 +140,25 @@ fn gates_stop_what_they_name() {
     assert_eq!(stopped(&[("s", "a", "i:1")], &[("s", "a", "i:2")]), ["recreate"]);
     assert_eq!(stopped(&[("s", "a", "i:1"), ("t", "a", "j:1")], &[("s", "a", "i:1")]), ["remove"]);
     assert_eq!(stopped(&[("s", "a", "i:1")], &[("s", "b", "i:1")]), ["remove", "recreate"]);
+}
+
+/// A service of one container or two, of which the second keeps data.
+fn with_second(is_there: bool) -> Repository {
+    let second = "  db: {image: j, volumes: ['data:/data']}\nvolumes: {data: }\n";
+    let compose = format!("services:\n  app: {{image: i}}\n{}", if is_there { second } else { "" });
+    repository(&[
+        ("nodes/n.yaml", "node: n"),
+        ("services/s/service.yaml", "{service: s, place: {nodes: [n]}}"),
+        ("services/s/compose.yaml", &compose),
+    ])
+}
+
+#[test]
+fn a_container_that_goes_with_its_data_is_a_removal() {
+    let diff = diff(&with_second(true), &with_second(false));
+    assert_eq!(told(&diff), ["update s n"]);
+    assert_eq!(diff.stopped_by(&Gate::ALL), [Gate::Remove]);
+    assert!(diff.risks.iter().any(|risk| matches!(risk, Risk::VolumesLeft { .. })), "{:?}", diff.risks);
 }
 
 #[test]

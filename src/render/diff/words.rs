@@ -94,7 +94,12 @@ pub(super) fn risk(risk: &Risk) -> String {
         Risk::Restart { service, containers, nodes, seconds } => {
             restart(service, containers, *nodes, *seconds)
         }
-        Risk::Removal { service, nodes, entirely: true } => format!("{service} is removed{}", across(*nodes)),
+        Risk::Removal { service, nodes, containers, .. } if !containers.is_empty() => {
+            format!("{service} loses {}{}", some(containers), across(*nodes))
+        }
+        Risk::Removal { service, nodes, entirely: true, .. } => {
+            format!("{service} is removed{}", across(*nodes))
+        }
         Risk::Removal { service, nodes, .. } => {
             format!("{service} is removed from {}, and stays on others", count(*nodes, "node"))
         }
@@ -177,11 +182,14 @@ pub(super) fn ignored(ignored: &Ignored) -> String {
 /// What is said of a file: `nginx.conf is changed`.
 pub(super) fn file(file: &crate::diff::FileChange) -> String {
     use crate::diff::FileChangeKind::{Added, Changed, Mode, Removed};
-    let size = |size: Option<u64>| format!("{} bytes", size.unwrap_or_default());
+    let size = |size: Option<u64>| size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
     match file.kind {
-        Added => format!("is new ({})", size(file.new_size)),
-        Changed => format!("changed ({} → {})", size(file.old_size), size(file.new_size)),
+        Added => format!("is new{}", size(file.new_size)),
+        Changed => match file.old_size.zip(file.new_size) {
+            Some((old, new)) => format!("changed ({old} bytes → {new} bytes)"),
+            None => "changed".to_owned(),
+        },
         Mode => "can be executed now, or not any more".to_owned(),
-        Removed => format!("is gone ({})", size(file.old_size)),
+        Removed => format!("is gone{}", size(file.old_size)),
     }
 }
