@@ -88,7 +88,7 @@ mod tests {
         let service = |number: usize| format!("s{number:03}");
         let risk = |number| {
             let service = service(number).parse().expect("a name");
-            Risk::Removal { service, nodes: 1, entirely: true }
+            Risk::Removal { service, nodes: 1, entirely: true, containers: Vec::new() }
         };
         let ignored = |number| Ignored {
             service: service(number).parse().expect("a name"),
