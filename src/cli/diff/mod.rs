@@ -48,8 +48,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "RELEASE", conflicts_with_all = ["live", "range", "path", "service", "node", "environment"])]
     release: Option<Number>,
     #[command(flatten)]
-    live: live::Live,
-    #[command(flatten)]
     narrow: Narrow,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
@@ -58,6 +56,9 @@ pub(super) struct Args {
     verdict: Verdict,
     #[command(flatten)]
     pager: Pager,
+    // Last, because its heading would stand over what comes after it.
+    #[command(flatten)]
+    live: live::Live,
 }
 
 /// What of the fleet is looked at
