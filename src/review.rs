@@ -87,11 +87,12 @@ impl Verdict {
     /// Whether it is a comparison that has nothing to tell.
     pub fn is_silent(&self) -> bool {
         let Outcome::Compared(diff) = &self.outcome else { return false };
-        let Diff { risks, changes, features, controls, cost, ignored, .. } = &**diff;
+        let Diff { risks, changes, features, controls, settings, cost, ignored, .. } = &**diff;
         changes.is_empty()
             && risks.is_empty()
             && features.is_empty()
             && controls.is_empty()
+            && settings.is_empty()
             && cost.is_none()
             && ignored.is_empty()
     }

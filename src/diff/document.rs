@@ -41,6 +41,9 @@ pub struct Diff {
     /// Controls that are not what they were, or are met where they were not, or the other way round.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlChange>,
+    /// What is asked of all: the fields of gitops.toml that are not what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Reason>,
     /// What everything costs in a month, where it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<CostChange>,
@@ -268,7 +271,7 @@ pub enum Risk {
         /// On so many nodes.
         nodes: usize,
     },
-    /// A service does not meet a control that it met.
+    /// A service does not meet a control that it met, or that it need not meet before.
     Unmet {
         /// The service.
         service: ServiceName,
@@ -281,6 +284,8 @@ pub enum Risk {
         enforcement: Arc<str>,
         /// What is missing, by name.
         missing: Vec<Arc<str>>,
+        /// It met it before; else it is new that it must.
+        any_more: bool,
     },
     /// A node is filled beyond nine tenths.
     Capacity {

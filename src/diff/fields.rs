@@ -97,6 +97,7 @@ fn short(item: &Value) -> Option<String> {
     let joined = |parts: &[Option<String>]| parts.iter().flatten().cloned().collect::<Vec<_>>().join(":");
     let target = text("target")?;
     match text("type").as_deref() {
+        None if item.get("source").is_some() => Some(joined(&[text("source"), Some(target)])),
         None | Some("") => {
             let protocol = text("protocol").unwrap_or_else(|| "tcp".to_owned());
             Some(joined(&[text("host_ip"), text("published"), Some(format!("{target}/{protocol}"))]))

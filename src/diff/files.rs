@@ -158,7 +158,10 @@ fn unified(old: &str, new: &str, sensitive: &Sensitive) -> (Option<Arc<str>>, Op
     let more = lines.len().saturating_sub(MAX_LINES);
     lines.truncate(MAX_LINES);
     let hidden = (more > 0).then(|| format!("{more} more lines differ or stand beside them").into());
-    (Some(lines.join("\n").into()), hidden.or_else(|| only_endings(before == after)))
+    (
+        Some(lines.join("\n").into()),
+        hidden.or_else(|| only_endings(before == after && old != new && !old.is_empty() && !new.is_empty())),
+    )
 }
 
 /// How many lines of both there are between the first and the last that differ.

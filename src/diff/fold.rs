@@ -81,12 +81,12 @@ fn say(
         let still = after.ensure.named_volumes();
         volumes.retain(|volume| !still.contains(volume));
     }
-    let because = because(before.as_ref(), after.as_ref(), new, sensitive);
+    let because = because(before.as_ref(), after.as_ref(), (old, new), sensitive);
     let files = match (before, after) {
         (Some(before), Some(after)) => files::changed(Some(before), after, sensitive),
         _ => Vec::new(),
     };
-    let capabilities = new_capabilities(pair, old);
+    let capabilities = new_capabilities(pair, old, sensitive);
     (
         (environment.cloned(), pair.service().clone(), kind),
         (pair.old_name().cloned(), pair.from.is_some()),
@@ -99,13 +99,14 @@ fn say(
 fn because(
     before: Option<&Stand<'_>>,
     after: Option<&Stand<'_>>,
-    new: &Side<'_>,
+    (old, new): (&Side<'_>, &Side<'_>),
     sensitive: &Sensitive,
 ) -> Vec<Reason> {
     let (Some(after), before) = (after, before) else { return Vec::new() };
     let Some(instance) = after.instance else { return after.ensure.because.clone() };
     let Some(before) = before else { return reasons::first_fields(instance, new.desired, sensitive) };
-    let mut because = reasons::of_model(before.ensure, instance, new.desired, sensitive);
+    let was = before.instance.map(|was| (old.desired, was));
+    let mut because = reasons::of_model((before.ensure, was), (instance, new.desired), sensitive);
     // The name in the model is that of the project, which is told with the settings.
     because.retain(|reason| &*reason.field != "name");
     because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
@@ -113,7 +114,7 @@ fn because(
 }
 
 /// Where it is not known what stands, the definitions that it came from tell; and where those do not, all is new.
-fn new_capabilities(pair: &Pair<'_>, old: &Side<'_>) -> Vec<NewCapability> {
+fn new_capabilities(pair: &Pair<'_>, old: &Side<'_>, sensitive: &Sensitive) -> Vec<NewCapability> {
     let known = |before: Stand<'_>| {
         let instance = before.instance.or_else(|| old.desired.instance(pair.node, &before.ensure.service));
         instance.map(|instance| instance.capabilities.clone())
@@ -121,15 +122,15 @@ fn new_capabilities(pair: &Pair<'_>, old: &Side<'_>) -> Vec<NewCapability> {
     let before = pair.before.and_then(known).unwrap_or_default();
     let after = pair.after.and_then(|after| after.instance).map(|instance| instance.capabilities.clone());
     let is_new = |used: &&Used| !before.iter().any(|old| old.capability == used.capability);
-    after.unwrap_or_default().iter().filter(is_new).map(new_capability).collect()
+    after.unwrap_or_default().iter().filter(is_new).map(|used| new_capability(used, sensitive)).collect()
 }
 
-fn new_capability(used: &Used) -> NewCapability {
+fn new_capability(used: &Used, sensitive: &Sensitive) -> NewCapability {
     let grant = used.grant.as_ref();
     NewCapability {
         capability: used.capability.to_string().into(),
         granted_by: grant.map(|grant| grant.path.clone()),
-        reason: grant.map(|grant| grant.reason.clone()),
+        reason: grant.map(|grant| sensitive.redacted(&grant.reason).into()),
         until: grant.and_then(|grant| grant.until).map(|day| day.to_string().into()),
     }
 }

@@ -24,6 +24,30 @@ use crate::sensitive::Sensitive;
 use crate::tree::Tree;
 use crate::yaml::{Step, Text};
 
+/// The fields of gitops.toml that differ: what is asked of all, and who may do what.
+pub(super) fn settings(old: &Side<'_>, new: &Side<'_>, sensitive: &Sensitive) -> Vec<Reason> {
+    // Where there were none, all of it is new, and says so in what it does.
+    if *old.catalog.settings == *new.catalog.settings || old.catalog.tree.get(SETTINGS).is_none() {
+        return Vec::new();
+    }
+    let read = |side: &Side<'_>| {
+        let text =
+            side.catalog.tree.get(SETTINGS).and_then(|entry| entry.content.clone()).unwrap_or_default();
+        let table = std::str::from_utf8(&text).ok().and_then(|text| toml::from_str::<toml::Table>(text).ok());
+        serde_json::to_value(table.unwrap_or_default()).unwrap_or_default()
+    };
+    let reason = |change: FieldChange| {
+        let steps: Vec<Step<'_>> = change.path.iter().map(step).collect();
+        let side = if change.new.is_some() { new } else { old };
+        let place = side.catalog.settings_place(&steps);
+        let source = Some(line(&place.path, place.line));
+        Reason { field: change.path.join(".").into(), old: change.old, new: change.new, source }
+    };
+    fields::changed(&read(old), &read(new), sensitive).into_iter().map(reason).collect()
+}
+
+const SETTINGS: &str = "gitops.toml";
+
 /// The features that differ, each with the services that use it.
 pub(super) fn features(
     old: &Side<'_>,

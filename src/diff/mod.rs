@@ -99,7 +99,8 @@ impl Selection<'_> {
             && self.environment.is_none_or(|wanted| Some(wanted) == environment)
     }
 
-    fn is_everything(&self) -> bool {
+    /// Whether all of it is looked at.
+    pub fn is_everything(&self) -> bool {
         self.service.is_none() && self.node.is_none() && self.environment.is_none()
     }
 }
@@ -150,6 +151,7 @@ pub fn compare_states<'a>(
         summary: Summary::of(&changes, unchanged),
         risks,
         changes,
+        settings: if selection.is_everything() { ground::settings(old, new, &sensitive) } else { Vec::new() },
         features: ground::features(old, new, selection, &sensitive),
         controls: ground::controls(old, new, &standings, selection, &sensitive),
         cost: cost.filter(|_| selection.is_everything()),

@@ -90,9 +90,10 @@ pub(super) fn matched<'a>(
         let name = pair.service();
         if pair.after.is_none() { renamed.get(name).copied().unwrap_or(name) } else { name }
     };
-    // First where it stood, then anywhere in the same environment.
+    // First where it stood, then in the same environment, then anywhere.
     let pairs = joined(pairs, |pair| (name(pair), pair.node.as_str()));
-    joined(pairs, |pair| (name(pair), environment_of(pair.node)))
+    let pairs = joined(pairs, |pair| (name(pair), environment_of(pair.node)));
+    joined(pairs, name)
 }
 
 /// Puts together what is gone and what is new under one key, in the order of their nodes.

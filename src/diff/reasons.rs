@@ -19,7 +19,7 @@ use crate::sensitive::{HIDDEN, Sensitive};
 /// Why an instance is to become as `new` says, given what it was.
 pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<Reason> {
     let Some(old) = old else { return vec![creation(new)] };
-    let mut reasons = of_model(old, new, desired, &desired.sensitive);
+    let mut reasons = of_model((old, None), (new, desired), &desired.sensitive);
     reasons.extend(of_files(old, new));
     reasons.extend(of_settings(old, &new.ensure, new));
     reasons
@@ -51,11 +51,10 @@ pub(super) fn first_fields(new: &Instance, desired: &Desired, sensitive: &Sensit
     [creation(new)].into_iter().chain(shown.map(reason)).collect()
 }
 
-/// The fields of the Compose model.
+/// The fields of the Compose model. Those that are gone were written where `was` has them.
 pub(super) fn of_model(
-    old: &Ensure,
-    new: &Instance,
-    desired: &Desired,
+    (old, was): (&Ensure, Option<(&Desired, &Arc<Instance>)>),
+    (new, desired): (&Instance, &Desired),
     sensitive: &Sensitive,
 ) -> Vec<Reason> {
     if old.model == new.ensure.model {
@@ -63,9 +62,15 @@ pub(super) fn of_model(
     }
     let changes = fields::changed(&old.model.value(), &new.ensure.model.value(), sensitive);
     let source_of = desired.sources_of(new);
+    let stood_in = was.map(|(desired, was)| desired.sources_of(was));
+    let source = |change: &fields::FieldChange| match (&change.new, &stood_in) {
+        (Some(_), _) => source_of(&change.path),
+        (None, Some(stood_in)) => stood_in(&change.path),
+        (None, None) => None,
+    };
     let reason = |(number, change): (usize, fields::FieldChange)| Reason {
         field: change.path.join(".").into(),
-        source: if number < MAX_SOURCES { source_of(&change.path) } else { None },
+        source: if number < MAX_SOURCES { source(&change) } else { None },
         old: change.old,
         new: change.new,
     };

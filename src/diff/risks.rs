@@ -9,7 +9,6 @@ use super::ground::Standings;
 use crate::capacity::{self, Capacity, NodeRoom};
 use crate::definition::Money;
 use crate::desired;
-use crate::govern::Answer;
 use crate::holders::Holders;
 use crate::name::NodeName;
 use crate::place::room::Fill;
@@ -81,15 +80,16 @@ pub(super) fn of_standings([before, after]: &[Standings; 2]) -> Vec<Risk> {
     let mut risks = Vec::new();
     for (key, row) in after {
         let old = before.get(key);
-        let was_met = old.is_none_or(|old| old.answer == Answer::Met);
+        let was_met = old.is_none_or(|old| !old.lacks);
         let texts = |texts: &[String]| texts.iter().map(|text| Arc::from(text.as_str())).collect();
-        if row.answer != Answer::Met && was_met {
+        if row.lacks && was_met {
             risks.push(Risk::Unmet {
                 service: row.service.clone(),
                 environment: row.environment.clone(),
                 control: row.control.clone(),
                 enforcement: row.enforcement.as_str().into(),
                 missing: texts(&row.missing),
+                any_more: old.is_some(),
             });
         }
         let known: BTreeSet<&String> = old.iter().flat_map(|old| &old.approved).collect();

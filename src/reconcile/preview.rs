@@ -134,7 +134,9 @@ impl<'p> Prospect<'p> {
         let new = Side { desired: moved.map_or(new.desired, |moved| &moved.desired), ..new };
         let (held, wanted) = (State::of_plans(plans, Some(old.desired)), State::of_desired(new.desired));
         let scope = Scope { selection, ..Scope::at(*now) };
-        Diff { plan: self.id(), ..diff::compare_states(&old, &new, (&held, &wanted), &scope) }
+        // A plan is one for the whole fleet: what is seen of a part of it is no plan.
+        let plan = self.id().filter(|_| selection.is_everything());
+        Diff { plan, ..diff::compare_states(&old, &new, (&held, &wanted), &scope) }
     }
 
     /// The plan id; none for what is no commit.

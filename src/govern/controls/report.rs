@@ -36,6 +36,9 @@ pub struct Compliance {
     pub lines: Vec<String>,
     /// What is missing, by name.
     pub missing: Vec<String>,
+    /// Whether anything is missing that is enforced, and not only what is good to have.
+    #[serde(skip)]
+    pub lacks: bool,
     /// The rules that do not hold and need not, by id.
     #[serde(skip)]
     pub approved: Vec<String>,
@@ -89,6 +92,7 @@ fn row(subject: &Subject<'_>, standing: &Standing<'_>, environment: Option<&Envi
         is_error: standing.asks.iter().any(|ask| is_error(ask, enforcement)),
         lines: lines(standing),
         missing: standing.asks.iter().filter(missing).map(|ask| name(ask.what)).collect(),
+        lacks: standing.asks.iter().filter(missing).any(|ask| ask.what.is_enforced()),
         approved: standing.asks.iter().filter(is_approved).map(|ask| name(ask.what)).collect(),
         fixes: fixes(subject, standing),
     }

@@ -37,6 +37,8 @@ pub fn markdown_under(head: &str, diff: &Diff) -> String {
     page.list("Look at this first", &risks, "risks", "");
     page.list("Features", &features(diff), "features", "");
     page.list("Controls", &controls(diff), "controls", "");
+    let settings: Vec<String> = diff.settings.iter().map(|one| reason(one, "")).collect();
+    page.list("Settings", &settings, "settings", "");
     page.list("", &foot(diff), "lines", "");
     page.sections(&diff.changes.iter().map(section).collect::<Vec<_>>());
     page.text

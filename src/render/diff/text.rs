@@ -26,6 +26,7 @@ pub fn text(diff: &Diff, width: Option<usize>) -> String {
     changes(&mut page, &diff.changes);
     features(&mut page, diff);
     controls(&mut page, diff);
+    settings(&mut page, diff);
     foot(&mut page, diff);
     page.end()
 }
@@ -151,6 +152,16 @@ fn controls(page: &mut Page, diff: &Diff) {
         for turn in &control.services {
             page.line(6, [plain(words::turn(turn))]);
         }
+    }
+}
+
+fn settings(page: &mut Page, diff: &Diff) {
+    if !diff.settings.is_empty() {
+        page.gap();
+        page.line(0, [(BOLD, "settings".to_owned())]);
+    }
+    for reason in &diff.settings {
+        page.line(6, reason_spans(reason));
     }
 }
 

@@ -113,10 +113,11 @@ pub(super) fn risk(risk: &Risk) -> String {
         Risk::Capability { service, capability, nodes } => {
             format!("{service} {}{}", self::capability(capability), across(*nodes))
         }
-        Risk::Unmet { service, environment, control, enforcement, missing } => {
+        Risk::Unmet { service, environment, control, enforcement, missing, any_more } => {
             let missing = if missing.is_empty() { String::new() } else { format!(": {}", some(missing)) };
             let within = within(environment.as_ref());
-            format!("{service} does not meet {control} ({enforcement}) any more{within}{missing}")
+            let any_more = if *any_more { " any more" } else { "" };
+            format!("{service} does not meet {control} ({enforcement}){any_more}{within}{missing}")
         }
         Risk::Capacity { node, resource, before, after } => {
             format!("{node} fills up: {resource} {before} % → {after} %")
