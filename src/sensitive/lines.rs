@@ -89,7 +89,8 @@ impl Assignment {
         let (before, value) = line.split_at(self.value);
         let quote = before.chars().last().filter(|c| matches!(c, '"' | '\'')).map(String::from);
         let before = without_secrets(before);
-        if value.is_empty() { before } else { format!("{before}{HIDDEN}{}", quote.unwrap_or_default()) }
+        let is_told = value.is_empty() || before.ends_with(HIDDEN);
+        if is_told { before } else { format!("{before}{HIDDEN}{}", quote.unwrap_or_default()) }
     }
 
     fn leaves_open(&self, line: &str) -> Open {
