@@ -144,10 +144,12 @@ fn is_section(sensitive: &Sensitive, line: &str) -> bool {
 
 /// The first name of a line that says so and is given a value.
 fn assignment(sensitive: &Sensitive, line: &str, kind: Kind) -> Option<Assignment> {
+    let first = line.len() - line.trim_start().trim_start_matches("- ").len();
     names(line).find_map(|name| {
         let after = line[name.end..].trim_start_matches(is_sign);
         let found = Assignment { value: line.len() - after.len(), name };
-        let is_given = is_given(line, &found, kind) || kind == Kind::File && is_directive(line, &found);
+        let is_given = is_given(line, &found, kind)
+            || kind == Kind::File && found.name.start == first && is_directive(&line[found.name.end..]);
         (is_given && sensitive.names_a_secret(&line[found.name.clone()])).then_some(found)
     })
 }
@@ -181,11 +183,9 @@ fn is_given(line: &str, found: &Assignment, kind: Kind) -> bool {
     is_flag || is_set || before.ends_with('<')
 }
 
-/// `requirepass x`: the first word of a line that has one more.
-fn is_directive(line: &str, found: &Assignment) -> bool {
-    let (before, after) = line.split_at(found.name.end);
-    let is_first = before[..found.name.start].trim_start().trim_start_matches("- ").is_empty();
+/// `requirepass x`: what follows the first word of a line is one more, if this is true.
+fn is_directive(after: &str) -> bool {
     let mut words = after.split_whitespace();
     let is_one = words.next().is_some() && words.next().is_none_or(|word| word.starts_with('#'));
-    is_first && after.starts_with([' ', '\t']) && is_one
+    after.starts_with([' ', '\t']) && is_one
 }
