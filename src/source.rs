@@ -91,32 +91,33 @@ impl Source {
     ///
     /// Where the repository cannot be reached or read in time.
     pub async fn fetch(&self) -> Result<Option<Revision>, SourceError> {
-        self.in_time(self.fetching(Mirror::fetch)).await
+        self.fetching(Mirror::fetch).await
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        let timeout = self.inner.config.timeout;
-        tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| {
-            Err(SourceError::TimedOut { url: self.inner.config.url.to_string(), seconds: timeout.as_secs() })
-        })
+    async fn in_time<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, SourceError> {
+        let late =
+            |_| SourceError::TimedOut { url: self.inner.config.url.to_string(), seconds: limit.as_secs() };
+        tokio::time::timeout(limit, work).await.map_err(late)
     }
 
-    /// One fetch at a time.
+    /// One fetch at a time. Its time begins when it does: it does not pay for the one before it.
     async fn fetching(
         &self,
         fetch: impl FnOnce(&Mirror, &AtomicBool) -> Result<Option<Revision>, GitError> + Send + 'static,
     ) -> Result<Option<Revision>, SourceError> {
-        let running = Arc::clone(&self.inner.fetching).lock_owned().await;
+        let limit = self.inner.config.timeout;
+        // One that runs ends in its own time, and a little more until it has stopped.
+        let running = self.in_time(limit * 2, Arc::clone(&self.inner.fetching).lock_owned()).await?;
         let cancel = CancelOnDrop(Arc::default());
         let cancelled = Arc::clone(&cancel.0);
-        self.blocking(move |inner| {
+        let fetching = self.blocking(move |inner| {
             let mirror = inner.mirror()?;
             let fetched = fetch(&mirror, &cancelled);
             // Only now may the next one start, also where nobody waits for this one any more.
             drop(running);
             fetched
-        })
-        .await
+        });
+        self.in_time(limit, fetching).await?
     }
 
     /// Fetches the head of a pull request by the reference under which its forge offers it, and says which commit that
@@ -128,7 +129,7 @@ impl Source {
     /// Where the repository cannot be reached or read in time.
     pub async fn fetch_head(&self, reference: &str) -> Result<Option<Revision>, SourceError> {
         let reference = reference.to_owned();
-        self.in_time(self.fetching(move |mirror, cancel| mirror.fetch_head(&reference, cancel))).await
+        self.fetching(move |mirror, cancel| mirror.fetch_head(&reference, cancel)).await
     }
 
     /// What the last successful fetch saw, in this run or an earlier one: what to start from while the repository

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{Digest, Generation, NodeName, ServiceName};
 use crate::plan::{ContainerDigest, NodePlan, Step};
+use crate::sensitive::Sensitive;
 
 /// The version of this document that is written.
 pub const SCHEMA: u32 = 1;
@@ -46,6 +47,17 @@ impl NodeStatus {
     /// Names this state in a heartbeat.
     pub fn digest(&self) -> Digest {
         Digest::of(serde_json::to_vec(self).expect("a status has no map with keys that are not strings"))
+    }
+
+    /// The same without the secrets that tools quote where they fail.
+    #[must_use]
+    pub fn redacted(mut self, sensitive: &Sensitive) -> Self {
+        let steps = self.steps.values_mut().filter_map(|step| step.message.as_mut());
+        let refused = self.refused.as_mut().map(|refusal| &mut refusal.message);
+        for text in steps.chain(refused).chain(&mut self.host.problem) {
+            *text = sensitive.redacted(text);
+        }
+        self
     }
 
     /// Whether it acknowledges `plan`: the very same plan, with every step satisfied.

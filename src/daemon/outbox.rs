@@ -23,8 +23,6 @@ use crate::store::outbox::{Change, Errand, ErrandKey, MAX_AGE, Outbox, Task};
 const MAX_WAITING: usize = 1000;
 /// The first pause after a failure; each further one is twice as long, up to an hour.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
-/// Also where the forge says that it may be asked at once.
-const LEAST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is to be told to the forge, and what runs.
@@ -86,7 +84,8 @@ impl Errands {
     }
 
     fn pause(&mut self, wanted: Option<SignedDuration>, now: Timestamp) {
-        let pause = wanted.map_or(pause(self.failures), |wanted| wanted.clamp(LEAST_PAUSE, MAX_AGE));
+        // Also where the forge names a time that has passed on our clock, it is asked ever less often.
+        let pause = wanted.unwrap_or_default().max(pause(self.failures)).min(MAX_AGE);
         self.resume_at = Some(now + pause);
         self.failures = self.failures.saturating_add(1);
     }

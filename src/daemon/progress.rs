@@ -2,9 +2,10 @@
 //!
 //! It is computed from the same picture that people are shown, and told where it differs from what was told last: from
 //! *pending* (plans are published) to *success* (every node has acknowledged its plan) or *failure* (a step failed). A
-//! revision that cannot be deployed is a failure that says why, and one that waits to be deployed by hand is pending. A release that came through is told once, whatever its
-//! containers do later; a failed one stays failed until it comes through. What a service or an agent said is not in it:
-//! a commit status is seen by more people than a fleet is.
+//! revision that cannot be deployed is a failure that says why, until it is deployed after all, and one that waits to be
+//! deployed by hand is pending. A release that came through is told once, whatever its containers do later; a failed one
+//! stays failed until it comes through. What a service or an agent said is not in it: a commit status is seen by more
+//! people than a fleet is.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use super::state::State;
 use crate::fleet::{InstanceState, NodeState, NodeView, SourceState, SourceStatus};
 use crate::name::{NodeName, Revision};
+use crate::release::Release;
 use crate::render::count;
 use crate::review::{self, Status};
 use crate::store::outbox::Task;
@@ -26,12 +28,30 @@ pub(super) struct Told {
     pictured: Option<Revision>,
     /// What was deployed at the start, and told of by whoever deployed it.
     resumed: Option<Revision>,
+    /// Every node had acknowledged that at the start.
+    was_done: bool,
 }
 
 impl Told {
-    /// Nothing yet; this is what was deployed at the start.
-    pub(super) fn resuming(resumed: Option<Revision>) -> Self {
-        Self { resumed, ..Self::default() }
+    /// At the start this was deployed, and this the newest release.
+    pub(super) fn resuming(resumed: Option<Revision>, newest: Option<&Release>) -> Self {
+        let newest = newest.filter(|newest| Some(&newest.release.revision) == resumed.as_ref());
+        let was_done = newest.is_some_and(|newest| newest.finished_at.is_some());
+        Self { resumed, was_done, ..Self::default() }
+    }
+
+    /// Whether this is worth telling of a revision.
+    fn is_news(&self, revision: &Revision, progress: &Progress) -> bool {
+        let told = self.last.get(revision);
+        let is_old = told.is_none() && self.resumed.as_ref() == Some(revision);
+        let is_late = match progress.state {
+            // That what was deployed before the start is on its way would be old news.
+            review::State::Pending => true,
+            // Where its release was done, what fails now is not that.
+            review::State::Failure => self.was_done,
+            review::State::Success => false,
+        };
+        progress.is_news(told) && !(is_old && is_late)
     }
 
     /// The picture of the nodes is of this revision now.
@@ -45,17 +65,26 @@ impl Told {
 struct Progress {
     state: review::State,
     line: String,
+    /// It cannot be deployed, or not by itself: no release of it is under way.
+    is_stopped: bool,
 }
 
 impl Progress {
     fn new(state: review::State, line: impl Into<String>) -> Self {
-        Self { state, line: line.into() }
+        Self { state, line: line.into(), is_stopped: false }
+    }
+
+    /// Of a revision that is not deployed.
+    fn stopped(state: review::State, line: impl Into<String>) -> Self {
+        Self { is_stopped: true, ..Self::new(state, line) }
     }
 
     /// Whether this is worth telling after `told`.
     fn is_news(&self, told: Option<&Self>) -> bool {
         use review::State::{Failure, Pending, Success};
         match (told.map(|told| told.state), self.state) {
+            // What was held, or waited, goes on.
+            _ if told.is_some_and(|told| told.is_stopped && !self.is_stopped) => true,
             (None, _) | (Some(Pending | Failure), Success) | (Some(Pending), Failure) => true,
             (Some(Failure), Failure) => told != Some(self),
             (Some(Success), _) | (Some(Pending | Failure), Pending) => false,
@@ -74,7 +103,7 @@ fn progress(
         _ => review::State::Failure,
     };
     let why = source.message.as_deref().unwrap_or_default();
-    let stopped = stopped.map(|stopped| (stopped.clone(), Progress::new(state, why)));
+    let stopped = stopped.map(|stopped| (stopped.clone(), Progress::stopped(state, why)));
     let deployed = source.deployed.clone().map(|deployed| (deployed, release(nodes)));
     stopped.into_iter().chain(deployed).collect()
 }
@@ -140,20 +169,15 @@ impl State {
             source.deployed = None;
         }
         let stand = progress(&source, self.reading.stopped(), &self.views);
-        let news = |(revision, progress): &(&Revision, &Progress)| {
-            let told = self.told.last.get(*revision);
-            // That what was deployed before the start is on its way would be old news.
-            let is_old = told.is_none() && self.told.resumed.as_ref() == Some(*revision);
-            progress.is_news(told) && !(is_old && progress.state == review::State::Pending)
-        };
         let mut news: BTreeMap<Revision, Progress> = stand
             .iter()
-            .filter(news)
+            .filter(|(revision, progress)| self.told.is_news(revision, progress))
             .map(|(revision, progress)| (revision.clone(), progress.clone()))
             .collect();
         if source.deployed.is_some() {
             news.extend(self.replaced(&stand));
-            self.told.last.retain(|revision, _| stand.contains_key(revision));
+            let next = self.definitions.as_ref().map(|definitions| &definitions.revision);
+            self.told.last.retain(|revision, _| stand.contains_key(revision) || next == Some(revision));
         }
         for (revision, progress) in news {
             self.put_status(&revision, &progress, now);
@@ -166,9 +190,10 @@ impl State {
     /// Revisions that were on their way when another took their place: they stay so, and say why.
     fn replaced(&self, stand: &BTreeMap<Revision, Progress>) -> BTreeMap<Revision, Progress> {
         let line = "replaced by another commit before every node had it";
-        let gone = self.told.last.iter().filter(|(revision, told)| {
-            told.state == review::State::Pending && !stand.contains_key(*revision)
-        });
+        let next = self.definitions.as_ref().map(|definitions| &definitions.revision);
+        let stands = |revision: &Revision| stand.contains_key(revision) || next == Some(revision);
+        let gone = self.told.last.iter();
+        let gone = gone.filter(|(revision, told)| told.state == review::State::Pending && !stands(revision));
         gone.map(|(revision, _)| (revision.clone(), Progress::new(review::State::Pending, line))).collect()
     }
 

@@ -167,7 +167,7 @@ impl State {
         self.reading.rounds.start()?;
         let (span, resume) = (self.policy.poll, std::mem::take(&mut self.reading.resume));
         self.reading.fetch_at = now + self.reading.jittered(span);
-        match self.deployed.clone().filter(|_| resume) {
+        match self.deployed.clone().filter(|_| resume && self.definitions.is_none()) {
             Some(revision) => {
                 self.reading.stage = Stage::Resuming;
                 Some(self.load_of(revision, None, true))
@@ -208,7 +208,10 @@ impl State {
         let round = self.reading.rounds.running();
         let accept = round.is_some_and(|round| round.accept_rewind);
         let asked = round.is_some_and(Round::is_asked);
+        let is_deployed = self.deployed.as_ref() == Some(&newest);
         let known = match &self.reading.verdict {
+            // What another daemon deployed meanwhile neither is held nor waits.
+            Verdict::Held(_) | Verdict::Waiting(_) if is_deployed => false,
             Verdict::Held(held) => *held == newest && !accept,
             Verdict::Waiting(waiting) => *waiting == newest && !asked,
             Verdict::Invalid(invalid, _) => *invalid == newest,
@@ -258,7 +261,8 @@ impl State {
 
     fn load(&mut self, newest: Revision) -> Effect {
         self.reading.stage = Stage::Loading { newest: newest.clone(), base: self.base() };
-        self.load_of(newest, self.definitions.clone(), false)
+        let is_deployed = self.deployed.as_ref() == Some(&newest);
+        self.load_of(newest, self.definitions.clone(), is_deployed)
     }
 
     fn load_of(&self, revision: Revision, previous: Option<Arc<Definitions>>, is_deployed: bool) -> Effect {
@@ -276,16 +280,7 @@ impl State {
         }
         match &self.reading.stage {
             Stage::Resuming => {
-                // Where it cannot be read, the look that follows finds out what can be.
-                if let (Ok(loaded), Some(deployed)) = (result, self.deployed.clone()) {
-                    match loaded {
-                        Ok(definitions) => {
-                            self.in_force = Some(definitions.clone());
-                            self.accept(definitions);
-                        }
-                        Err(findings) => self.reading.verdict = Verdict::Invalid(deployed, findings),
-                    }
-                }
+                self.resumed(result);
                 vec![self.fetch()]
             }
             Stage::Loading { newest, base } => {
@@ -301,6 +296,21 @@ impl State {
                 }
             }
             Stage::Fetching | Stage::Comparing { .. } | Stage::Trying(_) => Vec::new(),
+        }
+    }
+
+    fn resumed(&mut self, result: Result<Result<Arc<Definitions>, Vec<Diagnostic>>, String>) {
+        match (result, self.deployed.clone()) {
+            (Ok(Ok(definitions)), _) => {
+                self.in_force = Some(definitions.clone());
+                self.accept(definitions);
+            }
+            (Ok(Err(findings)), Some(deployed)) => {
+                self.reading.verdict = Verdict::Invalid(deployed, findings)
+            }
+            // The look that follows may fetch it, or find out what else can be planned from.
+            (Err(_), _) => self.reading.resume = true,
+            (Ok(Err(_)), None) => {}
         }
     }
 

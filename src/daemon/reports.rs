@@ -3,6 +3,9 @@
 //! A node is spoken for by one agent at a time: whoever spoke last holds a *lease* of three heartbeats, and another
 //! agent with the same token is refused until it ends. Reports are recorded in batches: those that arrive while one
 //! batch is being written are the next, so a thousand agents cost a few durable commits and not a thousand.
+//!
+//! What tools say in words may quote a secret: it is taken out before anything is derived from a report, or kept of it.
+//! Heartbeats go on to name the report as the agent sent it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub(super) struct Batch {
     /// The release of this revision was done then.
     pub(super) finished: Option<(Revision, Timestamp)>,
     pub(super) outbox: BTreeMap<ErrandKey, Change>,
+    /// What heartbeats call the states that nodes sent.
+    digests: BTreeMap<NodeName, Digest>,
     /// Who waits until it is durable, and the answer then.
     tickets: Vec<(Ticket, Answer)>,
 }
@@ -95,10 +100,12 @@ impl State {
             return Some(refused);
         }
         let last = self.reported.nodes.get(&node).map(|last| last.status.clone());
-        let status = match report {
-            Report::Status(status) if last.as_ref() == Some(&status) => None,
-            Report::Status(status) => Some(status),
-            Report::Heartbeat { digest } if self.status_digest(&node) == Some(digest) => None,
+        let (digest, status) = match report {
+            Report::Status(status) => {
+                let (digest, status) = (status.digest(), self.redacted(status));
+                (digest, Some(status).filter(|status| last.as_ref() != Some(status)))
+            }
+            Report::Heartbeat { digest } if self.status_digest(&node) == Some(digest) => (digest, None),
             Report::Heartbeat { .. } => return Some(self.receipt(true)),
         };
         let receipt = self.receipt(false);
@@ -112,9 +119,15 @@ impl State {
             batch.events.extend(happened::to_node(last.as_deref(), status, plan, now));
             reached = plan.and_then(|plan| release::reached(last.as_deref(), status, plan));
         }
+        batch.digests.insert(node.clone(), digest);
         batch.reports.push(StatusReport { node, status, heard_at: now, reached });
         batch.tickets.push((ticket, receipt));
         None
+    }
+
+    fn redacted(&self, status: Arc<NodeStatus>) -> Arc<NodeStatus> {
+        let sensitive = self.in_force.as_ref().map(|definitions| definitions.desired.sensitive.clone());
+        Arc::new(Arc::unwrap_or_clone(status).redacted(&sensitive.unwrap_or_default()))
     }
 
     fn receipt(&self, want_status: bool) -> Answer {
@@ -122,7 +135,8 @@ impl State {
         Answer::Received(Receipt { want_status, heartbeat_seconds })
     }
 
-    /// Of the state that is held of a node. Made when a heartbeat first asks for it.
+    /// Of the state that is held of a node, as it was sent. Where that is not known, as after a start, it is that of what
+    /// was kept; an agent that sent a secret with it is asked for it in full once more.
     fn status_digest(&mut self, node: &NodeName) -> Option<Digest> {
         let status = &self.reported.nodes.get(node)?.status;
         Some(*self.status_digests.entry(node.clone()).or_insert_with(|| status.digest()))
@@ -156,6 +170,7 @@ impl State {
         for report in batch.reports {
             self.heard(report);
         }
+        self.status_digests.extend(batch.digests);
         batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
     }
 
@@ -194,7 +209,6 @@ impl State {
             }
             (_, Some(status)) => {
                 nodes.insert(node.clone(), ReportedNode { status, heard_at });
-                self.status_digests.remove(&node);
                 self.want_pass("a node reported");
             }
             (None, None) => {}

@@ -6,11 +6,13 @@
 //! from another repository nothing is said but whether it is right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use super::carry::{ON_PANIC, Tools, chain};
+use super::carry::{Tools, chain};
 use super::outbox::{News, Review, Setback};
 use super::{BoxError, Forge};
 use crate::definition::{Saying, Settings};
@@ -23,6 +25,9 @@ use crate::reconcile::{Definitions, Known};
 use crate::render::review as words;
 use crate::review::{self, Comment, Marker, Outcome, State, Status, Unsaid, Verdict, new_findings};
 use crate::tree::Tree;
+
+/// How long a pull request may be thought about. Ten thousand services take seconds.
+const THINK_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a review looks at.
 struct Sides {
@@ -74,7 +79,7 @@ impl Tools {
         }
         let settings = picture.deployed.as_ref().map(|deployed| deployed.catalog.settings.clone());
         let sides = self.sides(picture, pull.head, pull.is_fork).await?;
-        let mut verdict = spawn_blocking(move || judge(&sides)).await.expect(ON_PANIC);
+        let mut verdict = bounded(THINK_WITHIN, move || judge(&sides)).await?;
         if let Outcome::Compared(diff) = &mut verdict.outcome {
             self.time([&mut **diff]).await;
         }
@@ -99,6 +104,19 @@ impl Tools {
         }
         let tree = Arc::new(self.repository.tree(&head).await?);
         Ok(Sides { picture, head: (head, tree), start, is_fork })
+    }
+}
+
+/// The outcome of work on what others wrote. Whatever they wrote, it neither ends the daemon nor holds up what is to be
+/// told of others; and it is not tried again, as it would end the same way.
+async fn bounded<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Setback> {
+    match timeout(limit, spawn_blocking(work)).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(_)) => Err(Setback::Hopeless("looking at it failed: this is a mistake in gitops".to_owned())),
+        Err(_) => Err(Setback::Hopeless(format!("looking at it takes longer than {} s", limit.as_secs()))),
     }
 }
 
@@ -182,5 +200,26 @@ async fn annotate(forge: &Forge, name: &str, summary: &str, verdict: &Verdict) -
     match forge.client.annotate(&verdict.head, &check).await {
         Err(ForgeError { why: Why::Denied { .. } | Why::Missing { .. } | Why::Refused { .. }, .. }) => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_cannot_be_judged_is_given_up_and_the_daemon_goes_on() {
+        let check = |result: Result<u8, Setback>, expected: &str| match result {
+            Err(Setback::Hopeless(why)) => assert!(why.contains(expected), "{why}"),
+            other => panic!("{other:?}, and not {expected}"),
+        };
+        assert_eq!(bounded(THINK_WITHIN, || 7).await, Ok(7));
+        check(bounded(THINK_WITHIN, || panic!("a test")).await, "a mistake in gitops");
+        let (done, wait) = mpsc::channel::<u8>();
+        let slow = move || wait.recv().unwrap_or_default();
+        check(bounded(Duration::from_millis(10), slow).await, "takes longer than");
+        drop(done);
     }
 }

@@ -65,7 +65,6 @@ pub enum ServeError {
     #[error("the settings of the forge cannot be used")]
     Forge(#[from] ForgeSettingsError),
     /// The way in is not safe.
-
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// It started, and could not run.

@@ -134,7 +134,8 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
-    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event and loses none.
+    /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event
+    /// and loses none.
     Record {
         /// What nodes said.
         reports: Vec<StatusReport>,
@@ -239,7 +240,7 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
-            told: Told::resuming(deployed.clone()),
+            told: Told::resuming(deployed.clone(), release.as_deref()),
             deployed,
             definitions: None,
             in_force: None,
@@ -362,9 +363,7 @@ impl State {
             self.told.picture(revision);
             self.passes.finish();
             self.note_done(now);
-            if planned.is_trial {
-                effects.extend(self.end_trial(None));
-            }
+            effects.extend(self.tried_well(planned));
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
@@ -433,11 +432,17 @@ impl State {
             effects.push(Effect::Keep(revision));
         }
         self.note_done(now);
-        if planned.is_trial {
-            self.definitions = Some(planned.definitions);
-            effects.extend(self.end_trial(None));
-        }
+        effects.extend(self.tried_well(planned));
         effects
+    }
+
+    /// What was tried, if this was a trial, is what is deployed: it is planned from, and its round ends.
+    fn tried_well(&mut self, planned: Planned) -> Vec<Effect> {
+        if !planned.is_trial {
+            return Vec::new();
+        }
+        self.definitions = Some(planned.definitions);
+        self.end_trial(None)
     }
 
     fn store_failed(&mut self, now: Timestamp) -> Vec<Effect> {

@@ -42,9 +42,15 @@ impl Reading {
 }
 
 impl State {
-    /// What becomes of the newest definitions, which are valid: they are deployed, tried, or wait.
+    /// What becomes of the newest definitions, which are valid: they are deployed, tried, or wait. Those that are
+    /// deployed already need nobody's word, also where they could not be read before.
     pub(super) fn take(&mut self, definitions: Arc<Definitions>) -> Vec<Effect> {
-        let is_known = self.definitions.as_ref().is_some_and(|known| known.revision == definitions.revision);
+        let is_loaded = self.definitions.as_ref().is_some_and(|known| known.revision == definitions.revision);
+        let is_deployed = self.deployed.as_ref() == Some(&definitions.revision);
+        if is_deployed {
+            self.in_force = Some(definitions.clone());
+        }
+        let is_known = is_loaded || is_deployed;
         let round = self.reading.rounds.running();
         let is_demanded = round.is_some_and(|round| !round.demands.is_empty());
         let is_wanted = round.is_some_and(|round| !round.tickets.is_empty());
@@ -55,7 +61,7 @@ impl State {
             return Vec::new();
         }
         if is_wanted || is_known || self.policy.deploy == Deploy::Auto {
-            if !is_known {
+            if !is_loaded {
                 self.accept(definitions);
             }
         } else {

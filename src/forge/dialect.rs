@@ -146,6 +146,7 @@ struct PullRequest {
 /// One end of a pull request.
 #[derive(Deserialize)]
 struct End {
+    #[serde(default)]
     r#ref: String,
     sha: Revision,
     /// None where the repository was deleted.
@@ -161,6 +162,7 @@ impl From<PullRequest> for Pull {
     fn from(pull: PullRequest) -> Self {
         let PullRequest { number, state, merged, merge_commit_sha, head, base } = pull;
         let id = |end: &End| end.repo.as_ref().map(|repository| repository.id);
+        let is_within = id(&head).is_some() && id(&head) == id(&base);
         Self {
             number,
             state: match (merged, state.as_str()) {
@@ -168,7 +170,7 @@ impl From<PullRequest> for Pull {
                 (false, "open") => PullState::Open,
                 (false, _) => PullState::Closed,
             },
-            is_fork: id(&head).is_none() || id(&head) != id(&base),
+            is_fork: !(is_within && names_a_branch(&head.r#ref)),
             // Of an open one GitHub names the commit of a merge that it only tried.
             merged_as: merge_commit_sha.filter(|_| merged),
             head: head.sha,
@@ -176,6 +178,12 @@ impl From<PullRequest> for Pull {
             base: Some(base.sha),
         }
     }
+}
+
+/// Whether the head of a pull request is a branch. One that was pushed to `refs/for/` is none: Gitea and Forgejo say that
+/// it is of the repository itself, and whoever may read that may push it.
+pub(crate) fn names_a_branch(head: &str) -> bool {
+    !head.is_empty() && !head.starts_with("refs/")
 }
 
 #[derive(Deserialize)]

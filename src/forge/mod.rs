@@ -31,6 +31,7 @@ use crate::name::Revision;
 use crate::review::{Annotation, Status};
 use crate::store::token::Secret;
 use dialect::Dialect;
+pub(crate) use dialect::names_a_branch;
 pub use error::{ForgeError, ForgeSettingsError, Why};
 use http::{Ask, Connection};
 pub use sticky::Stuck;

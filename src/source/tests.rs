@@ -85,6 +85,29 @@ async fn a_fetch_that_hangs_ends_in_time_and_does_not_block_the_next() {
 }
 
 #[tokio::test]
+async fn a_fetch_does_not_pay_for_the_time_of_the_one_before_it() {
+    let origin = Origin::new();
+    let pushed = origin.push_file("gitops.toml", "one");
+    let ssh = SshOptions { program: origin.folder().join("ssh"), ..SshOptions::default() };
+    let (hung, bare) = (origin.folder().join("hung"), origin.bare());
+    let script = format!(
+        "#!/bin/sh\nif mkdir '{}' 2>/dev/null; then exec sleep 600; fi\nexec git upload-pack '{}'\n",
+        hung.display(),
+        bare.display()
+    );
+    std::fs::write(&ssh.program, script).unwrap();
+    std::fs::set_permissions(&ssh.program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let source = Source::open(SourceConfig {
+        access: Access { ssh, ..Access::default() },
+        timeout: Duration::from_secs(3),
+        ..config(&origin, "ssh://git@estate/srv/x")
+    });
+    let (first, second) = tokio::join!(source.fetch(), source.fetch());
+    assert!(matches!(first, Err(SourceError::TimedOut { .. })), "{first:?}");
+    assert_eq!(second.unwrap(), Some(pushed));
+}
+
+#[tokio::test]
 async fn a_state_folder_that_cannot_be_made_is_told_and_mended_without_a_restart() {
     let origin = Origin::new();
     let pushed = origin.push_file("gitops.toml", "one");

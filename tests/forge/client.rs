@@ -51,6 +51,13 @@ async fn a_pull_request_is_read_as_each_forge_writes_it() {
         assert_eq!(pull.state, PullState::Merged, "{kind}");
         assert_eq!(pull.merged_as.expect("a commit").as_str(), "d".repeat(40), "{kind}");
 
+        if kind != Kind::Gitlab {
+            for (head, is_fork) in [("refs/pull/7/head", true), ("", true), ("topic", false)] {
+                forge.kept().pull["head"]["ref"] = json!(head);
+                let pull = client.pull(7).await.expect("it is there");
+                assert_eq!(pull.is_fork, is_fork, "{kind}: whoever may read may push to refs/for: {head:?}");
+            }
+        }
         let away = if kind == Kind::Gitlab { "/source_project_id" } else { "/head/repo" };
         *forge.kept().pull.pointer_mut(away).expect("a field") = json!(null);
         assert!(client.pull(7).await.expect("it is there").is_fork, "{kind}: its repository was deleted");

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::cli::error::CliError;
 use crate::cli::output::print;
 use crate::config::layer::Env;
-use crate::forge::Kind;
+use crate::forge::{Kind, names_a_branch};
 
 /// An event is as large as GitHub's webhooks at most.
 const MAX_EVENT: u64 = 25 << 20;
@@ -54,8 +54,18 @@ struct PullRequest {
     base: End,
 }
 
+impl PullRequest {
+    /// Whether it comes from a branch of the repository that it goes to.
+    fn is_within(&self) -> bool {
+        let Self { head, base, number: _ } = self;
+        head.repo.is_some() && head.repo == base.repo && names_a_branch(&head.r#ref)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct End {
+    #[serde(default)]
+    r#ref: String,
     sha: String,
     /// None where the repository was deleted.
     repo: Option<Repository>,
@@ -101,7 +111,7 @@ impl Ci {
             pull: pull.as_ref().map(|pull| pull.number),
             bases: pull.iter().map(|pull| pull.base.sha.clone()).collect(),
             head: pull.as_ref().map(|pull| pull.head.sha.clone()),
-            is_fork: pull.is_some_and(|pull| pull.head.repo.is_none() || pull.head.repo != pull.base.repo),
+            is_fork: pull.is_some_and(|pull| !pull.is_within()),
             run_url,
             ca_file: None,
             obeys_output: text("GITHUB_ACTIONS").is_some(),
@@ -183,4 +193,30 @@ fn event(path: &PathBuf) -> Result<Event, CliError> {
     let file = File::open(path).map_err(|error| CliError::because(what(), error))?;
     file.take(MAX_EVENT).read_to_end(&mut text).map_err(|error| CliError::because(what(), error))?;
     serde_json::from_slice(&text).map_err(|error| CliError::because(what(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_branch_of_the_repository_itself_is_no_fork() {
+        for (head, is_fork) in [
+            (json!({ "ref": "topic", "sha": "a", "repo": { "id": 12 } }), false),
+            (json!({ "ref": "topic", "sha": "a", "repo": { "id": 99 } }), true),
+            (json!({ "ref": "topic", "sha": "a", "repo": null }), true),
+            // Pushed to `refs/for/main`, which needs no right to write.
+            (json!({ "ref": "refs/pull/7/head", "sha": "a", "repo": { "id": 12 } }), true),
+            (json!({ "ref": "", "sha": "a", "repo": { "id": 12 } }), true),
+            (json!({ "sha": "a", "repo": { "id": 12 } }), true),
+        ] {
+            let base = json!({ "ref": "main", "sha": "b", "repo": { "id": 12 } });
+            let event = json!({ "pull_request": { "number": 7, "head": head, "base": base } });
+            let event: Event = serde_json::from_value(event).expect("an event");
+            let ci = Ci::actions(Kind::Gitea, event, &|_| None);
+            assert_eq!(ci.is_fork, is_fork, "{head}");
+        }
+    }
 }

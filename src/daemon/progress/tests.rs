@@ -46,7 +46,7 @@ fn view(name: &str, does: &str) -> NodeView {
 
 fn check(nodes: &[(&str, &str)], expected: &str) {
     let views: Vec<NodeView> = nodes.iter().map(|(name, does)| view(name, does)).collect();
-    let Progress { state, line } = release(&views);
+    let Progress { state, line, is_stopped: _ } = release(&views);
     assert_eq!(format!("{state:?}: {line}"), expected, "{nodes:?}");
 }
 
@@ -76,6 +76,7 @@ fn a_release_came_through_when_every_node_that_has_a_plan_acknowledged_it() {
 #[test]
 fn what_is_told_after_what() {
     use review::State::{Failure, Pending, Success};
+    let progress = |(state, line)| Progress::new(state, line);
     for (told, now, expected) in [
         (None, (Pending, "x"), true),
         (None, (Success, "x"), true),
@@ -89,7 +90,11 @@ fn what_is_told_after_what() {
         (Some((Success, "x")), (Failure, "x"), false),
         (Some((Success, "x")), (Success, "y"), false),
     ] {
-        let progress = |(state, line)| Progress::new(state, line);
         assert_eq!(progress(now).is_news(told.map(progress).as_ref()), expected, "{told:?} {now:?}");
+    }
+    for held in [Pending, Failure] {
+        let held = Progress::stopped(held, "x");
+        assert!(progress((Pending, "y")).is_news(Some(&held)), "it goes on");
+        assert!(!held.is_news(Some(&held)));
     }
 }

@@ -1,7 +1,9 @@
 //! What is told to the forge: when, how often, and what becomes of it where that does not work.
 
 use super::*;
+use crate::diff::Summary;
 use crate::fleet::{InstanceState, InstanceView, NodeState, NodeView};
+use crate::release::{NewRelease, Release};
 use crate::review;
 use crate::store::outbox::{Errand, Task};
 
@@ -92,6 +94,20 @@ fn a_forge_that_is_away_is_waited_for_and_holds_nothing_else() {
     case.check(Event::Ended(Ok(None)), "review 7");
     case.check(Event::Ended(Ok(None)), "");
     assert_eq!((&*case.told(), &*case.stored()), ("", ""));
+}
+
+#[test]
+fn a_forge_that_names_a_time_that_has_passed_here_is_asked_ever_less_often() {
+    let mut case = reviewing();
+    case.ask(1, Request::Review(7), "review 7, 1: done");
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        case.check(away(Some(0)), "");
+        let next = case.state.next_errand_at().expect("it waits").as_second() - 1_000_000;
+        case.at(next).check(Event::Tick, "review 7");
+        times.push(next);
+    }
+    assert_eq!(times, [2, 6, 14, 30, 62, 126]);
 }
 
 #[test]
@@ -304,6 +320,57 @@ fn what_was_deployed_before_the_start_is_told_when_it_came_through() {
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
     case.check(passed(NodeState::Stale, InstanceState::Unknown), "");
     look(&mut case, passed(NodeState::Ok, InstanceState::Healthy), "status of a: Success in force on 1 node");
+}
+
+#[test]
+fn a_release_that_was_done_before_the_start_does_not_fail_after_it() {
+    let release = NewRelease {
+        revision: rev('a'),
+        before: None,
+        plan: None,
+        began_at: at(-9),
+        commit: None,
+        summary: Summary::default(),
+    };
+    let done = Some(Box::new(Release { number: 1, release, finished_at: Some(at(-1)) }));
+    let snapshot = Snapshot { deployed: Some(rev('a')), release: done, ..Snapshot::default() };
+    let mut case = Case::under(with_forge(), snapshot, "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "");
+    case.check(passed(NodeState::Failing, InstanceState::Failed), "");
+    look(&mut case, passed(NodeState::Ok, InstanceState::Healthy), "status of a: Success in force on 1 node");
+    case.check(Event::Ended(Ok(None)), "");
+    look(&mut case, passed(NodeState::Failing, InstanceState::Failed), "");
+}
+
+#[test]
+fn what_was_held_or_waited_and_is_accepted_goes_on() {
+    let pending = || passed(NodeState::Pending, InstanceState::Applying);
+    for (deploy, descends, plan) in [
+        (Deploy::Auto, false, false),
+        (Deploy::Auto, false, true),
+        (Deploy::Manual, true, false),
+        (Deploy::Manual, true, true),
+    ] {
+        let mut case = reviewing();
+        case.state.policy.deploy = deploy;
+        case.check(Event::Wake, "fetch");
+        case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
+        step(&mut case.state, Event::Compared(Ok(descends)), at(0));
+        step(&mut case.state, Event::Loaded(Ok(Ok(definitions('b')))), at(0));
+        step(&mut case.state, Event::Recorded(Ok(Vec::new())), at(0));
+        case.check(Event::Ended(Ok(None)), "");
+        let id = plan.then(|| Outcome::default().id(&rev('b')));
+        case.ask(1, Request::Sync { accept_rewind: true, plan: id }, "fetch");
+        case.check(Event::Fetched(Ok(Some(rev('b')))), "load b");
+        let answered = if plan { "pass over b" } else { "1: b is Ok, pass over b" };
+        case.check(Event::Loaded(Ok(Ok(definitions('b')))), answered);
+        case.check(pending(), "publish 0 plans, deploying b");
+        let effects = step(&mut case.state, Event::Published(Ok(Published::Done(Vec::new()))), at(0));
+        let done = case.describe(effects);
+        let expected = "status of b: Pending on its way to 1 of 1 node";
+        assert!(done.contains(expected), "{deploy:?} {descends} {plan}: {done}");
+    }
 }
 
 #[test]

@@ -214,3 +214,61 @@ fn a_store_that_fails_during_a_look_does_not_end_it() {
     case.check(Event::Published(Err("disk full".to_owned())), "");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "2: b is Ok");
 }
+
+/// With `a` deployed by hand, and not in the mirror at the start.
+fn forgetful() -> Case {
+    let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
+    let mut case = Case::under(by_hand(), snapshot, "load a");
+    case.check(Event::Loaded(Err("the mirror is empty".to_owned())), "fetch");
+    case
+}
+
+#[test]
+fn by_hand_what_is_deployed_goes_on_although_it_could_not_be_read_at_the_start() {
+    let mut case = forgetful();
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
+    assert_eq!(case.source(), SourceState::Ok);
+    assert!(case.state.in_force.is_some());
+    case.check(Event::Passed(Outcome::default(), None), "");
+    case.check(Event::Wake, "fetch");
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "");
+}
+
+#[test]
+fn by_hand_what_is_deployed_is_read_at_the_next_look_where_a_newer_revision_waits() {
+    let mut case = forgetful();
+    case.check(Event::Fetched(Ok(Some(rev('b')))), "compare b to a");
+    case.check(Event::Compared(Ok(true)), "load b");
+    case.check(Event::Loaded(Ok(Ok(definitions('b')))), "");
+    assert_eq!(case.source(), SourceState::Waiting);
+    case.check(Event::Wake, "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
+}
+
+#[test]
+fn what_waits_here_and_is_deployed_by_another_daemon_waits_no_longer() {
+    let mut case = waiting();
+    case.report(1, "x", &status("n", "x", None), "record 1, 1: received, pass over a");
+    case.check(Event::Passed(outcome('a', 1).0, None), "publish 1 plans");
+    case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
+    let snapshot = Snapshot { deployed: Some(rev('b')), ..Snapshot::default() };
+    case.check(Event::Reloaded(Ok(snapshot.into())), "load b");
+    case.check(Event::Loaded(Err("not fetched".to_owned())), "fetch");
+    case.check(Event::Fetched(Ok(Some(rev('b')))), "load b");
+    case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
+    assert_eq!(case.source(), SourceState::Ok);
+}
+
+#[test]
+fn a_plan_of_what_is_deployed_and_was_not_read_yet_is_what_is_planned_from_then_on() {
+    let mut case = forgetful();
+    let nothing = Outcome::default().id(&rev('a'));
+    case.ask(1, sync(Some(nothing)), "");
+    case.check(Event::Fetched(Err("no route to host".to_owned())), "load a");
+    case.check(Event::Loaded(Err("the mirror is empty".to_owned())), "fetch");
+    case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
+    case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
+    case.check(Event::Passed(Outcome::default(), None), "1: a is Ok");
+    case.report(2, "x", &status("n", "x", None), "record 1, 2: received, pass over a");
+}

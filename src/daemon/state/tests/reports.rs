@@ -1,6 +1,8 @@
 //! What nodes say: who may speak for one, what is recorded, and who falls silent.
 
 use super::*;
+use crate::sensitive::Sensitive;
+use crate::status::{Refusal, StepOutcome, StepResult};
 
 #[test]
 fn a_second_agent_is_refused_until_the_first_has_been_silent_for_three_heartbeats() {
@@ -37,6 +39,46 @@ fn a_heartbeat_of_a_known_state_plans_nothing_and_another_is_wanted_in_full() {
     case.report(4, "x", &known, "record 1, 4: received");
     let other = NodeStatus { host: HostInfo { cpus: 2, ..known.host.clone() }, ..(*known).clone() };
     case.heartbeat(5, "x", &other, "5: wanted in full");
+}
+
+/// A report with what tools said where they failed.
+fn failing(said: &str) -> Arc<NodeStatus> {
+    let plan = PlanId::of(&plan("n", 1, None));
+    let failed = StepResult { digest: None, outcome: StepOutcome::Failed, message: Some(said.to_owned()) };
+    let known = status("n", "x", None);
+    Arc::new(NodeStatus {
+        refused: Some(Refusal { plan, rule: "unreadable".into(), message: said.to_owned() }),
+        host: HostInfo { problem: Some(said.to_owned()), ..known.host.clone() },
+        steps: [("web".parse().expect("a label"), failed)].into(),
+        ..(*known).clone()
+    })
+}
+
+#[test]
+fn secrets_that_tools_quote_are_taken_out_of_reports_and_heartbeats_go_on_to_name_them() {
+    let mut case = Case::deployed();
+    let mut with_policy = Arc::into_inner(definitions('a')).expect("not shared");
+    with_policy.desired.sensitive = Arc::new(Sensitive::new(["*_LICENSE".into()]));
+    case.state.in_force = Some(Arc::new(with_policy));
+    let said = failing("compose: PGPASSWORD=canary\nAPP_LICENSE=canary");
+    let report = Report::Status(said.clone());
+    let request = Request::Report { node: node("n"), hello: hello("x"), report };
+    let effects = step(&mut case.state, Event::Asked(1, request), at(0));
+    assert!(format!("{effects:?}").contains("step.failed"), "{effects:?}");
+    assert!(!format!("{effects:?}").contains("canary"), "{effects:?}");
+    assert_eq!(case.describe(effects), "record 1, 1: received, pass over a");
+    assert!(!format!("{:?}", case.state).contains("canary"));
+    case.check(Event::Passed(Outcome::default(), None), "");
+    case.heartbeat(2, "x", &said, "record 1, 2: received");
+    case.report(3, "x", &said, "record 1, 3: received");
+
+    // Only the agent knows what it sent before a start.
+    case.state.status_digests.clear();
+    case.heartbeat(4, "x", &said, "4: wanted in full");
+    case.report(5, "x", &said, "record 1, 5: received");
+    case.heartbeat(6, "x", &said, "record 1, 6: received");
+    let other = failing("compose: PGPASSWORD=another\nAPP_LICENSE=canary");
+    case.heartbeat(7, "x", &other, "7: wanted in full");
 }
 
 #[test]
