@@ -2,10 +2,10 @@
 //!
 //! It is computed from the same picture that people are shown, and told where it differs from what was told last: from
 //! *pending* (plans are published) to *success* (every node has acknowledged its plan) or *failure* (a step failed). A
-//! revision that cannot be deployed is a failure that says why, until it is deployed after all, and one that waits to be
-//! deployed by hand is pending. A release that came through is told once, whatever its containers do later; a failed one
-//! stays failed until it comes through. What a service or an agent said is not in it: a commit status is seen by more
-//! people than a fleet is.
+//! revision that cannot be deployed is a failure that says why, until it is deployed after all, and one that waits to
+//! be deployed by hand is pending. A release that came through is told once, whatever its containers do later; a failed
+//! one stays failed until it comes through. What a service or an agent said is not in it: a commit status is seen by
+//! more people than a fleet is.
 
 use std::collections::BTreeMap;
 

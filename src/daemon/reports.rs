@@ -135,8 +135,8 @@ impl State {
         Answer::Received(Receipt { want_status, heartbeat_seconds })
     }
 
-    /// Of the state that is held of a node, as it was sent. Where that is not known, as after a start, it is that of what
-    /// was kept; an agent that sent a secret with it is asked for it in full once more.
+    /// Of the state that is held of a node, as it was sent. Where that is not known, as after a start, it is that of
+    /// what was kept; an agent that sent a secret with it is asked for it in full once more.
     fn status_digest(&mut self, node: &NodeName) -> Option<Digest> {
         let status = &self.reported.nodes.get(node)?.status;
         Some(*self.status_digests.entry(node.clone()).or_insert_with(|| status.digest()))

@@ -180,8 +180,8 @@ impl From<PullRequest> for Pull {
     }
 }
 
-/// Whether the head of a pull request is a branch. One that was pushed to `refs/for/` is none: Gitea and Forgejo say that
-/// it is of the repository itself, and whoever may read that may push it.
+/// Whether the head of a pull request is a branch. One that was pushed to `refs/for/` is none: Gitea and Forgejo say
+/// that it is of the repository itself, and whoever may read that may push it.
 pub(crate) fn names_a_branch(head: &str) -> bool {
     !head.is_empty() && !head.starts_with("refs/")
 }
