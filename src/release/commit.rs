@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::diff::sensitive::{HIDDEN, is_sensitive};
+use crate::sensitive::Sensitive;
 
 /// Who made a commit, and what for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ impl Commit {
     /// The same, without what looks like a secret: people paste them into messages.
     #[must_use]
     pub fn without_secrets(self) -> Self {
-        let hide = |text: String| if is_sensitive("", &text) { HIDDEN.to_owned() } else { text };
+        let hide = |text: String| Sensitive::default().redacted(&text);
         Self {
             author: hide(self.author),
             email: hide(self.email),
@@ -92,7 +92,7 @@ mod tests {
         };
         check("web: nginx 1.28", "web: nginx 1.28");
         check("rotate the database password", "rotate the database password");
-        check("set POSTGRES_PASSWORD=hunter2", HIDDEN);
-        check("use postgres://app:hunter2@db/app", HIDDEN);
+        check("set POSTGRES_PASSWORD=hunter2", "set POSTGRES_PASSWORD=(hidden)");
+        check("use postgres://app:hunter2@db/app", "use (hidden)");
     }
 }
