@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::HIDDEN;
 
 /// Parts of a name that say its value is secret. Compared in lower case without `_`, `-` and `.`.
-const SECRET_NAMES: [&str; 21] = [
+const SECRET_NAMES: [&str; 28] = [
     "password",
     "passwd",
     "passphrase",
@@ -27,13 +27,23 @@ const SECRET_NAMES: [&str; 21] = [
     "dsn",
     "requirepass",
     "masterauth",
+    "presharedkey",
+    "authkey",
+    "licensekey",
+    "appkey",
+    "sessionkey",
+    "userkey",
+    "accountkey",
 ];
 
 /// What says so where it is a whole word of a name: of `DB_PASS`, and not of `COMPASS`.
-const SECRET_WORDS: [&str; 2] = ["pass", "auth"];
+const SECRET_WORDS: [&str; 11] =
+    ["pass", "auth", "pw", "psk", "pat", "jwt", "bearer", "creds", "otp", "cookie", "mnemonic"];
+/// Words that end like `DBPASS` and are none.
+const NO_PASSES: [&str; 5] = ["bypass", "compass", "encompass", "surpass", "trespass"];
 
 /// How well-known tokens begin.
-const TOKEN_STARTS: [&str; 31] = [
+const TOKEN_STARTS: [&str; 32] = [
     "ghp_",
     "gho_",
     "ghu_",
@@ -63,6 +73,7 @@ const TOKEN_STARTS: [&str; 31] = [
     "shpat_",
     "SG.",
     "eyJ",
+    "tskey-",
     "age-secret-key-",
     // `-----BEGIN` in base64.
     "LS0tLS1CRUdJTi",
@@ -79,7 +90,9 @@ pub(super) fn is_part(c: char) -> bool {
 
 /// Whether a name says that its value is secret.
 pub(super) fn names_a_secret(name: &str) -> bool {
-    speaks_of_secrets(name) || words(name).split(' ').any(|word| SECRET_WORDS.contains(&word))
+    let is_pass = |word: &str| word.ends_with("pass") && !NO_PASSES.contains(&word);
+    speaks_of_secrets(name)
+        || words(name).split(' ').any(|word| SECRET_WORDS.contains(&word) || is_pass(word))
 }
 
 /// Whether the name of a secret is part of a text, however it is written.

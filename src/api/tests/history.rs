@@ -150,7 +150,7 @@ async fn a_release_is_shown_whole_with_who_has_acknowledged_it() {
     );
     assert_eq!(latest["standing"], serde_json::json!({ "state": "in-progress", "on": ["edge-2"] }));
     assert_eq!(latest["diff"]["changes"][0]["service"], "web");
-    assert_eq!(latest["commit"]["subject"], "(hidden)");
+    assert_eq!(latest["commit"]["subject"], "commit 1: PASSWORD=(hidden)");
     assert!(!latest.to_string().contains("canary"), "{latest}");
 }
 
