@@ -55,7 +55,7 @@ fn the_quick_start_does_what_it_says_and_leaves_nothing_behind_also_when_it_is_i
     let output = quick_start.command().env("DOCKER_HOST", docker_host(&engine)).output().expect("it starts");
     let said = said(&output);
     assert!(output.status.success(), "{said}");
-    for line in ["is in force: 5 instances on 2 nodes", "~ update api", "only these containers are new"] {
+    for line in ["is in force: 5 instances on 2 nodes", "± recreate api", "only these containers are new"] {
         assert!(said.contains(line), "`{line}` is not in\n{said}");
     }
     nothing_is_left(&engine);
