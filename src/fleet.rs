@@ -116,6 +116,25 @@ pub enum NodeState {
     Undefined,
 }
 
+#[cfg(test)]
+impl NodeView {
+    /// A node of which nothing is known but how it stands.
+    pub(crate) fn bare(node: NodeName, state: NodeState) -> Self {
+        Self {
+            node,
+            state,
+            heard_at: None,
+            plan: None,
+            accepted: None,
+            refused: None,
+            host: None,
+            agent: None,
+            unmet: Vec::new(),
+            instances: Arc::new([]),
+        }
+    }
+}
+
 /// How one instance stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InstanceView {

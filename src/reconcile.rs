@@ -106,8 +106,7 @@ impl Definitions {
 
     /// Nothing at all: what there is before the first commit.
     pub fn nothing(now: Timestamp) -> Self {
-        let revision = "0".repeat(40).parse().expect("forty digits");
-        Self::examine(revision, &Arc::default(), &Known::at(now))
+        Self::examine(Revision::uncommitted(), &Arc::default(), &Known::at(now))
     }
 
     /// These as one side of a comparison, under the name that people know them by.

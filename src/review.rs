@@ -61,9 +61,8 @@ impl Verdict {
         warnings: Vec<Diagnostic>,
         fail_on: &BTreeSet<Gate>,
     ) -> Self {
-        let gates: Vec<Gate> = fail_on.iter().copied().collect();
         let reached = match &outcome {
-            Outcome::Compared(diff) => diff.stopped_by(&gates).into_iter().collect(),
+            Outcome::Compared(diff) => diff.stopped_by(fail_on),
             Outcome::Invalid(_) | Outcome::Valid(_) => BTreeSet::new(),
         };
         Self { head, base, outcome, warnings, reached, sensitive: Sensitive::default() }

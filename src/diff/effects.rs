@@ -1,10 +1,11 @@
 //! What a change does to running containers, by the same rules as the agent's.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::document::Effect;
+use crate::align::aligned;
 use crate::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
 
 /// What happens to the containers of an instance, by Compose service.
@@ -12,14 +13,14 @@ pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>,
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.containers);
     let after = new.map_or(&nothing, |new| &new.containers);
-    let names: BTreeSet<&Arc<str>> = before.keys().chain(after.keys()).collect();
     let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
     let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
     // Read from the models, so only where files changed, and once for all containers.
     let files = |ensure: Option<&Ensure>| ensure.map(Ensure::environment_files).unwrap_or_default();
     let environment = LazyCell::new(|| (files(old), files(new)));
     let environment_changed = |name: &str| environment.0.get(name) != environment.1.get(name);
-    let effect = |name: &Arc<str>| match (before.get(name), after.get(name), new) {
+    type Spec<'a> = Option<&'a ContainerSpec>;
+    let effect = |name: &str, before: Spec<'_>, after: Spec<'_>| match (before, after, new) {
         (None, Some(_), _) => Some(Effect::Create),
         (Some(_), None, _) | (_, _, None) => Some(Effect::Remove),
         (Some(_), Some(_), _) if moved => Some(Effect::Recreate),
@@ -29,7 +30,10 @@ pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>,
         }
         (None, None, _) => None,
     };
-    names.into_iter().filter_map(|name| Some((name.clone(), effect(name)?))).collect()
+    let containers = aligned(before, after);
+    containers
+        .filter_map(|(name, before, after)| Some((name.clone(), effect(name, before, after)?)))
+        .collect()
 }
 
 /// `environment` says that a file changed which Compose itself reads.

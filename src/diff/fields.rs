@@ -119,13 +119,13 @@ fn shown(path: &[Arc<str>], value: &Value, sensitive: &Sensitive) -> Arc<str> {
         Value::String(text) => text.clone(),
         other => items(other).unwrap_or_else(|| other.to_string()),
     };
-    let mut line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_VALUE + 1).collect();
-    if line.chars().count() > MAX_VALUE {
-        line.pop();
-        line.push('…');
-    }
-    line.into()
+    bounded(text.chars().map(|c| if c.is_control() { ' ' } else { c }), MAX_VALUE).into()
+}
+
+/// The first `max` characters, and `…` where there are more.
+pub(super) fn bounded(mut chars: impl Iterator<Item = char>, max: usize) -> String {
+    let shown: String = chars.by_ref().take(max).collect();
+    if chars.next().is_some() { shown + "…" } else { shown }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices, group_diff_ops};
 
 use super::document::{FileChange, FileChangeKind};
+use super::fields::bounded;
 use super::state::Stand;
 use crate::align::aligned;
 use crate::compose::File;
@@ -30,6 +31,10 @@ const CONTEXT: usize = 3;
 pub(super) fn changed(old: Option<&Stand<'_>>, new: &Stand<'_>, sensitive: &Sensitive) -> Vec<FileChange> {
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.ensure.files);
+    // To learn what is secret costs reading the models.
+    if *before == new.ensure.files {
+        return Vec::new();
+    }
     let secret = Secret::of([old, Some(new)], sensitive);
     let differing = aligned(before, &new.ensure.files).filter(|(_, old, new)| old != new);
     differing
@@ -151,7 +156,7 @@ fn unified(old: &str, new: &str, sensitive: &Sensitive) -> (Option<Arc<str>>, Op
                     ChangeTag::Delete => '-',
                     ChangeTag::Insert => '+',
                 };
-                format!("{sign}{}", cut(&change.value()))
+                format!("{sign}{}", bounded(change.value().chars(), MAX_WIDTH))
             }));
         }
     }
@@ -188,14 +193,4 @@ fn head(hunk: &[DiffOp]) -> String {
     let (old, new) =
         (first.old_range().start..last.old_range().end, first.new_range().start..last.new_range().end);
     format!("@@ -{} +{} @@", range(old.start, old.end), range(new.start, new.end))
-}
-
-/// Bounded: who prints it makes it inert.
-fn cut(line: &str) -> String {
-    let mut shown: String = line.chars().take(MAX_WIDTH + 1).collect();
-    if shown.chars().count() > MAX_WIDTH {
-        shown.pop();
-        shown.push('…');
-    }
-    shown
 }

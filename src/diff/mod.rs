@@ -105,13 +105,6 @@ impl Selection<'_> {
     }
 }
 
-impl<'a> Side<'a> {
-    /// The environment that a node is in.
-    fn environment_of(&self, node: &NodeName) -> Option<&'a EnvironmentName> {
-        self.catalog.environment_of(node)
-    }
-}
-
 /// Compares two sides of definitions.
 pub fn compare<'a>(old: &Side<'a>, new: &Side<'a>, scope: &Scope<'_>) -> Diff {
     let states = (&State::of_desired(old.desired), &State::of_desired(new.desired));
@@ -126,7 +119,8 @@ pub fn compare_states<'a>(
     scope: &Scope<'_>,
 ) -> Diff {
     let Scope { now, selection } = *scope;
-    let environment_of = |node: &NodeName| new.environment_of(node).or_else(|| old.environment_of(node));
+    let (before, after) = (old.catalog, new.catalog);
+    let environment_of = |node: &NodeName| after.environment_of(node).or_else(|| before.environment_of(node));
     let sensitive = old.desired.sensitive.and(&new.desired.sensitive);
     let is_meant = |node: &NodeName, service: &ServiceName| {
         selection.has_service(service) && selection.has_node(node, environment_of(node))
@@ -139,9 +133,7 @@ pub fn compare_states<'a>(
     let standings = ground::standings(old, new, now, selection);
     let mut risks = risks::of_changes(&changes, new);
     risks.extend(risks::of_standings(&standings));
-    let (filled, cost) = risks::of_capacity(old, new);
-    let filled =
-        filled.into_iter().filter(|risk| selection.is_everything() || risks::is_of(risk, selection.node));
+    let (filled, cost) = risks::of_capacity(old, new, selection);
     risks.extend(filled);
     Diff {
         schema: SCHEMA,
@@ -154,7 +146,7 @@ pub fn compare_states<'a>(
         settings: if selection.is_everything() { ground::settings(old, new, &sensitive) } else { Vec::new() },
         features: ground::features(old, new, selection, &sensitive),
         controls: ground::controls(old, new, &standings, selection, &sensitive),
-        cost: cost.filter(|_| selection.is_everything()),
+        cost,
         ignored,
     }
 }
@@ -182,11 +174,8 @@ impl Summary {
 
 impl Diff {
     /// Those of the gates that it does not pass.
-    pub fn stopped_by(&self, gates: &[Gate]) -> Vec<Gate> {
-        let mut stopped: Vec<Gate> = gates.iter().copied().filter(|gate| self.is_stopped_by(*gate)).collect();
-        stopped.sort_unstable();
-        stopped.dedup();
-        stopped
+    pub fn stopped_by<'g>(&self, gates: impl IntoIterator<Item = &'g Gate>) -> BTreeSet<Gate> {
+        gates.into_iter().copied().filter(|gate| self.is_stopped_by(*gate)).collect()
     }
 
     /// The services whose containers it stops.

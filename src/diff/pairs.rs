@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::state::{Stand, State};
+use crate::align::aligned;
 use crate::name::{EnvironmentName, NodeName, ServiceName};
 
 /// One instance that differs.
@@ -28,17 +29,9 @@ pub(super) fn differing<'a>(
 ) -> (Vec<Pair<'a>>, usize) {
     let (mut pairs, mut unchanged) = (Vec::new(), 0);
     let nothing = BTreeMap::new();
-    let nodes: BTreeSet<&NodeName> = old.nodes().keys().chain(new.nodes().keys()).copied().collect();
-    for node in nodes {
-        let [before, after] = [old, new].map(|state| state.nodes().get(node).unwrap_or(&nothing));
-        let services: BTreeSet<&ServiceName> = before.keys().chain(after.keys()).copied().collect();
-        for service in services {
-            let pair = Pair {
-                node,
-                before: before.get(service).copied(),
-                after: after.get(service).copied(),
-                from: None,
-            };
+    for (node, before, after) in aligned(old.nodes(), new.nodes()) {
+        for (service, before, after) in aligned(before.unwrap_or(&nothing), after.unwrap_or(&nothing)) {
+            let pair = Pair { node, before: before.copied(), after: after.copied(), from: None };
             match pair.is_same() {
                 true => unchanged += usize::from(is_meant(node, service)),
                 false => pairs.push(pair),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Side;
 use super::document::{Change, ChangeKind, Cost, CostChange, Effect, Risk};
 use super::ground::Standings;
+use super::{Selection, Side};
 use crate::capacity::{self, Capacity, NodeRoom};
 use crate::definition::Money;
 use crate::desired;
@@ -106,8 +106,16 @@ pub(super) fn of_standings([before, after]: &[Standings; 2]) -> Vec<Risk> {
 /// From so many per cent on a node counts as full.
 const FULL: u64 = 90;
 
-/// What everything takes and costs, where that changes: the nodes that become full, the budget, and the sums.
-pub(super) fn of_capacity(old: &Side<'_>, new: &Side<'_>) -> (Vec<Risk>, Option<CostChange>) {
+/// What everything takes and costs, where that changes: the nodes that become full, the budget, and the sums. Of one
+/// node, only whether it becomes full; of another part, nothing.
+pub(super) fn of_capacity(
+    old: &Side<'_>,
+    new: &Side<'_>,
+    selection: &Selection<'_>,
+) -> (Vec<Risk>, Option<CostChange>) {
+    if !selection.is_everything() && selection.node.is_none() {
+        return (Vec::new(), None);
+    }
     let same_placing = old.desired.placing.placed == new.desired.placing.placed;
     if same_placing && Arc::ptr_eq(&old.catalog.nodes, &new.catalog.nodes) {
         return (Vec::new(), None);
@@ -115,8 +123,11 @@ pub(super) fn of_capacity(old: &Side<'_>, new: &Side<'_>) -> (Vec<Risk>, Option<
     let (before, after) = (of_side(old), of_side(new));
     let rooms: BTreeMap<&NodeName, &NodeRoom> = before.nodes.iter().map(|room| (&room.node, room)).collect();
     let mut risks: Vec<Risk> = Vec::new();
-    for room in &after.nodes {
+    for room in after.nodes.iter().filter(|room| selection.node.is_none_or(|wanted| *wanted == room.node)) {
         risks.extend(filled(rooms.get(&room.node).copied(), room));
+    }
+    if !selection.is_everything() {
+        return (risks, None);
     }
     risks.extend(budget(new, &before, &after));
     let cost = |capacity: &Capacity| Cost {
@@ -183,9 +194,4 @@ fn budget(new: &Side<'_>, before: &Capacity, after: &Capacity) -> Option<Risk> {
     let threshold = crossed.max()?;
     let cost = after.total.nodes.to_string().into();
     Some(Risk::Budget { threshold, cost, budget: budget.to_string().into() })
-}
-
-/// Whether a risk of a node is of the one that is looked at.
-pub(super) fn is_of(risk: &Risk, wanted: Option<&NodeName>) -> bool {
-    matches!(risk, Risk::Capacity { node, .. } if Some(node) == wanted)
 }

@@ -157,7 +157,7 @@ fn with_second(is_there: bool) -> Repository {
 fn a_container_that_goes_with_its_data_is_a_removal() {
     let diff = diff(&with_second(true), &with_second(false));
     assert_eq!(told(&diff), ["update s n"]);
-    assert_eq!(diff.stopped_by(&Gate::ALL), [Gate::Remove]);
+    assert_eq!(diff.stopped_by(&Gate::ALL), BTreeSet::from([Gate::Remove]));
     assert!(diff.risks.iter().any(|risk| matches!(risk, Risk::VolumesLeft { .. })), "{:?}", diff.risks);
 }
 

@@ -125,8 +125,7 @@ impl<'p> Prospect<'p> {
     /// What it would do, of what is looked at: from what nodes hold by their plans to what they are to get.
     pub fn diff(&self, selection: &Selection<'_>) -> Diff {
         let Picture { deployed, plans, now, .. } = self.picture;
-        let nothing = || Definitions::examine(Revision::uncommitted(), &Arc::default(), &Known::at(*now));
-        let nothing = deployed.is_none().then(nothing);
+        let nothing = deployed.is_none().then(|| Definitions::nothing(*now));
         let old = deployed.as_deref().or(nothing.as_ref()).expect("there are some, or there is nothing");
         let label = deployed.as_ref().map_or_else(|| "nothing".to_owned(), |old| old.revision.to_string());
         let (old, new) = (old.side(label), self.definitions.side(&*self.proposal.label));

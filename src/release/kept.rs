@@ -25,7 +25,7 @@ pub struct KeptDiff {
     /// How many changes, the last in its order, are not in it for want of room.
     #[serde(default)]
     pub changes_left_out: usize,
-    /// How many risks, features, controls and ignored fields are not.
+    /// How many risks, features, controls, settings and ignored fields are not.
     #[serde(default)]
     pub others_left_out: usize,
 }
@@ -41,6 +41,7 @@ impl KeptDiff {
         let others_left_out = cut(&mut diff.risks, others)
             + cut(&mut diff.features, others)
             + cut(&mut diff.controls, others)
+            + cut(&mut diff.settings, others)
             + cut(&mut diff.ignored, others);
         Self { diff, changes_left_out, others_left_out }
     }

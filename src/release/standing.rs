@@ -103,18 +103,7 @@ mod tests {
     }
 
     fn view(node: &str, state: NodeState) -> NodeView {
-        NodeView {
-            node: name(node),
-            state,
-            heard_at: None,
-            plan: None,
-            accepted: None,
-            refused: None,
-            host: None,
-            agent: None,
-            unmet: Vec::new(),
-            instances: [].into(),
-        }
+        NodeView::bare(name(node), state)
     }
 
     #[test]

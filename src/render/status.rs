@@ -235,16 +235,8 @@ mod tests {
             outdated: vec![outdated],
         };
         let node = NodeView {
-            node: "edge-1".parse().expect("a name"),
-            state: NodeState::Ok,
-            heard_at: None,
-            plan: None,
-            accepted: None,
-            refused: None,
-            host: None,
-            agent: None,
-            unmet: Vec::new(),
             instances: [instance].into(),
+            ..NodeView::bare("edge-1".parse().expect("a name"), NodeState::Ok)
         };
         let expected = "\nweb on edge-1\n  web-app-1 runs aaaaaaaaaaaa as shop/web:1, \
                         which is bbbbbbbbbbbb on the node by now\n";

@@ -131,18 +131,7 @@ mod tests {
     }
 
     fn node(name: &str, state: NodeState, instances: Vec<InstanceView>) -> NodeView {
-        NodeView {
-            node: name.parse().expect("a name"),
-            state,
-            heard_at: None,
-            plan: None,
-            accepted: None,
-            refused: None,
-            host: None,
-            agent: None,
-            unmet: Vec::new(),
-            instances: instances.into(),
-        }
+        NodeView { instances: instances.into(), ..NodeView::bare(name.parse().expect("a name"), state) }
     }
 
     fn instance(service: &str, state: InstanceState, message: Option<&str>) -> InstanceView {

@@ -31,16 +31,11 @@ fn view(name: &str, does: &str) -> NodeView {
     let refusal = Refusal { plan, rule: "wrong-node".into(), message: "password=canary".to_owned() };
     let fails = !matches!(does, "ok" | "late" | "stale" | "never" | "refused");
     NodeView {
-        node,
-        state,
-        heard_at: None,
         plan: Some(plan),
         accepted: (does == "ok").then_some(plan),
         refused: (does == "refused").then_some(refusal),
-        host: None,
-        agent: None,
-        unmet: Vec::new(),
         instances: fails.then(|| failed(does)).into_iter().collect(),
+        ..NodeView::bare(node, state)
     }
 }
 

@@ -246,16 +246,8 @@ fn what_is_held_back_is_pending_with_what_it_waits_on() {
         outdated: Vec::new(),
     };
     world.views = vec![NodeView {
-        node: node(),
-        state: crate::fleet::NodeState::Pending,
-        heard_at: None,
-        plan: None,
-        accepted: None,
-        refused: None,
-        host: None,
-        agent: None,
-        unmet: Vec::new(),
         instances: [held("new"), held("web")].into(),
+        ..NodeView::bare(node(), crate::fleet::NodeState::Pending)
     }];
     let expected = ["new Pending `db` is not ready", "web Pending `db` is not ready"];
     assert_eq!(words(&world.drift(&Only::default())), expected);

@@ -212,16 +212,10 @@ fn view(state: NodeState, instance: InstanceState) -> NodeView {
         outdated: Vec::new(),
     };
     NodeView {
-        node: node("n"),
-        state,
-        heard_at: None,
         plan,
         accepted: plan.filter(|_| state != NodeState::Pending),
-        refused: None,
-        host: None,
-        agent: None,
-        unmet: Vec::new(),
         instances: [web].into(),
+        ..NodeView::bare(node("n"), state)
     }
 }
 

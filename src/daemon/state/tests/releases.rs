@@ -41,18 +41,7 @@ fn waiting(name: &str) -> NodeView {
         wanted: 1,
         outdated: Vec::new(),
     };
-    NodeView {
-        node: node(name),
-        state: NodeState::Pending,
-        heard_at: None,
-        plan: None,
-        accepted: None,
-        refused: None,
-        host: None,
-        agent: None,
-        unmet: Vec::new(),
-        instances: [instance].into(),
-    }
+    NodeView { instances: [instance].into(), ..NodeView::bare(node(name), NodeState::Pending) }
 }
 
 #[test]
