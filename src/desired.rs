@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::align::differing;
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::Rendered;
-use crate::definition::Settings;
+use crate::definition::{Rollout, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::holders::Holders;
 use crate::name::{NodeName, ServiceName};
@@ -56,6 +56,11 @@ impl Instance {
     /// The service as it is in the environment of the node.
     pub fn deployment(&self) -> &Deployment {
         &self.entry.deployments[self.deployment]
+    }
+
+    /// How a release brings it to its node.
+    pub fn rollout(&self) -> &Rollout {
+        &self.deployment().service.rollout
     }
 
     /// Whether both can be in one environment: one that belongs to none is in all of them.

@@ -11,6 +11,7 @@ pub mod tree;
 pub mod plan;
 pub mod status;
 pub mod holders;
+pub mod decision;
 pub mod yaml;
 pub mod definition;
 mod spread;

@@ -17,6 +17,10 @@ use serde_json::value::RawValue;
 
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 
+mod terms;
+
+pub use terms::{DriftAction, DriftTerms, HealthCheck, Hook, Hooks, Probe, Span, Terms};
+
 /// The version of this document that is written. An agent refuses a newer one instead of guessing.
 pub const SCHEMA: u32 = 1;
 
@@ -103,6 +107,14 @@ impl Step {
         }
     }
 
+    /// When what it asks for may begin: see [`Terms::spans`].
+    pub fn spans(&self) -> &[Span] {
+        match self {
+            Self::Ensure(ensure) => &ensure.terms.spans,
+            Self::Remove(remove) => &remove.spans,
+        }
+    }
+
     /// The `Ensure` in it, if it is one.
     pub fn as_ensure(&self) -> Option<&Ensure> {
         match self {
@@ -145,6 +157,9 @@ pub struct Ensure {
     pub health_within: u32,
     /// What happens to containers that mount a file when only that file's content changes.
     pub on_file_change: OnFileChange,
+    /// How it is carried out.
+    #[serde(default, skip_serializing_if = "Terms::is_default")]
+    pub terms: Terms,
     /// What changed when this step took its present form.
     pub because: Vec<Reason>,
 }
@@ -188,11 +203,12 @@ impl Ensure {
 
     /// Whether both ask for the same thing of the host. Reasons do not count: they tell how it came to be.
     pub fn same_effect(&self, other: &Self) -> bool {
-        let Self { service, project, digest, after, health_within, because: _, .. } = self;
+        let Self { service, project, digest, after, health_within, terms, because: _, .. } = self;
         // `digest` covers the model, the files, the containers, the state and the file-change rule.
         digest == &other.digest
             && (service, project, after, health_within)
                 == (&other.service, &other.project, &other.after, &other.health_within)
+            && terms.same_effect(&other.terms)
     }
 }
 
@@ -209,6 +225,9 @@ pub struct Remove {
     /// Services whose removal comes first: those that depended on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ServiceName>,
+    /// It may only begin within one of these, in order; none where it may at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
     /// Why it goes.
     pub because: Vec<Reason>,
 }

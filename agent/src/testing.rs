@@ -35,6 +35,7 @@ pub(crate) fn ensure(service: &str, version: &str) -> EnsureMaker {
         after: Vec::new(),
         health_within: 60,
         on_file_change: OnFileChange::Recreate,
+        terms: Default::default(),
         because: Vec::new(),
     })
 }
@@ -72,6 +73,7 @@ pub(crate) fn remove(service: &str) -> Step {
         project: service.into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        spans: Vec::new(),
         because: Vec::new(),
     })
 }

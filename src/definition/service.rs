@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::placement::{Placement, Resources};
+use super::rollout::Rollout;
 use super::seconds::Seconds;
 use super::value_path::ValuePath;
 use crate::name::{ControlName, EnvironmentName, FeatureName, ServiceName};
@@ -55,6 +56,9 @@ pub struct Service {
     pub depends_on: Vec<ServiceName>,
     /// When it counts as healthy.
     pub health: Option<Health>,
+    /// How a release brings it to its nodes.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// What happens to a container when nothing but a file that it mounts changes: `recreate`, `restart` or
     /// `nothing`. Default: `recreate`.
     pub on_file_change: Option<OnFileChange>,
@@ -78,7 +82,7 @@ pub struct Ignore {
 
 impl Service {
     /// The names of its fields, in order.
-    pub const FIELDS: [&str; 16] = [
+    pub const FIELDS: [&str; 17] = [
         "compose",
         "controls",
         "depends_on",
@@ -92,6 +96,7 @@ impl Service {
         "place",
         "profiles",
         "resources",
+        "rollout",
         "service",
         "state",
         "variables",

@@ -194,6 +194,7 @@ fn render_with(
         after: Vec::new(),
         health_within: within,
         on_file_change,
+        terms: Default::default(),
         because: Vec::new(),
     };
     Ok(Arc::new(Instance {

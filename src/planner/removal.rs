@@ -35,6 +35,7 @@ pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> 
             project: ensure.project.clone(),
             volumes_kept: ensure.named_volumes(),
             after,
+            spans: Vec::new(),
             because,
         }),
     }

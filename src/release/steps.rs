@@ -167,6 +167,7 @@ mod tests {
             after: Vec::new(),
             health_within,
             on_file_change: OnFileChange::Restart,
+            terms: Default::default(),
             because: Vec::new(),
         })
     }
@@ -178,6 +179,7 @@ mod tests {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            spans: Vec::new(),
             because: Vec::new(),
         })
     }

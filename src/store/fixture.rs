@@ -47,6 +47,7 @@ pub(super) fn plan(name: &str, generation: u64, parent: Option<Digest>, contents
         after: Vec::new(),
         health_within: 60,
         on_file_change: OnFileChange::Recreate,
+        terms: Default::default(),
         because: Vec::new(),
     };
     let revision = "1".repeat(40).parse().unwrap();

@@ -140,6 +140,7 @@ fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
         service,
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        spans: Vec::new(),
         because: Vec::new(),
     };
     let revision = "0123456789012345678901234567890123456789".parse().expect("a revision");

@@ -125,7 +125,14 @@ impl Bench {
 
     pub(crate) fn removal(&self) -> Remove {
         let (service, project) = (self.name.parse().unwrap(), self.name.as_str().into());
-        Remove { service, project, volumes_kept: Vec::new(), after: Vec::new(), because: Vec::new() }
+        Remove {
+            service,
+            project,
+            volumes_kept: Vec::new(),
+            after: Vec::new(),
+            spans: Vec::new(),
+            because: Vec::new(),
+        }
     }
 
     /// What is observed of the instance, by Compose service.

@@ -23,6 +23,7 @@ fn plan(name: &str, generation: u64, parent: Option<&NodePlan>, content: &[u8]) 
         after: Vec::new(),
         health_within: 60,
         on_file_change: OnFileChange::Recreate,
+        terms: Default::default(),
         because: Vec::new(),
     };
     let revision = "a".repeat(40).parse().expect("hexadecimal");

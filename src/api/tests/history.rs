@@ -23,8 +23,14 @@ fn plan(node: &str, generation: u64, parent: Option<&NodePlan>, digit: u8) -> Ar
         vec![Reason { field, old: None, new: None, source: Some("services/web/compose.yaml:4".into()) }];
     let project = format!("web-{generation}").into();
     let service = "web".parse().expect("a name");
-    let step =
-        Step::Remove(Remove { service, project, volumes_kept: Vec::new(), after: Vec::new(), because });
+    let step = Step::Remove(Remove {
+        service,
+        project,
+        volumes_kept: Vec::new(),
+        after: Vec::new(),
+        spans: Vec::new(),
+        because,
+    });
     let parent = parent.map(|plan| plan.digest);
     Arc::new(NodePlan::new(super::node(node), Generation(generation), parent, revision(digit), vec![step]))
 }

@@ -39,6 +39,7 @@ fn ensure() -> Ensure {
         after: Vec::new(),
         health_within: 60,
         on_file_change: OnFileChange::Recreate,
+        terms: Default::default(),
         because: Vec::new(),
     }
 }
@@ -297,6 +298,7 @@ fn what_is_in_no_plan_is_an_orphan_and_what_is_removed_is_gone() {
         project: "web".into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        spans: Vec::new(),
         because: Vec::new(),
     });
     let mut world = World::planned(removal);

@@ -30,6 +30,7 @@ fn step() -> Ensure {
         after: Vec::new(),
         health_within: 60,
         on_file_change: OnFileChange::Recreate,
+        terms: Default::default(),
         because: Vec::new(),
     }
 }
