@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Feature, Located, Node, Policy, Service, Settings};
+use crate::definition::{Control, Feature, Located, Node, Policy, Rollout, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
@@ -244,6 +244,11 @@ impl Catalog {
     /// What is asked of services in an environment: what is asked of all, and what the environment asks beyond it.
     pub fn policy_for(&self, environment: Option<&EnvironmentName>) -> &Policy {
         environment.and_then(|name| self.environments.policy(name)).unwrap_or(&self.settings.policy)
+    }
+
+    /// How releases bring services to the nodes of an environment, where they do not say so themselves.
+    pub fn rollout_for(&self, environment: Option<&EnvironmentName>) -> &Rollout {
+        environment.and_then(|name| self.environments.rollout(name)).unwrap_or(&self.settings.rollout)
     }
 
     /// The place of a field of a policy, such as `digest_required`: the one for all, or that of an environment.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::review::Review;
+use super::rollout::Rollout;
 use super::service::Health;
 use super::toml_text;
 use crate::diagnostic::{Diagnostic, Place};
@@ -34,6 +35,9 @@ pub struct Settings {
     /// What is asked of every service.
     #[serde(default)]
     pub policy: Policy,
+    /// How a release brings services to their nodes, where neither they nor their environment say so.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// What the services of a project may take together, by the value of their label `project`; `"*"` stands for every
     /// project that is not named.
     #[serde(default)]
@@ -59,6 +63,7 @@ impl Settings {
             defaults: Defaults::default(),
             capabilities: Capabilities::default(),
             policy: Policy::default(),
+            rollout: Rollout::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),
             review: Review::default(),
