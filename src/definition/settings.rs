@@ -11,6 +11,7 @@ use super::review::Review;
 use super::rollout::Rollout;
 use super::service::Health;
 use super::toml_text;
+use super::window::Window;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
@@ -52,6 +53,9 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Environment>")]
     pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// When changes may begin, and when not.
+    #[serde(default)]
+    pub window: Vec<Window>,
 }
 
 impl Settings {
@@ -68,6 +72,7 @@ impl Settings {
             budget: Budget::default(),
             review: Review::default(),
             environments: BTreeMap::new(),
+            window: Vec::new(),
         }
     }
 
