@@ -11,8 +11,10 @@ mod files;
 mod grants;
 mod placement;
 mod references;
+mod rollouts;
 mod services;
 mod strays;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -318,6 +320,7 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
+    found.extend(windows::check(&catalog));
     found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
     (catalog, found)
 }
@@ -365,6 +368,8 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     };
     found.extend(references::check_ground(&catalog));
     found.extend(environments::check(&catalog));
+    found.extend(rollouts::check_ground(&catalog));
+    found.extend(windows::check_ground(&catalog));
     catalog.ground_findings = found;
     catalog
 }

@@ -140,7 +140,8 @@ fn minutes_open(window: &Window, start: Timestamp, count: i64) -> Vec<bool> {
             let times = window.cron.times(date).filter(|_| window.cron.is_on(date));
             of_day = Some((date, times.collect::<BTreeSet<_>>()));
         }
-        left = if of_day.as_ref().is_some_and(|(_, times)| times.contains(&clock)) { length } else { left - 1 };
+        left =
+            if of_day.as_ref().is_some_and(|(_, times)| times.contains(&clock)) { length } else { left - 1 };
         left > 0
     };
     (-length..count).map(shows).skip(usize::try_from(length).expect("a length")).collect()
