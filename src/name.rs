@@ -123,6 +123,10 @@ name_type!(
     /// An environment: some of the nodes, and what holds for them, such as `production`.
     EnvironmentName, "environment", is_label, LABEL_RULE
 );
+name_type!(
+    /// What an operator may speak for when changes wait for approval: `dba`, `security`.
+    RoleName, "role", is_dotted, DOTTED_RULE
+);
 
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(

@@ -3,6 +3,7 @@
 mod mistakes;
 mod properties;
 
+use super::digest::instance_digest;
 use super::*;
 use crate::plan::{OnFileChange, RunState};
 use crate::tree::Entry;

@@ -109,7 +109,7 @@ fn because(
     let mut because = reasons::of_model((before.ensure, was), (instance, new.desired), sensitive);
     // The name in the model is that of the project, which is told with the settings.
     because.retain(|reason| &*reason.field != "name");
-    because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
+    because.extend(reasons::of_settings(before.ensure, after.ensure, instance, sensitive));
     because
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::fields;
 use super::files::given_as_secrets;
+use super::terms::terms_in_words;
 use crate::align::aligned;
 use crate::catalog::Deployment;
 use crate::desired::{Desired, Instance, ServiceInstances};
@@ -21,7 +22,7 @@ pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<R
     let Some(old) = old else { return vec![creation(new)] };
     let mut reasons = of_model((old, None), (new, desired), &desired.sensitive);
     reasons.extend(of_files(old, new));
-    reasons.extend(of_settings(old, &new.ensure, new));
+    reasons.extend(of_settings(old, &new.ensure, new, &desired.sensitive));
     reasons
 }
 
@@ -108,26 +109,36 @@ fn of_files(old: &Ensure, new: &Instance) -> Vec<Reason> {
 }
 
 /// What `service.yaml` says beside the model.
-pub(super) fn of_settings(old: &Ensure, new: &Ensure, instance: &Instance) -> Vec<Reason> {
-    let path = instance.entry.path();
-    let settings = |ensure: &Ensure| {
-        let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
-        [
-            ("project", ensure.project.to_string()),
-            ("state", format!("{:?}", ensure.state).to_lowercase()),
-            ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
-            ("health.within", format!("{}s", ensure.health_within)),
-            ("depends_on", after.join(", ")),
-        ]
+pub(super) fn of_settings(
+    old: &Ensure,
+    new: &Ensure,
+    instance: &Instance,
+    sensitive: &Sensitive,
+) -> Vec<Reason> {
+    let reason = |field: &str, old: Option<&str>, new: Option<&str>| {
+        let [old, new] = [old, new].map(|text| text.filter(|text| !text.is_empty()).map(Arc::from));
+        Reason { field: field.into(), old, new, source: Some(instance.entry.path().clone()) }
     };
     let pairs = settings(old).into_iter().zip(settings(new));
-    pairs
-        .filter(|((_, before), (_, after))| before != after)
-        .map(|((field, before), (_, after))| {
-            let [old, new] = [before, after].map(|text| (!text.is_empty()).then(|| text.into()));
-            Reason { field: field.into(), old, new, source: Some(path.clone()) }
-        })
-        .collect()
+    let pairs = pairs.filter(|(before, after)| before != after);
+    let own = pairs.map(|((field, before), (_, after))| reason(field, Some(&before), Some(&after)));
+    let [before, after] = [old, new].map(|ensure| terms_in_words(&ensure.terms, sensitive));
+    let differing = aligned(&before, &after).filter(|(_, before, after)| before != after);
+    let of_terms = differing
+        .map(|(field, before, after)| reason(field, before.map(String::as_str), after.map(String::as_str)));
+    own.chain(of_terms).collect()
+}
+
+/// What every service has, in the order in which it is told.
+fn settings(ensure: &Ensure) -> [(&'static str, String); 5] {
+    let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
+    [
+        ("project", ensure.project.to_string()),
+        ("state", format!("{:?}", ensure.state).to_lowercase()),
+        ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
+        ("health.within", format!("{}s", ensure.health_within)),
+        ("depends_on", after.join(", ")),
+    ]
 }
 
 /// Why a service is no longer on nodes, although there is such a service: they are not named any more, or others were
