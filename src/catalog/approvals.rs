@@ -70,3 +70,74 @@ impl Catalog {
         own.into_iter().chain(of_control).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+
+    const SETTINGS: &str = "format = 1
+name = 'test'
+[approvals]
+count = 2
+roles = ['lead']
+timeout = '2d'
+[environments.back]
+nodes = { site = 'back' }
+[environments.back.rollout]
+approval = true
+[environments.back.approvals]
+count = 1
+[environments.front]
+nodes = { site = 'front' }
+";
+
+    /// What is asked of `web`, whose definition has these lines, in an environment.
+    fn demands(lines: &str, environment: &str) -> Vec<String> {
+        let service = format!("service: web\nplace: {{nodes: [a, b]}}\n{lines}");
+        let files = [
+            ("gitops.toml", SETTINGS),
+            ("nodes/a.yaml", "{node: a, labels: {site: back}}"),
+            ("nodes/b.yaml", "{node: b, labels: {site: front}}"),
+            (
+                "controls/pci.yaml",
+                "{control: pci, enforcement: strict, release_approval: {roles: [security]}}",
+            ),
+            (
+                "controls/all.yaml",
+                "{control: all, enforcement: strict, depends_on: [pci], release_approval: {count: 3}}",
+            ),
+            ("services/web/service.yaml", &*service),
+            ("services/web/compose.yaml", "services: {app: {image: i}}"),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
+        let (catalog, found) = super::super::load(&Arc::new(Tree::from_files(files)), None);
+        assert!(found.is_empty(), "{found:?}");
+        let environment: EnvironmentName = environment.parse().expect("a name");
+        let deployment = &catalog.services["web"].deployments[0];
+        let rollout = deployment.service.rollout.clone().or(catalog.rollout_for(Some(&environment)));
+        let demands = catalog.approval_demands(deployment, Some(&environment), &rollout);
+        let text = |demand: &ApprovalDemand| {
+            let roles: Vec<&str> = demand.roles.iter().map(RoleName::as_str).collect();
+            let hours = demand.timeout.map_or(0, |timeout| timeout.as_hours());
+            format!("{} of [{}] within {hours}h: {}", demand.count, roles.join(" "), demand.why)
+        };
+        demands.iter().map(text).collect()
+    }
+
+    #[test]
+    fn everybody_who_asks_for_approval_has_it() {
+        let check = |lines: &str, environment: &str, expected: &[&str]| {
+            assert_eq!(demands(lines, environment), expected, "{lines} in {environment}");
+        };
+        let (own, front) =
+            ("1 of [lead] within 48h: `rollout.approval`", "2 of [lead] within 48h: `rollout.approval`");
+        let (pci, all) = ("1 of [security] within 48h: control `pci`", "3 of [] within 48h: control `all`");
+        check("", "front", &[]);
+        check("", "back", &[own]);
+        check("rollout: {approval: false}", "back", &[]);
+        check("rollout: {approval: true}", "front", &[front]);
+        check("controls: [pci]", "front", &[pci]);
+        check("controls: [all]", "back", &[own, all, pci]);
+    }
+}

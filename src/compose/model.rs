@@ -81,7 +81,10 @@ impl Pass<'_, '_, '_> {
             self.say(
                 &["services"],
                 "no-services",
-                "the Compose file has no service to run",
+                match self.source.hooks.is_empty() {
+                    true => "the Compose file has no service to run",
+                    false => "the Compose file has no service to run but hooks, which do not stay",
+                },
                 "add one under `services:`",
             );
         }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::service::Ignore;
+use super::written::{Written, written_form};
 use crate::plan::DriftAction;
 
 /// What is done where others change containers. As text, what is done: `report`, `correct` or `correct-in-window`.
@@ -17,7 +19,67 @@ pub struct Drift {
     /// What is done. Default: `correct`.
     pub action: Option<DriftAction>,
     /// What does not count.
-    pub ignore: Option<Vec<Ignore>>,
+    pub ignore: Option<Vec<IgnoredDrift>>,
+}
+
+/// What others may change of containers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IgnoredDrift {
+    /// The field, by the path under which drift is told, with all that is below it: `labels.com.example.build`, `resources`.
+    /// What is after the first dot is one key; a `*` stands for any one.
+    pub path: DriftPath,
+    /// Why.
+    pub reason: String,
+}
+
+/// A field of a container: a section, and after the first dot one key, which may have dots in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriftPath(pub Arc<str>);
+
+/// Why a text is no such field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {}", <DriftPath as Written>::EXPECTED)]
+pub struct DriftPathError {
+    text: String,
+}
+
+/// The first parts of the paths that a field of a container can have.
+const SECTIONS: [&str; 15] = [
+    "command",
+    "container",
+    "entrypoint",
+    "env",
+    "image",
+    "labels",
+    "mounts",
+    "name",
+    "networks",
+    "ports",
+    "resources",
+    "restart",
+    "security",
+    "state",
+    "user",
+];
+
+impl Written for DriftPath {
+    const EXPECTED: &'static str =
+        "a field of a container such as `labels.build`, `resources.memory` or `mounts`";
+}
+
+written_form!(DriftPath, "string", ["labels.build", "resources.*"]);
+
+impl FromStr for DriftPath {
+    type Err = DriftPathError;
+
+    fn from_str(text: &str) -> Result<Self, DriftPathError> {
+        let (section, key) = text.split_once('.').map_or((text, None), |(section, key)| (section, Some(key)));
+        let is_section = SECTIONS.contains(&section) || section == "*" && key.is_some_and(|key| key != "*");
+        let good = is_section && key != Some("") && text.len() <= 300 && !text.chars().any(char::is_control);
+        let error = || DriftPathError { text: text.chars().take(80).collect() };
+        good.then(|| Self(text.into())).ok_or_else(error)
+    }
 }
 
 impl Drift {
@@ -33,7 +95,7 @@ impl Drift {
 #[serde(deny_unknown_fields)]
 struct Long {
     action: Option<DriftAction>,
-    ignore: Option<Vec<Ignore>>,
+    ignore: Option<Vec<IgnoredDrift>>,
 }
 
 /// Written by hand, because an untagged enum would lose the place of a mistake.
@@ -72,7 +134,7 @@ impl JsonSchema for Drift {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let actions = ["report", "correct", "correct-in-window"];
-        let ignore = generator.subschema_for::<Ignore>();
+        let ignore = generator.subschema_for::<IgnoredDrift>();
         json_schema!({
             "type": ["string", "object"],
             "examples": actions,
@@ -84,7 +146,7 @@ impl JsonSchema for Drift {
                 "ignore": {
                     "type": "array",
                     "items": ignore,
-                    "description": "What does not count, by the path under which drift is told, such as `labels.build` or `resources.*`."
+                    "description": "What others may change."
                 }
             },
             "additionalProperties": false
@@ -108,6 +170,12 @@ mod tests {
         check("{action: correct}", Some((Some(DriftAction::Correct), 0)));
         check("{ignore: [{path: labels.build, reason: the build sets it}]}", Some((None, 1)));
         check("{}", Some((None, 0)));
+        for good in ["image", "labels.com.example.build", "resources.*", "*.memory", "env.A"] {
+            assert!(good.parse::<DriftPath>().is_ok(), "{good}");
+        }
+        for bad in ["", "*", "*.*", "label.build", "labels.", ".build", "services.app.image", "labels.a\nb"] {
+            assert!(bad.parse::<DriftPath>().is_err(), "{bad}");
+        }
         for bad in ["never", "{action: never}", "{on: report}", "{ignore: [labels.build]}", "7", "[report]"] {
             check(bad, None);
         }

@@ -110,15 +110,15 @@ pub struct HttpPath(pub Arc<str>);
 pub struct Status(pub Arc<str>);
 
 impl Written for CheckName {
-    const EXPECTED: &'static str = "a name of a check: up to 63 lower-case letters, digits, `.`, `_` and `-`, with a letter or digit first";
+    const EXPECTED: &'static str = "a name such as `api`: up to 63 lower-case letters, digits, `.`, `_` and `-`, with a letter or digit first";
 }
 
 impl Written for Port {
-    const EXPECTED: &'static str = "a port, from 1 to 65535";
+    const EXPECTED: &'static str = "a port from 1 to 65535";
 }
 
 impl Written for Times {
-    const EXPECTED: &'static str = "how often in a row, from 1 to 100";
+    const EXPECTED: &'static str = "a number from 1 to 100";
 }
 
 impl Written for HttpPath {

@@ -41,7 +41,7 @@ pub use approvals::{Approvals, ReleaseApproval};
 pub use control::{Approval, Control, Enforcement, Grant, Level, Rule};
 pub use cron::{Cron, CronError};
 pub use day::Day;
-pub use drift::Drift;
+pub use drift::{Drift, DriftPath, IgnoredDrift};
 pub use feature::{Feature, FeatureState, Needs, UsedBy};
 pub use health::{Check, CheckName, Health, HttpCheck, HttpPath, Port, Status, TcpCheck, Times};
 pub use hooks::{Hook, Hooks};

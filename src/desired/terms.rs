@@ -35,7 +35,7 @@ pub(super) fn terms(
 ) -> Result<Terms, Vec<Diagnostic>> {
     let mut reading = Reading { catalog, entry, deployment, rendered, found: Vec::new() };
     let drift = deployment.service.drift.clone().or(&catalog.settings.defaults.drift);
-    let paths = drift.ignore.into_iter().flatten().map(|ignored| ignored.path.as_str().into());
+    let paths = drift.ignore.into_iter().flatten().map(|ignored| ignored.path.0);
     let drift = DriftTerms { action: drift.action.unwrap_or_default(), ignore: paths.collect() };
     let terms = Terms { checks: reading.checks(), hooks: reading.hooks(), drift, ..Terms::default() };
     if reading.found.is_empty() { Ok(terms) } else { Err(reading.found) }
@@ -116,12 +116,18 @@ impl Reading<'_> {
             }
             (Some(probe), None) => return Some(probe),
             (Some(_), Some(_)) => "the check asks more than one thing",
+            // What was left out for being wrong may be what it asked.
+            (None, _) if ["health", "environments"].iter().any(|field| self.is_broken(field)) => return None,
             (None, _) => "the check asks nothing",
         };
         let help = "give it one of `http`, `tcp` and `exec`";
         let place = self.check_place(number, None);
         self.found.push(Diagnostic::error("health-check", place, message).help(help));
         None
+    }
+
+    fn is_broken(&self, field: &str) -> bool {
+        self.entry.definition.broken.contains(field)
     }
 
     /// The Compose service that is asked.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::fields;
 use super::files::given_as_secrets;
-use super::terms::terms_in_words;
+use super::{fields, terms};
 use crate::align::aligned;
 use crate::catalog::Deployment;
 use crate::desired::{Desired, Instance, ServiceInstances};
@@ -69,6 +68,9 @@ pub(super) fn of_model(
         (None, Some(stood_in)) => stood_in(&change.path),
         (None, None) => None,
     };
+    // The profile of hooks is ours: their lists say what they are.
+    let is_profile = |path: &[Arc<str>]| matches!(path, [_, _, field] if &**field == "profiles");
+    let changes: Vec<_> = changes.into_iter().filter(|change| !is_profile(&change.path)).collect();
     let reason = |(number, change): (usize, fields::FieldChange)| Reason {
         field: change.path.join(".").into(),
         source: if number < MAX_SOURCES { source(&change) } else { None },
@@ -122,7 +124,7 @@ pub(super) fn of_settings(
     let pairs = settings(old).into_iter().zip(settings(new));
     let pairs = pairs.filter(|(before, after)| before != after);
     let own = pairs.map(|((field, before), (_, after))| reason(field, Some(&before), Some(&after)));
-    let [before, after] = [old, new].map(|ensure| terms_in_words(&ensure.terms, sensitive));
+    let [before, after] = [old, new].map(|ensure| terms::lists(&ensure.terms, sensitive));
     let differing = aligned(&before, &after).filter(|(_, before, after)| before != after);
     let of_terms = differing
         .map(|(field, before, after)| reason(field, before.map(String::as_str), after.map(String::as_str)));
@@ -130,14 +132,17 @@ pub(super) fn of_settings(
 }
 
 /// What every service has, in the order in which it is told.
-fn settings(ensure: &Ensure) -> [(&'static str, String); 5] {
+fn settings(ensure: &Ensure) -> [(&'static str, String); 7] {
     let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
+    let [wave, drift] = terms::single(&ensure.terms);
     [
         ("project", ensure.project.to_string()),
         ("state", format!("{:?}", ensure.state).to_lowercase()),
         ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
         ("health.within", format!("{}s", ensure.health_within)),
         ("depends_on", after.join(", ")),
+        wave,
+        drift,
     ]
 }
 

@@ -8,11 +8,23 @@ use crate::sensitive::Sensitive;
 
 /// Every setting by its field. What is as it is where nothing is said is left out.
 pub fn terms_in_words(terms: &Terms, sensitive: &Sensitive) -> BTreeMap<String, String> {
-    let Terms { wave, checks, hooks, drift, spans: _ } = terms;
+    let mut settings = lists(terms, sensitive);
+    let pairs = single(terms).into_iter().zip(single(&Terms::default()));
+    let said = pairs.filter(|(said, default)| said != default).map(|(said, _)| said);
+    settings.extend(said.map(|(field, text)| (field.to_owned(), text)));
+    settings
+}
+
+/// What every step has.
+pub(super) fn single(terms: &Terms) -> [(&'static str, String); 2] {
+    let Terms { wave, drift, .. } = terms;
+    [("rollout.wave", wave.to_string()), ("drift.action", action_text(drift.action).to_owned())]
+}
+
+/// What a step may have several of.
+pub(super) fn lists(terms: &Terms, sensitive: &Sensitive) -> BTreeMap<String, String> {
+    let Terms { wave: _, checks, hooks, drift, spans: _ } = terms;
     let mut settings = BTreeMap::new();
-    if *wave != 0 {
-        settings.insert("rollout.wave".to_owned(), wave.to_string());
-    }
     for check in checks {
         let text = sensitive.redacted(&check_text(check));
         settings.insert(format!("health.checks.{}", check.name), text);
@@ -21,9 +33,6 @@ pub fn terms_in_words(terms: &Terms, sensitive: &Sensitive) -> BTreeMap<String, 
     for (list, hooks) in lists.into_iter().filter(|(_, hooks)| !hooks.is_empty()) {
         let hook = |hook: &Hook| format!("{} within {}s", hook.service, hook.timeout);
         settings.insert(format!("hooks.{list}"), hooks.iter().map(hook).collect::<Vec<_>>().join(", "));
-    }
-    if drift.action != DriftAction::default() {
-        settings.insert("drift.action".to_owned(), action_text(drift.action).to_owned());
     }
     if !drift.ignore.is_empty() {
         settings.insert("drift.ignore".to_owned(), drift.ignore.join(", "));

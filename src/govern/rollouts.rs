@@ -115,8 +115,9 @@ fn beyond_all(subject: &Subject<'_>, groups: &[Group<'_>]) -> Option<Diagnostic>
         given.first().filter(|_| given.iter().all(|(group, count)| *count > group.nodes.len()))?;
     let service = &subject.entry.service().service;
     let there = given.iter().map(|(group, _)| group.nodes.len()).max().unwrap_or_default();
-    let message =
-        format!("`max_unavailable` is {most}, and service `{service}` has {there} in one place at most");
+    let message = format!(
+        "`max_unavailable` is {most}, and no more than {there} of service `{service}` are released together"
+    );
     let (place, _) = place(subject, first, "max_unavailable");
     let diagnostic = Diagnostic::warning("max-unavailable", place, message);
     Some(
