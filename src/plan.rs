@@ -107,6 +107,14 @@ impl Step {
         }
     }
 
+    /// Its place in the order of a release.
+    pub fn wave(&self) -> i32 {
+        match self {
+            Self::Ensure(ensure) => ensure.terms.wave,
+            Self::Remove(remove) => remove.wave,
+        }
+    }
+
     /// When what it asks for may begin: see [`Terms::spans`].
     pub fn spans(&self) -> &[Span] {
         match self {
@@ -225,6 +233,9 @@ pub struct Remove {
     /// Services whose removal comes first: those that depended on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ServiceName>,
+    /// Which wave it belonged to: see [`Terms::wave`].
+    #[serde(default, skip_serializing_if = "terms::is_zero")]
+    pub wave: i32,
     /// It may only begin within one of these, in order; none where it may at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,

@@ -239,9 +239,10 @@ impl Tools {
 }
 
 fn inputs(pass: &Pass) -> Inputs<'_> {
-    let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens: _ } = pass;
+    let Pass { definitions, plans, reported, facts, now, stale_after, listening_since, seen, opens: _ } =
+        pass;
     let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
-    Inputs { definitions, plans, reported, now, stale_after, listening_since, seen: Some(seen) }
+    Inputs { definitions, plans, reported, facts, now, stale_after, listening_since, seen: Some(seen) }
 }
 
 /// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be

@@ -194,7 +194,10 @@ impl State {
 
     /// Takes over what is durable now.
     fn heard(&mut self, report: StatusReport) {
-        let StatusReport { node, status, heard_at, reached: _ } = report;
+        let StatusReport { node, status, heard_at, reached } = report;
+        if let Some(reached) = &reached {
+            self.reached(&node, reached, heard_at);
+        }
         let stale_after = self.policy.stale_after();
         self.stale.remove(&node);
         self.lost.retain(|(lost, _)| *lost != node);

@@ -25,13 +25,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use crate::decision::Decisions;
 use crate::desired::Desired;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Scope, Selection, Side, State};
 use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, Remove, Step};
-use crate::planner::Planned;
+use crate::planner::{Facts, Planned};
 use crate::status::{NodeStatus, PlanId, Reported};
 use crate::tree::Tree;
 
@@ -44,6 +45,8 @@ pub struct Picture {
     pub plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
     /// What nodes said last.
     pub reported: Arc<Reported>,
+    /// What people decided.
+    pub decisions: Arc<Decisions>,
     /// Nodes that are silent: nothing new goes there if it can be helped.
     pub silent: BTreeSet<NodeName>,
     /// When it was taken.
@@ -117,6 +120,7 @@ impl<'p> Prospect<'p> {
             now: *now,
             stale_after: *stale_after,
             listening_since: *listening_since,
+            facts: &Facts { decisions: picture.decisions.clone(), ..Facts::default() },
             seen: Some(seen),
         });
         Ok(Self { picture, proposal, definitions, outcome })

@@ -130,6 +130,7 @@ impl Bench {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            wave: 0,
             spans: Vec::new(),
             because: Vec::new(),
         }

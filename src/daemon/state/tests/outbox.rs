@@ -326,7 +326,7 @@ fn a_release_that_was_done_before_the_start_does_not_fail_after_it() {
         commit: None,
         summary: Summary::default(),
     };
-    let done = Some(Box::new(Release { number: 1, release, finished_at: Some(at(-1)) }));
+    let done = Some(Box::new(Release { finished_at: Some(at(-1)), ..Release::begun(1, release) }));
     let snapshot = Snapshot { deployed: Some(rev('a')), release: done, ..Snapshot::default() };
     let mut case = Case::under(with_forge(), snapshot, "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");
