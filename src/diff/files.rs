@@ -27,6 +27,9 @@ const MAX_WIDTH: usize = 400;
 /// Lines around those that differ.
 const CONTEXT: usize = 3;
 
+/// Where the files are that rendering makes of variables.
+pub(super) const MADE: &str = ".gitops/";
+
 /// The files that differ between two instances.
 pub(super) fn changed(old: Option<&Opened<'_>>, new: &Opened<'_>, sensitive: &Sensitive) -> Vec<FileChange> {
     let nothing = BTreeMap::new();
@@ -106,10 +109,19 @@ fn change(path: &Arc<str>, stand: &Opened<'_>, secret: &Secret<'_>, sides: [Side
         FileChangeKind::Mode => (None, None),
         _ => lines(path, secret, &sides),
     };
+    // One that is made from a variable is in no folder.
+    let source = match stand.instance.filter(|_| path.starts_with(MADE)) {
+        Some(instance) => instance.entry.path().clone(),
+        None => format!("{folder}/{path}").into(),
+    };
     FileChange {
         path: path.clone(),
-        source: format!("{folder}/{path}").into(),
+        source,
         kind,
+        executable: old
+            .zip(new)
+            .filter(|(old, new)| old.executable != new.executable)
+            .map(|(_, new)| new.executable),
         old_size: old.map(|file| file.size).filter(|_| !is_secret),
         new_size: new.map(|file| file.size).filter(|_| !is_secret),
         lines,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::fields;
-use super::files::given_as_secrets;
+use super::files::{MADE, given_as_secrets};
 use super::state::{Opened, secrets};
 use crate::align::aligned;
 use crate::catalog::Deployment;
@@ -91,7 +91,7 @@ pub(super) const MAX_SOURCES: usize = 1_000;
 /// Files are named with their size and never shown in a plan: they may hold secrets. Of those that are secrets, only that
 /// they changed.
 fn of_files(old: &Opened<'_>, opened: &Opened<'_>, new: &Instance) -> Vec<Reason> {
-    let folder = new.entry.folder();
+    let (folder, definition) = (new.entry.folder(), new.entry.path());
     let secrets = LazyCell::new(|| {
         let mut secrets = given_as_secrets(old);
         secrets.extend(given_as_secrets(opened));
@@ -109,7 +109,10 @@ fn of_files(old: &Opened<'_>, opened: &Opened<'_>, new: &Instance) -> Vec<Reason
         field: format!("files/{path}").into(),
         old: old.map(|file| text(path, file)),
         new: new.map(|file| text(path, file)),
-        source: Some(format!("{folder}/{path}").into()),
+        source: Some(match path.starts_with(MADE) {
+            true => definition.clone(),
+            false => format!("{folder}/{path}").into(),
+        }),
     };
     differing.map(reason).collect()
 }
