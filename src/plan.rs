@@ -175,9 +175,11 @@ pub struct Ensure {
 impl Ensure {
     /// The files that Compose itself reads for its services, `env_file` and `label_file`, by Compose service, with their
     /// content. What they say becomes environment and labels: a change of one makes a new container, whatever is said of
-    /// files that are mounted.
-    pub fn environment_files(&self) -> BTreeMap<String, BTreeMap<String, Option<Digest>>> {
-        let model = self.model.value();
+    /// files that are mounted. `model` is its own, as a value.
+    pub fn environment_files(
+        &self,
+        model: &serde_json::Value,
+    ) -> BTreeMap<String, BTreeMap<String, Option<Digest>>> {
         let services = model.get("services").and_then(|services| services.as_object()).into_iter().flatten();
         services.map(|(name, service)| (name.clone(), self.read_by_compose(service))).collect()
     }
@@ -197,7 +199,11 @@ impl Ensure {
 
     /// The volumes that Compose made for this project and will not remove. External ones were never its own.
     pub fn named_volumes(&self) -> Vec<Arc<str>> {
-        let model = self.model.value();
+        self.volumes_of(&self.model.value())
+    }
+
+    /// The same, where its model was read already.
+    pub fn volumes_of(&self, model: &serde_json::Value) -> Vec<Arc<str>> {
         let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
         let is_external =
             |volume: &serde_json::Value| volume.get("external").and_then(|is| is.as_bool()) == Some(true);

@@ -76,7 +76,11 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (_, state) => return Err(not_deployed(&synced, state)),
     };
     let next = if args.wait { ": waiting until every node has done what it asks for" } else { "" };
-    let how = if args.plan.is_some() { "is deployed, just as planned" } else { "is to be deployed" };
+    let how = match (args.plan, &synced.source.deployed) {
+        (Some(_), _) => "is deployed, just as planned",
+        (None, Some(deployed)) if deployed == revision => "is deployed already",
+        (None, _) => "is to be deployed",
+    };
     print(&format!("revision {} {how}{next}\n", revision.short()))?;
     if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }

@@ -171,7 +171,8 @@ impl State {
             self.heard(report);
         }
         self.status_digests.extend(batch.digests);
-        batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
+        let answers = batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer));
+        answers.chain(self.begin_errand(&batch.outbox, now)).collect()
     }
 
     /// The reports come again, their agents keep them; the events and the outbox are kept here.

@@ -5,7 +5,8 @@
 //!
 //! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge, once it is recorded that it is begun. They
+//! meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -334,7 +335,7 @@ impl State {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
-            effects.extend(self.start_errand(now));
+            self.start_errand(now);
         }
         effects.extend(self.start_recording(now));
         effects

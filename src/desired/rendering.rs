@@ -197,11 +197,14 @@ fn render_with(
         terms: Default::default(),
         because: Vec::new(),
     };
+    let used = rendered.used_variables.iter();
+    let variables = used.filter_map(|name| Some((name.clone(), values.get(name)?.clone()))).collect();
     Ok(Arc::new(Instance {
         ensure,
         entry: entry.clone(),
         deployment: number,
         rendered: Arc::new(rendered),
+        variables: Arc::new(variables),
         uses: Arc::new(uses),
         capabilities: [].into(),
         granted_until: None,
