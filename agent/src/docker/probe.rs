@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -35,8 +35,11 @@ pub(super) struct Questions {
     http: OnceLock<Client>,
     /// Commands that had not ended when their time was over, by container and command. Docker cannot end them; as long as
     /// one runs, it is not started again.
-    running: Mutex<BTreeMap<(String, Vec<Arc<str>>), String>>,
+    running: Mutex<Running>,
 }
+
+/// Docker's ids of commands, by container and command.
+type Running = BTreeMap<(String, Vec<Arc<str>>), String>;
 
 /// Commands that are remembered so. Of a container that went in the meantime one may stay until there are too many.
 const RUNNING: usize = 64;
@@ -56,6 +59,25 @@ impl From<Error> for Problem {
     }
 }
 
+impl Questions {
+    async fn get(&self, url: &str, wanted: Wanted<'_>) -> Result<(), Problem> {
+        let client = self.http.get_or_init(client);
+        let response = client.get(url).send().await.map_err(|error| bad(http_words(&error)))?;
+        let status = response.status();
+        let body = read(response).await;
+        if !wanted.takes(status) {
+            return Err(bad(format!("answered {}", status.as_u16())));
+        }
+        let body = body.map_err(|error| bad(http_words(&error)))?;
+        match wanted.body {
+            Some(text) if !contains(&body, text.as_bytes()) => {
+                Err(bad(format!("answered {} without the text that must be in it", status.as_u16())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl DockerHost {
     pub(super) async fn answer(&self, container: &str, probe: &Probe, within: Duration) -> Answer {
         let Ok(engine) = self.engine() else { return Answer::NotAsked };
@@ -65,7 +87,7 @@ impl DockerHost {
                 Probe::Http { port, path, status, body } => {
                     let address = address(&engine, container).await?;
                     let wanted = Wanted { status: status.as_deref(), body: body.as_deref() };
-                    self.get(&format!("http://{}{path}", at(address, *port)), wanted).await
+                    self.questions.get(&format!("http://{}{path}", at(address, *port)), wanted).await
                 }
                 Probe::Tcp { port } => {
                     let address = address(&engine, container).await?;
@@ -80,23 +102,6 @@ impl DockerHost {
             Ok(Err(Problem::Engine)) => Answer::NotAsked,
             Ok(Err(Problem::Bad(words))) => Answer::Bad(format!("{title} {words}")),
             Err(_) => Answer::Bad(format!("{title} had no answer within {} s", within.as_secs())),
-        }
-    }
-
-    async fn get(&self, url: &str, wanted: Wanted<'_>) -> Result<(), Problem> {
-        let client = self.questions.http.get_or_init(client);
-        let response = client.get(url).send().await.map_err(|error| bad(http_words(&error)))?;
-        let status = response.status();
-        let body = read(response).await;
-        if !wanted.takes(status) {
-            return Err(bad(format!("answered {}", status.as_u16())));
-        }
-        let body = body.map_err(|error| bad(http_words(&error)))?;
-        match wanted.body {
-            Some(text) if !contains(&body, text.as_bytes()) => {
-                Err(bad(format!("answered {} without the text that must be in it", status.as_u16())))
-            }
-            _ => Ok(()),
         }
     }
 
@@ -144,7 +149,7 @@ impl DockerHost {
         }
     }
 
-    fn commands(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, Vec<Arc<str>>), String>> {
+    fn commands(&self) -> MutexGuard<'_, Running> {
         self.questions.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -263,6 +268,11 @@ fn address_of(inspected: &ContainerInspectResponse) -> Result<IpAddr, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -312,6 +322,71 @@ mod tests {
             Some("fd00::2"),
         );
         check(networks(serde_json::json!({"none": {"IPAddress": ""}})), None);
+    }
+
+    /// Stands for a container: answers each request of a connection with the same bytes. Gives its address, and counts
+    /// connections.
+    async fn serve(answer: Vec<u8>) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut request = [0; 1024];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        // A client that hangs up in the middle is what is tested.
+                        let _ = stream.write_all(&answer).await;
+                    }
+                });
+            }
+        });
+        (url, connections)
+    }
+
+    async fn get(questions: &Questions, url: &str, wanted: Wanted<'_>) -> Result<(), String> {
+        questions.get(url, wanted).await.map_err(|problem| match problem {
+            Problem::Bad(words) => words,
+            Problem::Engine => "the engine".to_owned(),
+        })
+    }
+
+    const ANY: Wanted<'_> = Wanted { status: None, body: None };
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_and_a_redirection_is_an_answer() {
+        let answer = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 4\r\n\r\nover";
+        let (url, connections) = serve(answer.to_vec()).await;
+        let questions = Questions::default();
+        for _ in 0..5 {
+            assert_eq!(get(&questions, &url, ANY).await, Ok(()));
+        }
+        let only_200 = Wanted { status: Some("200"), body: None };
+        assert_eq!(get(&questions, &url, only_200).await, Err("answered 302".to_owned()));
+        assert_eq!(connections.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn of_a_body_without_end_only_the_beginning_is_read() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec();
+        let (url, _) = serve([head, vec![b'x'; BODY], b"late".to_vec()].concat()).await;
+        let questions = Questions::default();
+        assert_eq!(get(&questions, &url, ANY).await, Ok(()));
+        let late = get(&questions, &url, Wanted { status: None, body: Some("late") }).await;
+        assert_eq!(late, Err("answered 200 without the text that must be in it".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_or_nothing_at_all_is_told_without_its_words() {
+        let (url, _) = serve(b"SSH-2.0-secret\r\n".to_vec()).await;
+        let said = get(&Questions::default(), &url, ANY).await;
+        assert_eq!(said, Err("had an answer that is no HTTP".to_owned()));
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let said = get(&Questions::default(), &format!("http://{free}/"), ANY).await;
+        assert_eq!(said, Err("was refused".to_owned()));
     }
 
     #[test]
