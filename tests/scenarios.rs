@@ -479,6 +479,7 @@ fn containers(ensure: &gitops::plan::Ensure) -> Vec<Container> {
             health: Health::None,
             restarts: 0,
             exit_code: (!running).then_some(0),
+            oom_killed: false,
             started_at: None,
         })
     };

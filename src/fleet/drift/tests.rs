@@ -59,6 +59,7 @@ fn container(service: &str, number: u32) -> Container {
         health: Health::None,
         restarts: 0,
         exit_code: (!is_app).then_some(0),
+        oom_killed: false,
         started_at: None,
     }
 }

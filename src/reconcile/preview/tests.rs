@@ -196,6 +196,7 @@ fn noise(status: &mut NodeStatus, seed: u8) {
         health: if seed.is_multiple_of(5) { Health::Unhealthy } else { Health::Starting },
         restarts: seed.into(),
         exit_code: None,
+        oom_killed: false,
         started_at: None,
     };
     status.instances.insert(service("db"), vec![container]);
