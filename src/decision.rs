@@ -4,7 +4,7 @@
 //! Each is a fact with a person, a reason and a time. A decision changes nothing by itself: the planner reads it and says of
 //! what it held back whose decision that was. What should run is only ever said in Git.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -142,6 +142,70 @@ pub struct GuardedChange {
     pub to: Option<Digest>,
 }
 
+/// Who must approve a change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Demand {
+    /// Why it is asked for, in a clause.
+    pub why: Arc<str>,
+    /// How many people.
+    pub count: u32,
+    /// Each of them has one of these roles; none where any operator may.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<Arc<str>>,
+    /// Whether the author of the commit may be one of them: it is a question whether that is meant, and not one of trust.
+    pub author_may: bool,
+}
+
+/// Changes that wait for approval together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Awaiting {
+    /// Their id: see [`plan_id`].
+    pub plan: Digest,
+    /// The commit that asks for them.
+    pub revision: Revision,
+    /// The changes.
+    pub changes: BTreeSet<GuardedChange>,
+    /// Who must approve them.
+    pub demand: Demand,
+    /// Who has, whose approval counts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approved_by: BTreeSet<Arc<str>>,
+    /// Who has rejected them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rejected_by: BTreeSet<Arc<str>>,
+}
+
+impl Awaiting {
+    /// Changes that wait for what `demand` asks, with what has been said of all of them.
+    pub fn new(
+        revision: &Revision,
+        changes: BTreeSet<GuardedChange>,
+        demand: Demand,
+        votes: &[Vote],
+    ) -> Self {
+        let of_these =
+            votes.iter().filter(|vote| vote.revision == *revision && vote.changes.is_superset(&changes));
+        let last: BTreeMap<&Arc<str>, &Vote> = of_these.map(|vote| (&vote.by, vote)).collect();
+        let has_role = |vote: &Vote| demand.roles.is_empty() || !demand.roles.is_disjoint(&vote.roles);
+        let (approving, rejecting): (Vec<&Vote>, Vec<&Vote>) =
+            last.into_values().filter(|vote| has_role(vote)).partition(|vote| vote.approves);
+        let names = |votes: Vec<&Vote>| votes.into_iter().map(|vote| vote.by.clone()).collect();
+        let plan = plan_id(revision, &changes);
+        let (approved_by, rejected_by) = (names(approving), names(rejecting));
+        Self { plan, revision: revision.clone(), changes, demand, approved_by, rejected_by }
+    }
+
+    /// Whether enough people have approved, and nobody has rejected.
+    pub fn is_approved(&self) -> bool {
+        self.rejected_by.is_empty() && self.missing() == 0
+    }
+
+    /// How many approvals are missing.
+    pub fn missing(&self) -> usize {
+        (self.demand.count as usize).saturating_sub(self.approved_by.len())
+    }
+}
+
 /// The id under which changes wait for approval: of the commit that asks for them, and of each of them.
 pub fn plan_id(revision: &Revision, changes: &BTreeSet<GuardedChange>) -> Digest {
     let content = (revision, changes);
@@ -174,6 +238,37 @@ mod tests {
         ] {
             assert_ne!(id, other);
         }
+    }
+
+    #[test]
+    fn changes_are_approved_by_enough_people_with_the_role_and_by_nobody_against() {
+        let revision: Revision = "a".repeat(40).parse().expect("a revision");
+        let changes: BTreeSet<GuardedChange> = [change("db", None)].into();
+        let vote = |by: &str, role: &str, approves| Vote {
+            plan: plan_id(&revision, &changes),
+            revision: revision.clone(),
+            changes: changes.clone(),
+            by: by.into(),
+            roles: [Arc::from(role)].into(),
+            approves,
+            reason: None,
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let check = |count, votes: &[Vote], approved, missing| {
+            let demand =
+                Demand { why: "x".into(), count, roles: [Arc::from("ops")].into(), author_may: true };
+            let awaiting = Awaiting::new(&revision, changes.clone(), demand, votes);
+            assert_eq!((awaiting.is_approved(), awaiting.missing()), (approved, missing), "{votes:?}");
+        };
+        check(1, &[], false, 1);
+        check(1, &[vote("ada", "ops", true)], true, 0);
+        check(1, &[vote("ada", "dev", true)], false, 1);
+        check(2, &[vote("ada", "ops", true), vote("ada", "ops", true)], false, 1);
+        check(2, &[vote("ada", "ops", true), vote("bob", "ops", true)], true, 0);
+        check(1, &[vote("ada", "ops", true), vote("bob", "ops", false)], false, 0);
+        check(1, &[vote("bob", "ops", false), vote("bob", "ops", true)], true, 0);
+        let other = Vote { changes: [change("web", None)].into(), ..vote("ada", "ops", true) };
+        check(1, &[other], false, 1);
     }
 
     #[test]

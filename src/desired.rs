@@ -45,6 +45,8 @@ pub struct Instance {
     rollout: Arc<Rollout>,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The variables that its files use, as they are there.
+    pub variables: Arc<BTreeMap<Arc<str>, Arc<str>>>,
     /// The features that it uses.
     pub uses: Arc<Uses>,
     /// What it lets its containers do to the host or to other projects.

@@ -65,6 +65,8 @@ pub enum SourceState {
     Held,
     /// The newest revision has mistakes; the last good plans stand.
     Invalid,
+    /// The release of the newest revision failed; what ran before it is back, or on its way back.
+    Failed,
     /// The newest revision is valid and waits for `gitops sync`, because the daemon does not deploy by itself.
     Waiting,
 }

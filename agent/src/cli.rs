@@ -189,13 +189,14 @@ async fn run(config: Config) -> Result<(), Error> {
     let ledger = Ledger::at(&config.state_dir);
     let held = found("the accepted plan", ledger.load(&config.node)?);
     let record = found("what is in place", ledger.load_record()?).unwrap_or_default();
+    let journal = found("what was begun", ledger.load_journal()?).unwrap_or_default();
     tracing::info!(
         node = %config.node,
         server = %config.server.origin().ascii_serialization(),
         plan = held.as_ref().map_or(0, |plan| plan.generation.0),
         "started"
     );
-    let state = State::new(settings(&config, agent), held, record);
+    let state = State::new(settings(&config, agent), held, record, journal);
     let changed = Arc::new(Notify::new());
     let watch = watch(host.clone(), changed.clone());
     let snapshot = folder.join("status.json");

@@ -7,10 +7,12 @@
 
 mod decide;
 mod events;
+mod hooks;
 mod info;
 mod look;
 mod mounts;
 mod offers;
+mod probe;
 mod rows;
 mod unfinished;
 
@@ -28,7 +30,7 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, Remove};
+use gitops::plan::{Ensure, Probe, Remove};
 use gitops::status::{Container, ContainerState, HostInfo};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -36,9 +38,11 @@ use tokio::sync::mpsc;
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::attempt::Attempt;
+use crate::checks::Answer;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
 use crate::files::{self, InstanceFiles, Record};
-use crate::host::{Blobs, Host, HostError, Observation};
+use crate::host::{Blobs, HookCall, Host, HostError, Observation};
+use crate::journal::HookEnd;
 use crate::text::Tail;
 
 /// How long the engine may take to answer. It answers in milliseconds; minutes of silence are a hung engine.
@@ -79,6 +83,7 @@ pub struct DockerHost {
     compose: Compose,
     compose_version: Mutex<Option<Arc<str>>>,
     memory: look::Memory,
+    questions: probe::Questions,
 }
 
 impl DockerHost {
@@ -120,6 +125,7 @@ impl DockerHost {
             compose: Compose { program, environment, within: compose_within },
             compose_version: Mutex::default(),
             memory: look::Memory::default(),
+            questions: probe::Questions::default(),
         })
     }
 
@@ -158,7 +164,7 @@ impl DockerHost {
             event = events.next() => event,
             () = wake.closed() => None,
         } {
-            self.memory.forget(&event.container);
+            self.memory.heard(&event);
             let _ = wake.send(event.service.map_or(Wake::Everything, Wake::Service)).await;
         }
         Ok(())
@@ -412,10 +418,31 @@ impl Host for DockerHost {
 
     async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
-        self.project(&step.service, &step.project).await?;
+        // Compose leaves containers of services that a profile keeps out, and then the networks that they are in.
+        for row in self.project(&step.service, &step.project).await?.iter().filter(|row| row.is_hook) {
+            self.forget_hook(&row.container.name).await;
+        }
         // By name alone: everything that carries the project's label goes, whatever the last file said.
         self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, attempt).await?;
         blocking(move || files.delete()).await
+    }
+
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError> {
+        match self.begin_hook(call, attempt).await? {
+            hooks::Begun::Runs => Ok(Some(self.end_of_hook(call, attempt).await)),
+            hooks::Begun::Never => Ok(None),
+            hooks::Begun::Refused(how) => Ok(Some(HookEnd::Failed(how))),
+        }
+    }
+
+    async fn forget_hook(&self, container: &str) {
+        if let Err(error) = self.remove_hook(container).await {
+            tracing::warn!(container, error = chain(&error), "the container of a hook cannot be removed now");
+        }
+    }
+
+    async fn probe(&self, container_id: &str, probe: &Probe, within: Duration) -> Answer {
+        self.answer(container_id, probe, within).await
     }
 
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String> {

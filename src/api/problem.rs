@@ -96,6 +96,12 @@ pub enum ApiError {
         "deploying the newest revision is another plan by now, so nothing was changed: look at it with `gitops diff REVISION --live`, and ask for the plan id that it shows"
     )]
     PlanMoved(Box<Difference>),
+    /// What was asked for is a plan of a commit that is not there.
+    #[error(
+        "commit {} is not on the watched branch yet, so nothing was changed: push it, and ask for its plan again",
+        .0.short()
+    )]
+    NotPushed(Revision),
     /// Too much of the kind is being done.
     #[error("too many previews at once: try again in a second")]
     Busy,
@@ -151,6 +157,7 @@ impl ApiError {
             Self::TimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "timed-out", "the request took too long"),
             Self::BaseMoved(_) => (StatusCode::CONFLICT, "base-moved", "another revision is deployed"),
             Self::PlanMoved(_) => (StatusCode::CONFLICT, "plan-moved", "the plan is another by now"),
+            Self::NotPushed(_) => (StatusCode::CONFLICT, "not-pushed", "the commit is not on the branch yet"),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "too much at once"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the daemon has just started"),
             Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the store failed"),

@@ -185,6 +185,11 @@ impl Catalog {
         !self.unread.settings && is_right(&entry.definition.broken) && is_right(&node.broken)
     }
 
+    /// Whether it can be told which node is in which environment.
+    pub fn knows_environments(&self) -> bool {
+        !self.unread.settings
+    }
+
     /// Whether all that says what a service uses and must meet could be read.
     pub fn knows_features(&self, entry: &ServiceEntry) -> bool {
         let broken = |field: &str| entry.definition.broken.contains(field);

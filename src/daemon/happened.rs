@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::fleet::{SourceState, SourceStatus};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{NodePlan, Reason, Step};
+use crate::release::Failed;
 use crate::status::{NodeStatus, StepOutcome, StepResult};
 use crate::store::NewEvent;
 
@@ -36,8 +37,9 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         events.push(event(now, "source.moved", message));
     }
     // What waited and is deployed now is told as that.
-    let turned =
-        before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok);
+    let turned = before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok)
+        // It is told as the failure of its release.
+        && after.state != SourceState::Failed;
     // The message names the commit: another one may be held or invalid for the same reason.
     let again = after.message != before.message
         && matches!(after.state, SourceState::Held | SourceState::Invalid | SourceState::Waiting);
@@ -47,6 +49,7 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
             SourceState::Stale => ("source.stale", "the repository does not answer"),
             SourceState::Held => ("source.held", "the newest commit is held"),
             SourceState::Invalid => ("source.invalid", "the newest commit has mistakes"),
+            SourceState::Failed => ("source.failed", "the release of the newest commit failed"),
             SourceState::Waiting => ("source.waiting", "the newest commit waits to be deployed"),
         };
         events.push(event(now, kind, after.message.as_deref().unwrap_or(otherwise)));
@@ -69,6 +72,12 @@ pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> New
 pub(super) fn finished(revision: &Revision, now: Timestamp) -> NewEvent {
     let message = format!("the release of {} is done: every node has acknowledged it", revision.short());
     NewEvent { revision: Some(revision.clone()), ..event(now, "release.finished", message) }
+}
+
+/// The release of `revision` failed, and is undone.
+pub(super) fn failed(revision: &Revision, failed: &Failed) -> NewEvent {
+    let message = format!("the release of {} failed and is undone: {}", revision.short(), failed.reason);
+    NewEvent { revision: Some(revision.clone()), ..event(failed.at, "release.failed", message) }
 }
 
 /// A plan that somebody asked for is not the one that would be carried out.

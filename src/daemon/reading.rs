@@ -354,7 +354,10 @@ impl State {
                 (SourceState::Invalid, Some(message))
             }
             (Verdict::Fine, Some(failure)) => (SourceState::Stale, Some(failure.clone())),
-            (Verdict::Fine, None) => (SourceState::Ok, None),
+            (Verdict::Fine, None) => match self.why_undone() {
+                Some(why) => (SourceState::Failed, Some(why)),
+                None => (SourceState::Ok, None),
+            },
         };
         SourceStatus {
             url: self.policy.url.clone(),
@@ -370,6 +373,16 @@ impl State {
     /// The newest commit that was seen.
     pub(super) fn newest(&self) -> Option<&Revision> {
         self.reading.newest.as_ref()
+    }
+
+    /// Why the deployed revision is undone, while it is.
+    fn why_undone(&self) -> Option<String> {
+        let undo = self.facts.underway.undo.as_ref()?;
+        let short = self.deployed.as_ref().map_or("nothing", Revision::short);
+        let reason = &undo.reason;
+        Some(format!(
+            "the release of {short} failed and is undone: {reason}; push a commit that mends it, or begin it again with `gitops retry`"
+        ))
     }
 
     fn why_held(&self, newest: &Revision) -> String {

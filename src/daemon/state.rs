@@ -5,7 +5,8 @@
 //!
 //! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge, once it is recorded that it is begun. They
+//! meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -25,11 +26,13 @@ use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
+use crate::decision::Awaiting;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
+use crate::planner::Facts;
 use crate::reconcile::{Definitions, Outcome, Seen};
-use crate::release::{self, Opened, Release};
+use crate::release::{self, Failed, Opened, Release, StepChange};
 use crate::review::Status;
 use crate::status::Reported;
 use crate::store::outbox::{Change, ErrandKey};
@@ -167,6 +170,8 @@ pub struct Pass {
     pub plans: Plans,
     /// What nodes said last.
     pub reported: Arc<Reported>,
+    /// What is known beside them.
+    pub facts: Arc<Facts>,
     /// When it runs.
     pub now: Timestamp,
     /// A report older than this is not believed.
@@ -187,6 +192,18 @@ struct Planned {
     is_trial: bool,
 }
 
+/// An outcome that is being published.
+#[derive(Debug)]
+struct Publishing {
+    outcome: Outcome,
+    /// What it was planned from.
+    planned: Planned,
+    /// The steps that it brings into a new form.
+    steps: Vec<StepChange>,
+    /// It says that the release under way failed.
+    is_failure: bool,
+}
+
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
 #[derive(Debug)]
 pub struct State {
@@ -196,10 +213,18 @@ pub struct State {
     pub last_event: u64,
     pub(super) policy: Policy,
     pub(super) reported: Arc<Reported>,
+    /// The release under way, and what people decided.
+    pub(super) facts: Arc<Facts>,
+    /// What waits for approval.
+    pub(super) awaiting: Vec<Awaiting>,
+    /// When something may begin, or has failed, though nothing is heard.
+    pub(super) pass_again_at: Option<Timestamp>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
     /// The definitions at the deployed revision, where they could be read.
     pub(super) in_force: Option<Arc<Definitions>>,
+    /// Whether something is left to be done of the newest release, by the last pass.
+    pub(super) is_open: bool,
     /// The revision of the newest release, while that is not done.
     pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
@@ -219,8 +244,7 @@ pub struct State {
     passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
-    /// The outcome that is being published, and what it was planned from.
-    publishing: Option<(Outcome, Planned)>,
+    publishing: Option<Publishing>,
     /// The store failed: nothing is planned until it was read again.
     reload_at: Option<Timestamp>,
     store_failures: u32,
@@ -231,7 +255,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, last_event, outbox } = snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox } = snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -240,10 +264,14 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
+            facts: Arc::new(Facts { underway, decisions: Arc::default() }),
+            awaiting: Vec::new(),
+            pass_again_at: None,
             told: Told::resuming(deployed.clone(), release.as_deref()),
             deployed,
             definitions: None,
             in_force: None,
+            is_open: false,
             unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
@@ -271,6 +299,7 @@ impl State {
     pub fn next_tick(&self) -> Timestamp {
         let others = [
             self.reload_at,
+            self.pass_again_at,
             self.record_again_at,
             self.next_stale_at(),
             self.next_loss_at(),
@@ -306,7 +335,7 @@ impl State {
             effects.extend(self.start_reading(now));
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
-            effects.extend(self.start_errand(now));
+            self.start_errand(now);
         }
         effects.extend(self.start_recording(now));
         effects
@@ -322,6 +351,7 @@ impl State {
         self.passes.start()?;
         self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
         let opens = self.opens(&definitions);
+        let facts = self.facts_for(opens.is_some(), now);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
@@ -329,6 +359,7 @@ impl State {
             definitions,
             plans,
             reported,
+            facts,
             now,
             stale_after,
             listening_since,
@@ -358,18 +389,28 @@ impl State {
             }
         }
         let moved = self.deployed.as_ref() != Some(&revision);
-        if outcome.plans.is_empty() && !moved {
-            self.views = outcome.nodes;
-            self.told.picture(revision);
+        let is_failure = outcome.failure.is_some() && !moved;
+        if outcome.plans.is_empty() && !moved && !is_failure {
+            self.pictured(outcome, revision);
             self.passes.finish();
             self.note_done(now);
             effects.extend(self.tried_well(planned));
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
+        let steps = publication.steps.clone();
         effects.push(Effect::Publish(publication));
-        self.publishing = Some((outcome, planned));
+        self.publishing = Some(Publishing { outcome, planned, steps, is_failure });
         effects
+    }
+
+    /// Takes over how everything stands after a pass over `revision`.
+    fn pictured(&mut self, outcome: Outcome, revision: Revision) {
+        self.views = outcome.nodes;
+        self.awaiting = outcome.awaiting;
+        self.pass_again_at = outcome.again_at;
+        self.is_open = outcome.is_open;
+        self.told.picture(revision);
     }
 
     fn publication(
@@ -385,12 +426,15 @@ impl State {
         if moved {
             events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
+        let failed = outcome.failure.as_ref().filter(|_| !moved).map(|failure| Failed::at(now, failure));
+        events.extend(failed.as_ref().map(|failed| happened::failed(revision, failed)));
         Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
             release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
             steps: release::changes(&self.plans, &outcome.plans),
+            failed,
             plan_id: Some(id),
             events,
         }
@@ -403,7 +447,7 @@ impl State {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
+                publishing.map(|publishing| self.done(publishing, now)).unwrap_or_default()
             }
             Ok(Published::Conflict(_)) if self.stopping => {
                 self.passes.finish();
@@ -417,12 +461,12 @@ impl State {
     }
 
     /// What was published stands.
-    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
+    fn done(&mut self, publishing: Publishing, now: Timestamp) -> Vec<Effect> {
+        let Publishing { mut outcome, planned, steps, is_failure } = publishing;
         let revision = planned.definitions.revision.clone();
         let plans = Arc::make_mut(&mut self.plans);
-        plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
-        self.views = outcome.nodes;
-        self.told.picture(revision.clone());
+        plans.extend(std::mem::take(&mut outcome.plans).into_iter().map(|plan| (plan.node.clone(), plan)));
+        self.pictured(outcome, revision.clone());
         let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
         let mut effects = Vec::new();
         if moved {
@@ -430,6 +474,12 @@ impl State {
             self.in_force = Some(planned.definitions.clone());
             self.unfinished = Some(revision.clone());
             effects.push(Effect::Keep(revision));
+        }
+        self.brought(&steps, moved, now);
+        if is_failure {
+            // How to undo it is in the store.
+            self.passes.start();
+            effects.push(Effect::Reload);
         }
         self.note_done(now);
         effects.extend(self.tried_well(planned));
@@ -455,11 +505,12 @@ impl State {
 
     fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(snapshot) = result else { return self.store_failed(now) };
-        let Snapshot { plans, reported, deployed, release, last_event, .. } = *snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, .. } = *snapshot;
         self.passes.finish();
         self.store_failures = 0;
         self.plans = Arc::new(plans);
         self.reported = Arc::new(reported);
+        Arc::make_mut(&mut self.facts).underway = underway;
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
         self.unfinished = unfinished(release);
@@ -487,6 +538,10 @@ impl State {
             self.reload_at = None;
             self.passes.start();
             effects.push(Effect::Reload);
+        }
+        if self.pass_again_at.is_some_and(|at| at <= now) {
+            self.pass_again_at = None;
+            self.want_pass("its time has come");
         }
         if self.prune_at <= now {
             self.prune_at = now + self.policy.prune;

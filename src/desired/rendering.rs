@@ -228,12 +228,15 @@ fn render_with(
         terms,
         because: Vec::new(),
     };
+    let used = rendered.used_variables.iter();
+    let variables = used.filter_map(|name| Some((name.clone(), values.get(name)?.clone()))).collect();
     Ok(Arc::new(Instance {
         ensure,
         entry: entry.clone(),
         deployment: number,
         rollout: Arc::default(),
         rendered: Arc::new(rendered),
+        variables: Arc::new(variables),
         uses: Arc::new(uses),
         capabilities: [].into(),
         granted_until: None,

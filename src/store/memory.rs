@@ -17,7 +17,7 @@ use super::{
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
 };
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
 use crate::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
@@ -72,6 +72,11 @@ impl Facts {
         Some(&self.plans.get(node)?.last()?.plan)
     }
 
+    fn plan(&self, node: &NodeName, generation: Generation) -> Option<Arc<NodePlan>> {
+        let plans = self.plans.get(node)?.iter().map(|kept| &kept.plan);
+        plans.clone().find(|plan| plan.generation == generation).cloned()
+    }
+
     fn heads(&self) -> BTreeMap<NodeName, PlanId> {
         let newest = |node| self.newest(node).map(|plan| PlanId::of(plan));
         self.plans.keys().filter_map(|node| Some((node.clone(), newest(node)?))).collect()
@@ -115,6 +120,10 @@ impl Facts {
             self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, record });
         }
         self.releases.change_steps(publication.steps, at);
+        let deployed = publication.deployed.as_ref().or(self.deployed.as_ref());
+        if let Some(failed) = publication.failed {
+            self.releases.fail(failed, deployed);
+        }
         self.blobs.extend(publication.blobs);
         let shown = publication.plan_id.and_then(|id| self.previews.get_mut(&id));
         if let Some(kept) = shown {
@@ -202,13 +211,15 @@ impl Facts {
 
     fn prune(&mut self, keep: Retention, now: Timestamp) {
         let cutoff = keep.cutoff(now);
-        for plans in self.plans.values_mut() {
+        let good = self.releases.good_plans();
+        for (node, plans) in &mut self.plans {
             let count = plans.len();
             let mut rank = (1..=count).rev();
             plans.retain(|kept| {
                 let rank = rank.next().unwrap_or(1);
                 let old = kept.record.published_at.is_some_and(|at| at < cutoff);
-                rank == 1 || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
+                let is_good = good.contains(&(node.clone(), kept.plan.generation));
+                rank == 1 || is_good || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
             });
         }
         let last = self.last_event;
@@ -237,6 +248,7 @@ impl Store for MemoryStore {
                 .page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() })
                 .pop()
                 .map(Box::new),
+            underway: facts.releases.underway(|node, generation| facts.plan(node, generation)),
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
         })
@@ -302,6 +314,10 @@ impl Store for MemoryStore {
     async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
         self.facts().releases.finish(revision, at);
         Ok(())
+    }
+
+    async fn retry_release(&self, revision: &Revision) -> Result<bool, StoreError> {
+        Ok(self.facts().releases.retry(revision))
     }
 
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {

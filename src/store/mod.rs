@@ -31,9 +31,11 @@ pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
+use crate::planner::Underway;
 use crate::reconcile::preview::Preview;
 use crate::release::{
-    self, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
+    self, Failed, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
+    StepRecord,
 };
 use crate::status::{NodeStatus, Reported};
 
@@ -48,6 +50,8 @@ pub struct Snapshot {
     pub deployed: Option<Revision>,
     /// The newest release.
     pub release: Option<Box<Release>>,
+    /// How far that is.
+    pub underway: Underway,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
     /// What is still to be told to the forge.
@@ -68,6 +72,8 @@ pub struct Publication {
     pub release: Option<Box<Opened>>,
     /// The steps of the plans that take a new form.
     pub steps: Vec<StepChange>,
+    /// The newest release has failed, if it is of what is deployed. The first time counts, until it is begun again.
+    pub failed: Option<Failed>,
     /// The id of the plan that this carries out.
     pub plan_id: Option<Digest>,
     /// What happened, to be numbered.
@@ -124,8 +130,8 @@ pub struct StoredToken {
     pub created_at: Timestamp,
 }
 
-/// How much history is kept. The newest release, the newest plan and status of a node, and when each step that stands in
-/// a newest plan took its form, are always kept; the outbox has an age of its own.
+/// How much history is kept. The newest release, the newest plan and status of a node, when each step that stands in
+/// a newest plan took its form, and what every step was when it was last well, are always kept; the outbox has an age of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Plans of one node, and changes of one step.
@@ -243,6 +249,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Writes down that the newest release is done, if it is of `revision`. The first time counts.
     async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError>;
+
+    /// The newest release, which failed, is begun again, if it is of `revision`. Says whether it was so.
+    async fn retry_release(&self, revision: &Revision) -> Result<bool, StoreError>;
 
     /// The newest plan of each node, of those that belong to `release` where one is named; by node.
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError>;

@@ -19,7 +19,9 @@ use super::look::Look;
 use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
-use crate::host::Observation;
+use crate::checks::{self, Ask};
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, Journal};
 use crate::ledger::{Record, Refused};
 use crate::moment::Moment;
 
@@ -51,6 +53,22 @@ pub enum Event {
         step: Step,
         /// Whether the host did it.
         result: Result<(), Fault>,
+    },
+    /// Answers [`Effect::Probe`].
+    Probed {
+        /// Of the question.
+        number: u64,
+        /// What came of it.
+        answer: checks::Answer,
+    },
+    /// Answers [`Effect::SaveJournal`].
+    Journaled(Result<(), Failed>),
+    /// Answers [`Effect::RunHook`].
+    HookEnded {
+        /// Which hook.
+        call: HookCall,
+        /// How it ended, none where it never began; or why that cannot be told.
+        result: Result<Option<HookEnd>, Fault>,
     },
     /// Answers [`Effect::ReadLogs`].
     Logs {
@@ -110,6 +128,24 @@ pub enum Effect {
         observed: Vec<Container>,
         /// Why.
         reason: String,
+    },
+    /// Ask a container.
+    Probe(Ask),
+    /// Write down what was begun, durably.
+    SaveJournal(Journal),
+    /// Run a hook to its end, or wait for one that runs.
+    RunHook {
+        /// Which.
+        call: HookCall,
+        /// Of the plan that it is run for.
+        generation: Generation,
+        /// Why.
+        reason: String,
+    },
+    /// Let the container of a hook go whose end is written down. Nothing answers.
+    ForgetHook {
+        /// Its name.
+        container: Arc<str>,
     },
     /// Read the last lines of a container.
     ReadLogs {
@@ -232,13 +268,13 @@ pub struct State {
 }
 
 impl State {
-    /// At the start of the process: with what the ledger holds.
-    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record) -> Self {
+    /// At the start of the process: with what the disk holds.
+    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> Self {
         let Settings { node, agent, limits, observe_every, heartbeat } = settings;
         Self {
             pull: Pull::new(node.clone(), held),
             look: Look::new(observe_every),
-            walk: Walk::new(limits, record),
+            walk: Walk::new(limits, record, journal),
             report: Report::new(heartbeat),
             logs: Logs::new(),
             node,
@@ -271,10 +307,9 @@ impl State {
 
     /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
     pub fn wake_at(&self) -> Option<Duration> {
-        let walk = if self.rival { None } else { self.walk.wake_at() };
-        let parts =
-            [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at(), walk];
-        parts.into_iter().flatten().min()
+        let walk = [self.walk.wake_at(), self.walk.ask_at()].into_iter().filter(|_| !self.rival);
+        let parts = [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at()];
+        parts.into_iter().chain(walk).flatten().min()
     }
 
     /// Whether it was told to stop and no step is under way any more.
@@ -325,6 +360,9 @@ impl State {
                 self.host = Some(host);
             }
             Event::Ended { step, result } => self.ended(&step, result, moment, effects),
+            Event::Probed { number, answer } => self.walk.probed(number, answer, moment),
+            Event::Journaled(result) => self.walk.journaled(result.map_err(|failed| failed.message), moment),
+            Event::HookEnded { call, result } => self.hook_ended(&call, result, moment, effects),
             Event::Logs { service, container, lines } => self.walk.logs(&service, &container, &lines),
             Event::Reported(answer) => {
                 self.heed(answer.as_ref().err(), effects);
@@ -353,6 +391,20 @@ impl State {
         if self.walk.ended(step, result, self.look.next_number(), moment) {
             effects.push(Effect::SaveRecord(self.walk.record().clone()));
         }
+        self.look.soon(moment);
+    }
+
+    fn hook_ended(
+        &mut self,
+        call: &HookCall,
+        result: Result<Option<HookEnd>, Fault>,
+        moment: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(fault) = &result {
+            self.refetch(fault.lacks_content, effects);
+        }
+        self.walk.hook_ended(call, result, moment);
         self.look.soon(moment);
     }
 
@@ -396,6 +448,12 @@ impl State {
                     Effect::Begin { step, generation: plan.generation, observed, reason }
                 }
                 Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
+                Act::Probe(ask) => Effect::Probe(ask),
+                Act::SaveJournal(journal) => Effect::SaveJournal(journal),
+                Act::RunHook { call, reason } => {
+                    Effect::RunHook { call, generation: plan.generation, reason }
+                }
+                Act::ForgetHook { container } => Effect::ForgetHook { container },
             });
         }
         if let Some(at) = self.walk.wake_at() {

@@ -15,10 +15,10 @@ use gitops::name::{NodeName, ServiceName};
 
 use super::rows;
 
-/// What can change an observation. `kill`, `stop` and `oom` are not here: where they change anything, `die`
-/// follows. Health checks themselves are `exec` events, and there are many.
-const ACTIONS: [&str; 8] =
-    ["create", "start", "die", "pause", "unpause", "rename", "destroy", "health_status"];
+/// What can change an observation, and `oom`, which says why `die` follows. `kill` and `stop` are not here: where they
+/// change anything, `die` follows. Health checks themselves are `exec` events, and there are many.
+const ACTIONS: [&str; 9] =
+    ["create", "start", "die", "oom", "pause", "unpause", "rename", "destroy", "health_status"];
 
 /// First and longest pause before the engine is tried again.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -39,6 +39,17 @@ pub(super) struct Event {
     pub container: Arc<str>,
     /// Label `gitops.service`; none where it was set by hand to what is no name.
     pub service: Option<ServiceName>,
+    /// What it says of memory.
+    pub memory: Option<OfMemory>,
+}
+
+/// What an event says of a container's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfMemory {
+    /// One of its processes was killed for want of it: if that was the first of them, its end follows.
+    Killed,
+    /// It has ended.
+    Ended,
 }
 
 /// The events of one connection. Ends with the first error.
@@ -59,5 +70,10 @@ pub(super) fn events(
 fn read(message: EventMessage) -> Event {
     let actor = message.actor.unwrap_or_default();
     let service = actor.attributes.unwrap_or_default().get(rows::SERVICE).and_then(|name| name.parse().ok());
-    Event { container: actor.id.unwrap_or_default().into(), service }
+    let memory = match message.action.as_deref() {
+        Some("oom") => Some(OfMemory::Killed),
+        Some("die") => Some(OfMemory::Ended),
+        _ => None,
+    };
+    Event { container: actor.id.unwrap_or_default().into(), service, memory }
 }

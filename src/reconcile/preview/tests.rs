@@ -72,6 +72,7 @@ impl World {
 
     fn outcome(&self, definitions: &Definitions) -> Outcome {
         reconcile(&Inputs {
+            facts: crate::planner::Facts::none(),
             definitions,
             plans: &self.plans,
             reported: &self.reported,
@@ -195,6 +196,7 @@ fn noise(status: &mut NodeStatus, seed: u8) {
         health: if seed.is_multiple_of(5) { Health::Unhealthy } else { Health::Starting },
         restarts: seed.into(),
         exit_code: None,
+        oom_killed: false,
         started_at: None,
     };
     status.instances.insert(service("db"), vec![container]);
@@ -229,6 +231,7 @@ proptest! {
 
 fn picture(world: &World) -> Picture {
     Picture {
+        decisions: Arc::default(),
         deployed: Some(Arc::new(definitions('1', &[]))),
         plans: Arc::new(world.plans.clone()),
         reported: Arc::new(world.reported.clone()),

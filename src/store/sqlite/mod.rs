@@ -17,6 +17,7 @@ mod prune;
 mod read;
 mod releases;
 mod rows;
+mod underway;
 mod write;
 mod writer;
 
@@ -137,6 +138,11 @@ impl Store for SqliteStore {
     async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
         let revision = revision.clone();
         self.ask_alone(|answer| Work::FinishRelease(revision, prepare::nanoseconds(at), answer)).await
+    }
+
+    async fn retry_release(&self, revision: &Revision) -> Result<bool, StoreError> {
+        let revision = revision.clone();
+        self.ask_alone(|answer| Work::RetryRelease(revision, answer)).await
     }
 
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {

@@ -11,6 +11,27 @@ use super::error::Doing as _;
 use super::prepare::nanoseconds;
 use super::{Retention, StoreError};
 
+/// The changes that brought steps into the form in which they were last well: of all, and of those before the newest
+/// release, which goes back to them where it fails.
+macro_rules! good {
+    () => {
+        "WITH satisfied AS (SELECT id, service, node, generation, digest, release FROM steps
+                            WHERE satisfied_at IS NOT NULL),
+              good AS (SELECT id, node, generation FROM (
+                           SELECT id, node, generation, digest,
+                                  row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                           FROM satisfied)
+                       WHERE rank = 1 AND digest IS NOT NULL
+                       UNION
+                       SELECT id, node, generation FROM (
+                           SELECT id, node, generation, digest,
+                                  row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                           FROM satisfied
+                           WHERE release IS NULL OR release < (SELECT max(number) FROM releases))
+                       WHERE rank = 1 AND digest IS NOT NULL) "
+    };
+}
+
 /// What grows without end if nobody prunes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum History {
@@ -48,12 +69,14 @@ impl History {
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
         match self {
-            Self::Plans => {
-                "SELECT id FROM (SELECT id, published_at,
+            Self::Plans => concat!(
+                good!(),
+                "SELECT id FROM (SELECT id, node, generation, published_at,
                                         row_number() OVER (PARTITION BY node ORDER BY generation DESC) AS rank
                                  FROM plans)
-                 WHERE rank > 1 AND (rank > ?1 OR published_at < ?2)"
-            }
+                 WHERE rank > 1 AND (rank > ?1 OR published_at < ?2)
+                   AND (node, generation) NOT IN (SELECT node, generation FROM good)"
+            ),
             Self::Blobs => {
                 "SELECT rowid FROM blobs
                  WHERE NOT EXISTS (SELECT 1 FROM plan_blobs WHERE blob = digest) AND ?1 = ?1 AND ?2 = ?2"
@@ -72,12 +95,14 @@ impl History {
                                      FROM releases)
                  WHERE rank > 1 AND (rank > ?1 OR began_at < ?2)"
             }
-            Self::Steps => {
+            Self::Steps => concat!(
+                good!(),
                 "SELECT id FROM (SELECT id, digest, published_at,
                                         row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
                                  FROM steps)
-                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)"
-            }
+                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)
+                   AND id NOT IN (SELECT id FROM good)"
+            ),
             Self::Outbox => "SELECT id FROM outbox WHERE asked_at < ?2 AND ?1 = ?1",
             Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
         }

@@ -8,21 +8,28 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::error::{Doing as _, unreadable};
 use super::prepare::timestamp;
-use super::releases;
 use super::write::LAST_EVENT;
 use super::{Event, Identity, NewEvent, Snapshot, StoreError, StoredToken};
+use super::{releases, underway};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::planner::Underway;
 use crate::status::{NodeStatus, Reported, ReportedNode};
 
 /// The newest state of everything, as of one moment.
 pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreError> {
     let mut moment = readers.begin().await.doing("starting to read")?;
+    let release = releases::newest(&mut moment).await?.map(Box::new);
+    let underway = match &release {
+        Some(release) => underway::of(&mut moment, release).await?,
+        None => Underway::default(),
+    };
     Ok(Snapshot {
         plans: newest_plans(&mut moment).await?.into_iter().map(|plan| (plan.node.clone(), plan)).collect(),
         reported: reported(&mut moment).await?,
         deployed: deployed(&mut moment).await?,
-        release: releases::newest(&mut moment).await?.map(Box::new),
+        release,
+        underway,
         last_event: last_event(&mut moment).await?,
         outbox: super::outbox::read(&mut moment).await?,
     })

@@ -36,6 +36,7 @@ pub(super) async fn publish(
         plan_id,
         release,
         steps,
+        failure,
         events,
     } = publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
@@ -50,6 +51,9 @@ pub(super) async fn publish(
     releases::change_steps(&mut transaction, steps, release, published_at).await?;
     if let Some(revision) = &deployed {
         set_deployed(&mut transaction, revision).await.doing(doing)?;
+    }
+    if let Some(failure) = failure {
+        releases::fail(&mut transaction, &failure).await?;
     }
     if let Some(id) = plan_id {
         previews::deployed(&mut transaction, id, published_at).await.doing(doing)?;

@@ -46,6 +46,7 @@ pub(super) enum Work {
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
     FinishRelease(Revision, i64, Answer<()>),
+    RetryRelease(Revision, Answer<bool>),
     ChangeOutbox(outbox::Prepared, Answer<()>),
     KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
@@ -155,6 +156,9 @@ impl Writer {
             }
             Work::FinishRelease(revision, at, answer) => {
                 reply(answer, self.with(SYNCED, async |db| releases::finish(db, &revision, at).await).await);
+            }
+            Work::RetryRelease(revision, answer) => {
+                reply(answer, self.with(SYNCED, async |db| releases::retry(db, &revision).await).await);
             }
             Work::ChangeOutbox(changes, answer) => {
                 reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);

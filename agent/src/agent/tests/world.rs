@@ -16,7 +16,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
-use crate::host::Observation;
+use crate::checks::Answer as Said;
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, HookRun, Journal};
 use crate::ledger::Record;
 use crate::moment::Moment;
 use crate::testing::{container, node};
@@ -33,6 +35,8 @@ pub(super) enum Behaviour {
     Ends(i64),
     /// Docker restarts it each second.
     Loops,
+    /// It is killed for want of memory, and Docker starts it again.
+    Starves,
 }
 
 /// What will happen at some time.
@@ -40,6 +44,10 @@ enum Happening {
     Event(Event),
     /// Compose gets to the containers.
     Change(Step),
+    /// Compose gets to the container of a hook.
+    HookStarts(HookCall),
+    /// The container of a hook ends, and whoever waits for it hears it.
+    HookEnds(Arc<str>),
     /// The daemon's patience with the request of this number is over.
     PollOver(u64),
     Restart(ServiceName),
@@ -56,14 +64,27 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    pub(super) journal: Journal,
     /// Whether there is room on it.
     pub(super) disk_full: bool,
+    /// The same for the journal alone.
+    pub(super) journal_full: bool,
     /// Instances whose folder was deleted.
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
     pub(super) docker_answers: bool,
+    /// The containers of hooks, by name: whether each runs.
+    pub(super) hooks: BTreeMap<Arc<str>, bool>,
+    /// Who waits for the end of one.
+    awaited: BTreeMap<Arc<str>, HookCall>,
+    /// Hooks that fail, by Compose service.
+    pub(super) failing_hooks: BTreeSet<&'static str>,
+    /// What containers answer.
+    pub(super) answer: Said,
+    /// When they were asked.
+    pub(super) questions: Vec<Duration>,
     /// How often it was looked at, and asked what it is.
     pub(super) looks: (usize, usize),
     made: u64,
@@ -87,7 +108,7 @@ pub(super) struct World {
     pub(super) compose_dies: bool,
 }
 
-fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
+fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> State {
     let settings = Settings {
         node: node(),
         agent: AgentInfo { id: "a1".into(), version: "1".into() },
@@ -95,13 +116,13 @@ fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
     };
-    State::new(settings, ledger, record)
+    State::new(settings, ledger, record, journal)
 }
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: state(None, Record::new()),
+            state: state(None, Record::new(), Journal::new()),
             now: Duration::ZERO,
             clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
@@ -109,11 +130,18 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            journal: Journal::new(),
             disk_full: false,
+            journal_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
+            hooks: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            failing_hooks: BTreeSet::new(),
+            answer: Said::Good,
+            questions: Vec::new(),
             looks: (0, 0),
             made: 0,
             offered: None,
@@ -157,13 +185,14 @@ impl World {
     pub(super) fn restart(&mut self) {
         let compose_dies = self.compose_dies;
         self.queue.retain(|_, happening| match happening {
-            Happening::Change(_) => !compose_dies,
-            Happening::Restart(_) => true,
+            Happening::Change(_) | Happening::HookStarts(_) => !compose_dies,
+            Happening::Restart(_) | Happening::HookEnds(_) => true,
             Happening::Event(_) | Happening::PollOver(_) => false,
         });
         self.polling = None;
+        self.awaited.clear();
         self.started = self.now;
-        self.state = state(self.ledger.clone(), self.record.clone());
+        self.state = state(self.ledger.clone(), self.record.clone(), self.journal.clone());
         self.step(Event::Tick);
     }
 
@@ -217,6 +246,8 @@ impl World {
         match happening {
             Happening::Event(event) => self.step(event),
             Happening::Change(step) => self.change(&step),
+            Happening::HookStarts(call) => self.hook_starts(call),
+            Happening::HookEnds(name) => self.hook_ends(&name),
             Happening::Restart(service) => self.restart_container(&service),
             Happening::PollOver(number) => {
                 if let Some((_, known)) = self.polling.take_if(|(current, _)| *current == number) {
@@ -243,7 +274,7 @@ impl World {
         }
     }
 
-    fn wall(&self) -> Timestamp {
+    pub(super) fn wall(&self) -> Timestamp {
         let since = SignedDuration::try_from(self.now).unwrap() + self.clock_off;
         Timestamp::from_second(1_000_000).unwrap() + since
     }
@@ -284,6 +315,23 @@ impl World {
                 self.after(soon, Happening::Event(Event::Informed(host)));
             }
             Effect::Begin { step, .. } => self.begin(step),
+            Effect::SaveJournal(journal) => {
+                let result = if self.journal_full { Err(no_space()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.journal = journal;
+                }
+                self.after(Duration::ZERO, Happening::Event(Event::Journaled(result)));
+            }
+            Effect::RunHook { call, .. } => self.run_hook(call),
+            Effect::ForgetHook { container } => {
+                assert!(self.written(&container).is_some_and(|run| run.end.is_some()), "{container}");
+                self.hooks.remove(&container);
+            }
+            Effect::Probe(ask) => {
+                self.questions.push(self.now);
+                let event = Event::Probed { number: ask.number, answer: self.answer.clone() };
+                self.after(soon, Happening::Event(event));
+            }
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
                 self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
@@ -345,6 +393,50 @@ impl World {
         self.after(Duration::from_secs(2), Happening::Event(Event::Ended { step, result }));
     }
 
+    /// What the disk says of a hook.
+    fn written(&self, container: &Arc<str>) -> Option<&HookRun> {
+        self.journal.values().find_map(|change| change.hooks.get(container))
+    }
+
+    /// As the host does it: one that is there is awaited, and no other is made beside one that Compose is at work on.
+    fn run_hook(&mut self, call: HookCall) {
+        assert!(self.written(&call.container).is_some_and(|run| run.end.is_none()), "{call:?}");
+        let name = call.container.clone();
+        let is_coming = |happening: &Happening| matches!(happening, Happening::HookStarts(other) if other.container == name);
+        match self.hooks.get(&name) {
+            None if self.queue.values().any(is_coming) => drop(self.awaited.insert(name, call)),
+            None if call.start.is_none() => {
+                let event = Event::HookEnded { call, result: Ok(None) };
+                self.after(Duration::ZERO, Happening::Event(event));
+            }
+            None => {
+                self.awaited.insert(name, call.clone());
+                self.after(Duration::from_secs(1), Happening::HookStarts(call));
+            }
+            Some(true) => drop(self.awaited.insert(name, call)),
+            Some(false) => {
+                self.awaited.insert(name.clone(), call);
+                self.after(Duration::ZERO, Happening::HookEnds(name));
+            }
+        }
+    }
+
+    fn hook_starts(&mut self, call: HookCall) {
+        let name = call.container.clone();
+        self.calls.push((self.now.as_secs(), format!("hook {}", call.run.service)));
+        assert_eq!(self.hooks.insert(name.clone(), true), None, "{name} is made once");
+        self.after(Duration::from_secs(3), Happening::HookEnds(name));
+    }
+
+    fn hook_ends(&mut self, name: &Arc<str>) {
+        self.hooks.entry(name.clone()).and_modify(|runs| *runs = false);
+        let Some(call) = self.awaited.remove(name) else { return };
+        let failed = || HookEnd::Failed("ended with exit code 3\nits last lines:\nno such table".to_owned());
+        let fails = self.failing_hooks.contains(&*call.run.service);
+        let end = if fails { failed() } else { HookEnd::Done };
+        self.step(Event::HookEnded { call, result: Ok(Some(end)) });
+    }
+
     fn behaves(&self, service: &ServiceName) -> Behaviour {
         self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Runs)
     }
@@ -384,6 +476,7 @@ impl World {
             Behaviour::Runs | Behaviour::Refuses => made.health = Health::None,
             Behaviour::NeverHealthy => made.health = Health::Starting,
             Behaviour::Ends(code) => (made.state, made.exit_code) = (ContainerState::Exited, Some(code)),
+            Behaviour::Starves => (made.state, made.oom_killed) = (ContainerState::Restarting, true),
             Behaviour::Loops => {
                 self.after(Duration::from_secs(1), Happening::Restart(ensure.service.clone()));
             }
