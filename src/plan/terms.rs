@@ -159,8 +159,9 @@ impl Hooks {
     }
 
     fn same_effect(&self, other: &Self) -> bool {
-        let Self { before, after, on_failure, attempt: _ } = self;
-        (before, after, on_failure) == (&other.before, &other.after, &other.on_failure)
+        let Self { before, after, on_failure, content, attempt: _ } = self;
+        (before, after, on_failure, content)
+            == (&other.before, &other.after, &other.on_failure, &other.content)
     }
 
     /// The Compose services that are hooks: they are no part of what runs.
