@@ -15,6 +15,7 @@ use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
 use crate::clock;
+use crate::decision::Decision;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Scope, Side, State};
 use crate::fleet::NodeView;
@@ -26,7 +27,7 @@ use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::release::{Commit, Opened};
 use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
 use crate::tree::patch::PatchError;
 
@@ -64,6 +65,14 @@ impl Tools {
             }
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
+            }
+            Effect::Decide(decided) => {
+                let (decision, event) = *decided;
+                Some(Event::Decided(self.decide(decision, event).await))
+            }
+            Effect::ReadCommit(ticket, revision) => {
+                let read = self.repository.commit(&revision).await;
+                Some(Event::CommitRead(ticket, read.map_err(|error| chain(&*error))))
             }
             Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
             Effect::SetStatus(revision, status) => {
@@ -138,12 +147,22 @@ impl Tools {
                 self.metrics.plans_published.inc_by(plans);
                 log(events);
             }
+            Published::Unaware => {
+                self.metrics.publish_conflicts.inc();
+                tracing::info!("somebody decided something meanwhile: planning again");
+            }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();
                 tracing::info!(%node, "another daemon published a plan first: planning again");
             }
         }
         Ok(published)
+    }
+
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
+        let decided = self.store.decide(decision, event).await.map_err(|error| self.failed(&error))?;
+        decided.iter().for_each(|decided| log(std::slice::from_ref(&decided.event)));
+        Ok(decided)
     }
 
     async fn record(

@@ -79,6 +79,7 @@ pub(super) struct PreparedPublication {
     pub(super) release: Option<PreparedRelease>,
     pub(super) steps: Option<PreparedSteps>,
     pub(super) plan_id: Option<Digest>,
+    pub(super) decided: u64,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -89,7 +90,7 @@ impl PreparedPublication {
     pub(super) fn new(publication: Publication) -> Result<Self, StoreError> {
         chain::check_release(&publication)?;
         let published_at = publication.at().map(nanoseconds);
-        let Publication { plans: chain, blobs: contents, deployed, plan_id, release, steps, events } =
+        let Publication { plans: chain, blobs: contents, deployed, plan_id, release, steps, decided, events } =
             publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
@@ -106,7 +107,19 @@ impl PreparedPublication {
         }
         let release = release.as_deref().map(PreparedRelease::new);
         let steps = PreparedSteps::new(&steps);
-        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, release, steps, events })
+        Ok(Self {
+            chain,
+            published_at,
+            plans,
+            named,
+            blobs,
+            deployed,
+            plan_id,
+            release,
+            steps,
+            decided,
+            events,
+        })
     }
 }
 
