@@ -80,13 +80,15 @@ impl<'a> Situation<'a> {
             let instances = instances.clone();
             move |service: &ServiceName| instances.clone().any(|one| one.ensure.service == *service)
         };
-        let defined = instances.filter_map(move |instance| {
+        let is_emptied = self.facts.decisions.emptied(node, self.now).is_some();
+        let defined = instances.filter(move |_| !is_emptied).filter_map(move |instance| {
             match undone.and_then(|undone| undone.get(&instance.ensure.service)) {
                 None => Some(Want { ensure: &instance.ensure, instance: Some(instance) }),
                 Some(good) => good.as_ref().map(|ensure| Want { ensure, instance: None }),
             }
         });
-        let gone = undone.into_iter().flatten().filter(move |(service, _)| !is_defined(service));
+        let gone =
+            undone.into_iter().flatten().filter(move |(service, _)| !is_emptied && !is_defined(service));
         let back = gone.filter_map(|(_, good)| good.as_ref());
         defined.chain(back.map(|ensure| Want { ensure, instance: None }))
     }

@@ -60,6 +60,10 @@ fn dependants(step: &Step, steps: &[Step]) -> Vec<ServiceName> {
 
 fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reason> {
     let service = step.service();
+    if let Some(hold) = situation.facts.decisions.emptied(node, situation.now) {
+        let new = format!("{} by {}: {}", hold.what, hold.owner, hold.reason);
+        return vec![Reason { field: "node".into(), old: None, new: Some(new.into()), source: None }];
+    }
     if let Some(undo) = situation.facts.underway.undo.as_deref() {
         return vec![undone(undo)];
     }
