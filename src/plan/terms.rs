@@ -73,6 +73,11 @@ impl Span {
         spans.is_empty() || spans.iter().any(|span| span.contains(now))
     }
 
+    /// Whether none of `spans` is left at `now`, so that what has not begun never will.
+    pub fn are_over(spans: &[Self], now: Timestamp) -> bool {
+        spans.last().is_some_and(|last| last.until <= now)
+    }
+
     /// When it may begin next: none where it may now, and where no span is left.
     pub fn next(spans: &[Self], now: Timestamp) -> Option<Timestamp> {
         let is_closed = !Self::allow(spans, now);
