@@ -6,7 +6,7 @@
 //! tell: what is being done, what failed and when to try again, since when a step has not been well. Its tests are
 //! those of the whole state machine, in `agent/tests.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +14,21 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{Container, StepOutcome, StepResult};
 
+use jiff::Timestamp;
+
 use crate::decide::{Action, Known, decide};
+use crate::drift::{Pictures, Undo};
 use crate::health::{Gate, Rules, Tracks, Trouble, gate};
 use crate::host::Observation;
 use crate::ledger::{Applied, Record};
 use crate::moment::{Moment, Pauses};
+use crate::streak::{Patience, Streak};
 
+mod drift;
 mod failure;
+use drift::{Drifted, Told};
 use failure::Failure;
 
-/// An instance that ends again within this time of being healed is not healed at once for ever.
-const HEAL_STREAK: Duration = Duration::from_secs(60);
-/// Heals in such a streak that happen without a pause.
-const FREE_HEALS: u32 = 3;
 /// Docker is asked again this often while a step is under way, should an event get lost.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// A removal has no health window of its own; its restarts are never counted.
@@ -41,6 +43,15 @@ pub enum Act {
         step: Step,
         /// Its containers.
         observed: Vec<Container>,
+        /// For the log.
+        reason: String,
+    },
+    /// Undo what others changed of an instance that is in place. Exactly one [`Walk::ended`] answers it.
+    Correct {
+        /// The step.
+        step: Step,
+        /// What undoes it.
+        undo: Vec<Undo>,
         /// For the log.
         reason: String,
     },
@@ -86,6 +97,12 @@ pub struct Walk {
     tracks: Tracks,
     look: Option<Look>,
     progress: BTreeMap<ServiceName, Progress>,
+    pictures: Pictures,
+    /// They are not what is on the disk.
+    pictures_changed: bool,
+    /// Instances of which pictures are to be taken, because a step has just ended.
+    retake: BTreeSet<ServiceName>,
+    told: BTreeMap<ServiceName, Told>,
 }
 
 /// What is remembered of one step.
@@ -97,6 +114,8 @@ struct Progress {
     busy: Option<String>,
     /// The first look that shows the host as the last call left it.
     fresh_from: u64,
+    /// When that ended, by the clock that Docker dates its events with.
+    ended_at: Option<Timestamp>,
     /// Since when it has not been well; none while it is.
     unwell_since: Option<Duration>,
     /// It was done in this form, and has not been well since.
@@ -105,8 +124,7 @@ struct Progress {
     /// Not begun again before.
     retry_at: Duration,
     failure: Option<Failure>,
-    last_heal: Option<Duration>,
-    heals: u32,
+    heals: Streak,
     result: Option<StepResult>,
     /// When it has to be looked at again without an event.
     wake_at: Option<Duration>,
@@ -119,14 +137,23 @@ enum Verdict {
     Applying(String),
     Failed,
     Keep,
+    /// As the plan says but for what others changed, which is left.
+    Left(Option<String>),
     Begin(String),
+    Correct(Vec<Undo>, String),
+}
+
+impl Verdict {
+    fn under_way(slots: usize) -> Self {
+        Self::Waiting(format!("{slots} other steps are under way"))
+    }
 }
 
 impl Walk {
     /// With what was put in place before.
     pub fn new(limits: Limits, record: Record) -> Self {
-        let (tracks, progress) = Default::default();
-        Self { limits, record, tracks, look: None, progress }
+        let (tracks, progress, pictures, retake, told) = Default::default();
+        Self { limits, record, tracks, look: None, progress, pictures, pictures_changed: false, retake, told }
     }
 
     /// What is put in place, for the disk.
@@ -164,8 +191,10 @@ impl Walk {
     /// Takes in the end of a step that was begun; `fresh_from` is the number of the next look. Returns whether the
     /// record changed.
     pub fn ended(&mut self, step: &Step, result: Result<(), Fault>, fresh_from: u64, moment: Moment) -> bool {
+        self.note_ended(step, result.is_ok());
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.busy = None;
+        progress.ended_at = Some(moment.wall);
         progress.fresh_from = fresh_from;
         let same_form = progress.form == form(step);
         match result {
@@ -215,12 +244,14 @@ impl Walk {
 
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.progress.values().filter_map(|progress| progress.wake_at).min()
+        let steps = self.progress.values().filter_map(|progress| progress.wake_at);
+        steps.chain(self.told.values().filter_map(Told::wake_at)).min()
     }
 
     /// A service that the plan does not name is not touched; what is under way is still awaited.
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
+        self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
     }
 
     fn judge(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
@@ -237,6 +268,15 @@ impl Walk {
         if look.number < progress.fresh_from {
             return Verdict::Keep;
         }
+        let retry_at = progress.retry_at;
+        match self.drifted(step, observed, look, moment) {
+            Drifted::Left(message) => return Verdict::Left(message),
+            Drifted::Undo { .. } if slots >= self.limits.concurrency => return Verdict::under_way(slots),
+            Drifted::Undo { undo, reason } if retry_at <= moment.elapsed => return Verdict::Correct(undo, reason),
+            Drifted::Undo { .. } => return self.wait_to_retry(step, retry_at),
+            Drifted::No => {}
+        }
+        let Some(progress) = self.progress.get_mut(step.service()) else { return Verdict::Keep };
         let looping = match &gate {
             Gate::Looping(trouble) => Some(trouble.clone()),
             _ => None,
@@ -267,9 +307,17 @@ impl Walk {
             return if progress.failure.is_some() { Verdict::Failed } else { Verdict::Applying(reason) };
         }
         if slots >= self.limits.concurrency {
-            return Verdict::Waiting(format!("{slots} other steps are under way"));
+            return Verdict::under_way(slots);
         }
         Verdict::Begin(reason)
+    }
+
+    /// What failed is told until it is tried again.
+    fn wait_to_retry(&mut self, step: &Step, retry_at: Duration) -> Verdict {
+        if let Some(progress) = self.progress.get_mut(step.service()) {
+            progress.wake_at = Some(retry_at);
+        }
+        Verdict::Failed
     }
 
     fn gate(&self, step: &Step, observed: &[Container], moment: Moment) -> Gate {
@@ -309,6 +357,12 @@ impl Walk {
             Verdict::Applying(message) => {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message)))
             }
+            Verdict::Left(message) => (StepOutcome::Satisfied, message),
+            Verdict::Correct(undo, reason) => {
+                progress.busy = Some(reason.clone());
+                acts.push(Act::Correct { step: step.clone(), undo, reason: reason.clone() });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
             Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
             Verdict::Begin(reason) => {
                 progress.busy = Some(reason.clone());
@@ -336,8 +390,8 @@ impl Progress {
     /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.
     fn take_form(&mut self, step: &Step) {
         if self.form != form(step) {
-            let (busy, fresh_from) = (self.busy.take(), self.fresh_from);
-            *self = Self { form: form(step), busy, fresh_from, ..Self::default() };
+            let (busy, fresh_from, ended_at) = (self.busy.take(), self.fresh_from, self.ended_at);
+            *self = Self { form: form(step), busy, fresh_from, ended_at, ..Self::default() };
         }
     }
 
@@ -406,11 +460,8 @@ impl Progress {
             let failure = ended.map_or_else(|| Failure::of_call(reason.to_owned()), Failure::of_container);
             self.fail(failure, now);
         } else if self.outcome() == Some(StepOutcome::Satisfied) {
-            let again = self.last_heal.is_some_and(|last| now.saturating_sub(last) < HEAL_STREAK);
-            self.heals = if again { self.heals.saturating_add(1) } else { 1 };
-            self.retry_at = now + Pauses::STEP.after(self.heals.saturating_sub(FREE_HEALS));
-            self.last_heal = Some(self.retry_at);
-            if self.heals > FREE_HEALS {
+            self.retry_at = self.heals.add(&Patience::ENDING, now);
+            if self.heals.is_long(&Patience::ENDING) {
                 self.set_failure(Failure::keeps_ending(reason, ended));
             }
         }

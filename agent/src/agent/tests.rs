@@ -1,3 +1,4 @@
+mod drifting;
 mod running;
 mod world;
 

@@ -10,15 +10,19 @@ use std::time::Duration;
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, NodePlan, RunState, Step};
 use gitops::status::{
-    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, StepOutcome, StepResult,
+    AgentInfo, Container, ContainerState, Difference, DriftOutcome, Health, HostInfo, NodeStatus, Orphans,
+    StepOutcome, StepResult,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
+use crate::drift::{Act, Call, Pictures, Seen, Touch, Undo};
 use crate::host::Observation;
 use crate::ledger::Record;
 use crate::moment::Moment;
+use crate::picture::Picture;
 use crate::testing::{container, node};
 
 /// How the containers of a service behave.
@@ -40,6 +44,8 @@ enum Happening {
     Event(Event),
     /// Compose gets to the containers.
     Change(Step),
+    /// The engine does what undoes something, one after the other.
+    Undo(Step, Vec<Undo>),
     /// The daemon's patience with the request of this number is over.
     PollOver(u64),
     Restart(ServiceName),
@@ -56,14 +62,20 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    pictures: Pictures,
+    /// How often the pictures were written down.
+    pub(super) saves: usize,
     /// Whether there is room on it.
     pub(super) disk_full: bool,
     /// Instances whose folder was deleted.
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
+    /// How its containers are made up, by id, where others changed that.
+    pub(super) altered: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
     pub(super) docker_answers: bool,
+    pub(super) orphans: Orphans,
     /// How often it was looked at, and asked what it is.
     pub(super) looks: (usize, usize),
     made: u64,
@@ -87,7 +99,7 @@ pub(super) struct World {
     pub(super) compose_dies: bool,
 }
 
-fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
+fn state(ledger: Option<Arc<NodePlan>>, record: Record, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
         agent: AgentInfo { id: "a1".into(), version: "1".into() },
@@ -95,13 +107,13 @@ fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
     };
-    State::new(settings, ledger, record)
+    State::new(settings, ledger, record).with_pictures(pictures)
 }
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: state(None, Record::new()),
+            state: state(None, Record::new(), Pictures::default()),
             now: Duration::ZERO,
             clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
@@ -109,11 +121,15 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            pictures: Pictures::default(),
+            saves: 0,
             disk_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
+            altered: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
+            orphans: Orphans::default(),
             looks: (0, 0),
             made: 0,
             offered: None,
@@ -153,17 +169,77 @@ impl World {
         self.after(Duration::ZERO, Happening::Event(Event::Changed));
     }
 
+    /// What somebody types, and Docker tells.
+    pub(super) fn touch(&mut self, service: &str, act: Act) {
+        let containers = self.docker.get(service).cloned().unwrap_or_default();
+        for container in containers {
+            let touch = Touch { container: container.id.clone(), act, at: self.wall() };
+            self.after(Duration::ZERO, Happening::Event(Event::Touched { service: None, touch }));
+        }
+    }
+
+    /// `docker update`, of one field.
+    pub(super) fn update(&mut self, service: &str, field: &str, value: u64) {
+        for container in self.docker.get(service).into_iter().flatten() {
+            let fields = self.altered.entry(container.id.clone()).or_default();
+            fields.insert(field.into(), value.into());
+        }
+        self.touch(service, Act::Update);
+    }
+
+    /// `docker stop`.
+    pub(super) fn stop(&mut self, service: &str) {
+        for act in [Act::Stop, Act::Die, Act::Stop] {
+            self.touch(service, act);
+        }
+        for container in self.docker.get_mut(service).into_iter().flatten() {
+            (container.state, container.exit_code) = (ContainerState::Exited, Some(143));
+        }
+    }
+
+    /// `docker rm --force`.
+    pub(super) fn remove_by_hand(&mut self, service: &str) {
+        for act in [Act::Kill, Act::Die, Act::Remove] {
+            self.touch(service, act);
+        }
+        self.docker.remove(service);
+    }
+
+    /// How the containers are made up.
+    fn seen(&self) -> Seen {
+        let picture = |container: &Container| {
+            let mut fields: BTreeMap<String, Value> = [
+                ("image".to_owned(), container.image.as_ref().into()),
+                ("resources.memory".to_owned(), (1_u64 << 27).into()),
+            ]
+            .into();
+            let altered = self.altered.get(&container.id).into_iter().flatten();
+            fields.extend(altered.map(|(field, value)| (field.to_string(), value.clone())));
+            let picture = Picture::new(&container.service, &container.name, fields);
+            (container.id.clone(), Arc::new(picture))
+        };
+        self.docker.values().flatten().map(picture).collect()
+    }
+
+    /// What others changed of a service, in words, as it is reported.
+    pub(super) fn drift(&self, service: &str) -> Vec<String> {
+        let status = self.state.status().expect("Docker was looked at");
+        let told = status.drift.get(service).map(Vec::as_slice).unwrap_or_default();
+        let words = |told: &Difference| format!("{}: {}", told.line(), told.outcome.map_or("", DriftOutcome::words));
+        told.iter().map(words).collect()
+    }
+
     /// `kill -9` of the agent, and its next start.
     pub(super) fn restart(&mut self) {
         let compose_dies = self.compose_dies;
         self.queue.retain(|_, happening| match happening {
-            Happening::Change(_) => !compose_dies,
+            Happening::Change(_) | Happening::Undo(..) => !compose_dies,
             Happening::Restart(_) => true,
             Happening::Event(_) | Happening::PollOver(_) => false,
         });
         self.polling = None;
         self.started = self.now;
-        self.state = state(self.ledger.clone(), self.record.clone());
+        self.state = state(self.ledger.clone(), self.record.clone(), self.pictures.clone());
         self.step(Event::Tick);
     }
 
@@ -217,6 +293,7 @@ impl World {
         match happening {
             Happening::Event(event) => self.step(event),
             Happening::Change(step) => self.change(&step),
+            Happening::Undo(step, undo) => self.undo(&step, &undo),
             Happening::Restart(service) => self.restart_container(&service),
             Happening::PollOver(number) => {
                 if let Some((_, known)) = self.polling.take_if(|(current, _)| *current == number) {
@@ -228,12 +305,7 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let moment = Moment {
-            elapsed: self.now - self.started,
-            wall: self.wall(),
-            dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        };
-        for effect in self.state.step(event, moment) {
+        for effect in self.state.step(event, self.moment()) {
             self.effects += 1;
             if self.crash_at == Some(self.effects) {
                 self.restart();
@@ -241,6 +313,11 @@ impl World {
             }
             self.perform(effect);
         }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        let dice = self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Moment { elapsed: self.now - self.started, wall: self.wall(), dice }
     }
 
     fn wall(&self) -> Timestamp {
@@ -271,9 +348,16 @@ impl World {
             }
             Effect::SaveRecord(_) if self.disk_full => {}
             Effect::SaveRecord(record) => self.record = record,
-            Effect::Observe => {
+            Effect::SavePictures(_) if self.disk_full => {}
+            Effect::SavePictures(pictures) => {
+                self.saves += 1;
+                self.pictures = pictures;
+            }
+            Effect::Orphans => self.after(soon, Happening::Event(Event::Orphans(Ok(self.orphans.clone())))),
+            Effect::Observe { .. } => {
                 self.looks.0 += 1;
-                let observation = Observation { instances: self.docker.clone(), lost: self.lost.clone() };
+                let (instances, lost) = (self.docker.clone(), self.lost.clone());
+                let observation = Observation { instances, lost, pictures: self.seen() };
                 let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::Observed(answer)));
             }
@@ -284,6 +368,7 @@ impl World {
                 self.after(soon, Happening::Event(Event::Informed(host)));
             }
             Effect::Begin { step, .. } => self.begin(step),
+            Effect::Correct { step, undo, .. } => self.correct(step, undo),
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
                 self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
@@ -343,6 +428,40 @@ impl World {
             self.after(Duration::from_secs(1), Happening::Change(step.clone()));
         }
         self.after(Duration::from_secs(2), Happening::Event(Event::Ended { step, result }));
+    }
+
+    /// A call of the engine takes a tenth of a second; Compose as long as ever.
+    fn correct(&mut self, step: Step, undo: Vec<Undo>) {
+        let calls = undo.iter().map(|undo| match undo {
+            Undo::Call { call: Call::Update(..), .. } => "update",
+            Undo::Call { call: Call::Start, .. } => "start",
+            Undo::Call { call: Call::Unpause, .. } => "unpause",
+            Undo::Call { .. } => "call",
+            Undo::Recreate(_) => "recreate",
+            Undo::Up => "up",
+        });
+        let calls: BTreeSet<&str> = calls.collect();
+        let calls: Vec<&str> = calls.into_iter().collect();
+        self.calls.push((self.now.as_secs(), format!("{} {}", calls.join(" "), step.service())));
+        let pause = Duration::from_millis(if calls.contains(&"up") { 1000 } else { 100 });
+        self.after(pause, Happening::Undo(step.clone(), undo));
+        self.after(pause * 2, Happening::Event(Event::Ended { step, result: Ok(()) }));
+    }
+
+    fn undo(&mut self, step: &Step, undo: &[Undo]) {
+        for one in undo {
+            match one {
+                Undo::Call { container, call: Call::Update(..), .. } => drop(self.altered.remove(container)),
+                Undo::Call { call: Call::Start | Call::Unpause, .. } => {
+                    for container in self.docker.get_mut(step.service()).into_iter().flatten() {
+                        (container.state, container.exit_code) = (ContainerState::Running, None);
+                    }
+                }
+                Undo::Call { .. } | Undo::Recreate(_) | Undo::Up => self.change(step),
+            }
+        }
+        self.touch(step.service().as_str(), Act::Start);
+        self.step(Event::Changed);
     }
 
     fn behaves(&self, service: &ServiceName) -> Behaviour {
