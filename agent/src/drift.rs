@@ -142,7 +142,7 @@ impl Pictures {
     fn of_state(&self, step: &Ensure, container: &Container) -> Option<Finding> {
         use ContainerState::{Exited, Paused, Restarting, Running};
         let id = &container.id;
-        let by_person = self.touches.of(id).is_some_and(|touch| touch.act.ends());
+        let by_person = self.touches.of(id, "state").is_some_and(|touch| touch.act.ends());
         let completes = step.containers.get(&container.service).is_some_and(|spec| spec.completes);
         let is_done = completes && container.exit_code == Some(0);
         let told = |wanted: &str, found: String| {
@@ -165,7 +165,7 @@ impl Pictures {
     }
 
     fn finding(&self, step: &Ensure, id: Option<&Arc<str>>, difference: Difference, undo: Undo) -> Finding {
-        let touch = id.and_then(|id| self.touches.of(id)).filter(|touch| touch.act.explains(&difference.field));
+        let touch = id.and_then(|id| self.touches.of(id, &difference.field));
         let counts = !step.terms.drift.ignores(&difference.field);
         let by = touch.map(|touch| touch.act.words().into());
         let difference = Difference { by, since: touch.map(|touch| touch.at), ..difference };

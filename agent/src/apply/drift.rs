@@ -162,9 +162,10 @@ impl Told {
 
     /// Takes in what a look shows.
     fn see(&mut self, step: &Ensure, findings: &[Finding], moment: Moment) {
-        if self.form != Some(step.digest) {
-            *self = Self { form: Some(step.digest), ..Self::default() };
+        if self.form.is_some_and(|form| form != step.digest) {
+            *self = Self::default();
         }
+        self.form = Some(step.digest);
         let now = moment.elapsed;
         let shown: Vec<&Finding> = findings.iter().filter(|finding| finding.counts).take(MAX_DIFFERENCES).collect();
         for finding in &shown {

@@ -1,6 +1,6 @@
 //! Who touched a container last: the one thing that only Docker's events tell.
 //!
-//! Of each container the last act of somebody is kept, with its time. What Docker does by itself (it dies, it is restarted by
+//! Of each container the last act of somebody on each part of it is kept, with its time. What Docker does by itself (it dies, it is restarted by
 //! its policy) is no act. A container that dies soon after somebody asked it to end was ended; one that dies otherwise ended
 //! by itself, and what was done to it before is no longer what explains its state.
 
@@ -62,17 +62,45 @@ impl Act {
         matches!(self, Self::Stop | Self::Kill)
     }
 
-    /// Whether this is what changed a field.
-    pub fn explains(self, field: &str) -> bool {
-        let section = field.split_once('.').map_or(field, |(section, _)| section);
+    fn part(self) -> Part {
         match self {
-            Self::Update => matches!(section, "resources" | "restart"),
-            Self::Connect | Self::Disconnect => section == "networks",
-            Self::Rename => section == "name",
-            Self::Stop | Self::Kill | Self::Restart | Self::Pause | Self::Unpause | Self::Start => section == "state",
-            Self::Create | Self::Remove => section == "container",
-            Self::Die => false,
+            Self::Update => Part::Limits,
+            Self::Connect | Self::Disconnect => Part::Networks,
+            Self::Rename => Part::Name,
+            Self::Create | Self::Remove => Part::Existence,
+            Self::Stop
+            | Self::Kill
+            | Self::Restart
+            | Self::Pause
+            | Self::Unpause
+            | Self::Start
+            | Self::Die => Part::State,
         }
+    }
+}
+
+/// What of a container an act changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Part {
+    Limits,
+    Networks,
+    Name,
+    Existence,
+    State,
+}
+
+impl Part {
+    /// The part that a field belongs to; none where no act on a living container changes it.
+    fn of(field: &str) -> Option<Self> {
+        Some(match field.split_once('.').map_or(field, |(section, _)| section) {
+            "resources" | "restart" => Self::Limits,
+            "networks" => Self::Networks,
+            "name" => Self::Name,
+            "container" => Self::Existence,
+            "state" => Self::State,
+            _ => return None,
+        })
     }
 }
 
@@ -87,10 +115,10 @@ pub struct Touch {
     pub at: Timestamp,
 }
 
-/// The last act on each container.
+/// The last act on each part of each container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Touches(BTreeMap<Arc<str>, Last>);
+pub struct Touches(BTreeMap<Arc<str>, BTreeMap<Part, Last>>);
 
 /// An act and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,32 +130,31 @@ pub struct Last {
 }
 
 impl Touches {
-    /// The last act on a container.
-    pub fn of(&self, container: &str) -> Option<Last> {
-        self.0.get(container).copied()
+    /// The last act on what a field of a container belongs to.
+    pub fn of(&self, container: &str, field: &str) -> Option<Last> {
+        self.0.get(container)?.get(&Part::of(field)?).copied()
     }
 
     /// Takes in what happened. Returns whether the last act is another one now.
     pub(super) fn add(&mut self, touch: Touch) -> bool {
         let Touch { container, act, at } = touch;
-        let before = self.of(&container);
+        let parts = self.0.entry(container).or_default();
+        let before = parts.get(&act.part()).copied();
         let is_explained = before.is_some_and(|last| at.duration_since(last.at) <= ENDS_WITHIN);
-        match (before.map(|last| last.act), act) {
-            (Some(Act::Stop | Act::Kill), Act::Die) if is_explained => return false,
+        let is_new = match (before.map(|last| last.act), act) {
+            (Some(Act::Stop | Act::Kill), Act::Die) if is_explained => false,
             // It runs again, or ended by itself: whoever ended or paused it before explains nothing any more.
             (Some(Act::Stop | Act::Kill | Act::Pause), Act::Start | Act::Unpause | Act::Die) => {
-                self.0.remove(&container);
+                parts.remove(&act.part()).is_some()
             }
-            // It is killed, it dies, and then it is gone: that is one act, told by its last event.
-            (_, Act::Die | Act::Start | Act::Unpause) => return false,
-            _ => {
-                self.0.insert(container, Last { act, at });
-            }
-        }
+            (_, Act::Die | Act::Start | Act::Unpause) => false,
+            _ => parts.insert(act.part(), Last { act, at }) != Some(Last { act, at }),
+        };
+        self.0.retain(|_, parts| !parts.is_empty());
         while self.0.len() > MAX_TOUCHES {
             self.0.pop_first();
         }
-        true
+        is_new
     }
 
     pub(super) fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
@@ -141,14 +168,15 @@ mod tests {
 
     #[test]
     fn the_last_act_explains_what_is_there_now() {
-        let check = |acts: &[(Act, i64)], expected: Option<Act>| {
+        let check_of = |field: &str, acts: &[(Act, i64)], expected: Option<Act>| {
             let mut touches = Touches::default();
             for (act, second) in acts {
                 let at = Timestamp::from_second(*second).unwrap();
                 touches.add(Touch { container: "c".into(), act: *act, at });
             }
-            assert_eq!(touches.of("c").map(|last| last.act), expected, "{acts:?}");
+            assert_eq!(touches.of("c", field).map(|last| last.act), expected, "{acts:?}");
         };
+        let check = |acts: &[(Act, i64)], expected| check_of("state", acts, expected);
         check(&[(Act::Die, 0)], None);
         check(&[(Act::Kill, 0), (Act::Die, 0)], Some(Act::Kill));
         check(&[(Act::Stop, 0), (Act::Die, 10), (Act::Stop, 10)], Some(Act::Stop));
@@ -157,8 +185,10 @@ mod tests {
         check(&[(Act::Stop, 0), (Act::Die, 0), (Act::Start, 5)], None);
         check(&[(Act::Kill, 0), (Act::Die, 0), (Act::Start, 1), (Act::Restart, 1)], Some(Act::Restart));
         check(&[(Act::Pause, 0), (Act::Unpause, 5)], None);
-        check(&[(Act::Kill, 0), (Act::Die, 0), (Act::Remove, 0)], Some(Act::Remove));
-        check(&[(Act::Update, 0), (Act::Die, 5), (Act::Start, 6)], Some(Act::Update));
+        check_of("container", &[(Act::Kill, 0), (Act::Die, 0), (Act::Remove, 0)], Some(Act::Remove));
+        check(&[(Act::Stop, 0), (Act::Die, 0), (Act::Update, 1), (Act::Disconnect, 2)], Some(Act::Stop));
+        check_of("resources.memory", &[(Act::Update, 0), (Act::Die, 5), (Act::Start, 6)], Some(Act::Update));
+        check_of("labels.team", &[(Act::Update, 0)], None);
     }
 
     #[test]

@@ -457,7 +457,11 @@ impl World {
                         (container.state, container.exit_code) = (ContainerState::Running, None);
                     }
                 }
-                Undo::Call { .. } | Undo::Recreate(_) | Undo::Up => self.change(step),
+                Undo::Recreate(_) => {
+                    self.docker.remove(step.service());
+                    self.change(step);
+                }
+                Undo::Call { .. } | Undo::Up => self.change(step),
             }
         }
         self.touch(step.service().as_str(), Act::Start);
