@@ -391,7 +391,9 @@ fn step_state(facts: &NodeFacts<'_>, step: &Step) -> (InstanceState, Option<Stri
         (StepOutcome::Waiting, _) => InstanceState::Waiting,
         (_, Step::Remove(_)) => InstanceState::Removing,
         (StepOutcome::Applying, _) => InstanceState::Applying,
-        (StepOutcome::Satisfied, Step::Ensure(_)) if changed.is_some() => return (InstanceState::Drifted, changed),
+        (StepOutcome::Satisfied, Step::Ensure(_)) if changed.is_some() => {
+            return (InstanceState::Drifted, changed);
+        }
         (StepOutcome::Satisfied, Step::Ensure(ensure)) => match ensure.state {
             RunState::Running => InstanceState::Healthy,
             RunState::Stopped => InstanceState::Stopped,

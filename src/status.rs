@@ -17,7 +17,9 @@ use crate::name::{Digest, Generation, NodeName, ServiceName};
 use crate::plan::{ContainerDigest, NodePlan, Step};
 use crate::sensitive::Sensitive;
 
-pub use drift::{Difference, DriftOutcome, MAX_DIFFERENCES, MAX_ORPHANS, Orphan, Orphans, SECTIONS, first_line};
+pub use drift::{
+    Difference, DriftOutcome, MAX_DIFFERENCES, MAX_ORPHANS, Orphan, Orphans, SECTIONS, first_line,
+};
 
 /// The version of this document that is written.
 pub const SCHEMA: u32 = 1;

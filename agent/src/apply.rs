@@ -272,7 +272,9 @@ impl Walk {
         match self.drifted(step, observed, look, moment) {
             Drifted::Left(message) => return Verdict::Left(message),
             Drifted::Undo { .. } if slots >= self.limits.concurrency => return Verdict::under_way(slots),
-            Drifted::Undo { undo, reason } if retry_at <= moment.elapsed => return Verdict::Correct(undo, reason),
+            Drifted::Undo { undo, reason } if retry_at <= moment.elapsed => {
+                return Verdict::Correct(undo, reason);
+            }
             Drifted::Undo { .. } => return self.wait_to_retry(step, retry_at),
             Drifted::No => {}
         }

@@ -284,7 +284,8 @@ impl DockerHost {
     ) -> Result<(), HostError> {
         // Not what was observed: that lists only our own containers, and may be seconds old.
         let rows = self.finished(step, attempt).await?;
-        let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows, anew, attempt).await?;
+        let Prepared { mut files, fingerprint, calls } =
+            self.prepare(files, step, &rows, anew, attempt).await?;
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };
         for verb in &calls {

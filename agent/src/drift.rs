@@ -78,7 +78,10 @@ impl Pictures {
 
     /// The service that a container is of.
     pub fn service_of(&self, container: &str) -> Option<&ServiceName> {
-        self.services.iter().find(|(_, kept)| kept.containers.contains_key(container)).map(|(service, _)| service)
+        self.services
+            .iter()
+            .find(|(_, kept)| kept.containers.contains_key(container))
+            .map(|(service, _)| service)
     }
 
     /// The name that a container was given.
@@ -110,7 +113,9 @@ impl Pictures {
     fn of_pair(&self, step: &Ensure, pair: &Pair<'_>, seen: &Seen) -> Vec<Finding> {
         match (pair.kept, pair.seen) {
             (Some((id, picture)), None) => vec![self.finding(step, Some(id), missing(picture), Undo::Up)],
-            (None, Some(container)) => vec![self.finding(step, Some(&container.id), extra(container), Undo::Up)],
+            (None, Some(container)) => {
+                vec![self.finding(step, Some(&container.id), extra(container), Undo::Up)]
+            }
             (Some((id, picture)), Some(container)) => {
                 let mut found = self.of_fields(step, id, picture, container, seen);
                 found.extend(self.of_state(step, container));

@@ -211,7 +211,8 @@ pub struct Ledger {
 impl Ledger {
     /// In this state folder.
     pub fn at(folder: &Path) -> Self {
-        let [plan, record, pictures] = ["ledger.json", "applied.json", "pictures.json"].map(|name| folder.join(name));
+        let [plan, record, pictures] =
+            ["ledger.json", "applied.json", "pictures.json"].map(|name| folder.join(name));
         Self { plan, record, pictures }
     }
 

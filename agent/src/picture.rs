@@ -123,7 +123,8 @@ pub fn pairs<'a>(kept: &'a BTreeMap<Arc<str>, Arc<Picture>>, seen: &'a [Containe
     let mut take = |is_it: &dyn Fn(&Container) -> bool| {
         left.iter().position(|container| is_it(container)).map(|at| left.remove(at))
     };
-    let by_id: Vec<_> = kept.iter().map(|(id, picture)| (id, picture, take(&|seen| seen.id == *id))).collect();
+    let by_id: Vec<_> =
+        kept.iter().map(|(id, picture)| (id, picture, take(&|seen| seen.id == *id))).collect();
     let pair = |(id, picture, seen): (&'a Arc<str>, &'a Arc<Picture>, Option<&'a Container>)| {
         let is_same = |seen: &Container| (&seen.service, &seen.name) == (&picture.service, &picture.name);
         Pair { kept: Some((id, picture)), seen: seen.or_else(|| take(&is_same)) }

@@ -184,7 +184,8 @@ fn drifted(
     now: Timestamp,
 ) -> Vec<NewEvent> {
     let before = before.and_then(|before| before.drift.get(service)).map(Vec::as_slice).unwrap_or_default();
-    let knew = |one: &Difference| before.iter().find(|other| other.is_about_same(one) && other.since == one.since);
+    let knew =
+        |one: &Difference| before.iter().find(|other| other.is_about_same(one) && other.since == one.since);
     let drifted = told.iter().filter(|one| knew(one).is_none());
     let is_over = |one: &&Difference| !one.is_standing() && knew(one).is_none_or(Difference::is_standing);
     let corrected = told.iter().filter(is_over);

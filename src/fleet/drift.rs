@@ -259,7 +259,11 @@ fn one(
         age_seconds: reported.map(|reported| reported.age(facts.now).as_secs().unsigned_abs()),
         is_believed: known.status.is_some(),
         in_sync: found.iter().filter(|one| one.as_ref().is_none_or(InstanceDrift::is_in_sync)).count(),
-        orphans: known.status.filter(|_| only.service.is_none()).map(|status| status.orphans.clone()).unwrap_or_default(),
+        orphans: known
+            .status
+            .filter(|_| only.service.is_none())
+            .map(|status| status.orphans.clone())
+            .unwrap_or_default(),
         instances: found.into_iter().flatten().collect(),
     }
 }
@@ -362,7 +366,9 @@ fn of_container(ensure: &Ensure, spec: &ContainerSpec, container: &Container) ->
         let digest = container.config.map(|config| config.digest.short());
         found.push(Difference::new(name, "gitops.config", Some(spec.config.digest.short()), digest));
         let wanted = image(ensure, &container.service).filter(|wanted| **wanted != *container.image);
-        found.extend(wanted.map(|wanted| Difference::new(name, "image", Some(wanted), Some(&container.image))));
+        found.extend(
+            wanted.map(|wanted| Difference::new(name, "image", Some(wanted), Some(&container.image))),
+        );
     }
     let recreates = ensure.on_file_change == OnFileChange::Recreate;
     if recreates && is_comparable && container.files != spec.files {

@@ -96,7 +96,9 @@ pub(super) fn told(difference: &Difference) -> String {
 fn orphans_text(node: &NodeDrift) -> String {
     let orphan = |orphan: &Orphan| format!("      {}\n", inert(&orphan_words(orphan)));
     let lines: String = node.orphans.containers.iter().map(orphan).collect();
-    orphans_head(node).map(|head| format!("  {}\n{lines}", painted(WARN, &format!("! {head}")))).unwrap_or_default()
+    orphans_head(node)
+        .map(|head| format!("  {}\n{lines}", painted(WARN, &format!("! {head}"))))
+        .unwrap_or_default()
 }
 
 /// `2 containers that no plan made, left alone`
@@ -119,7 +121,8 @@ fn orphan_words(orphan: &Orphan) -> String {
 /// `Drift: 1 differs, 2 pending, 0 unknown, 1 orphan, 37 in sync, over 3 nodes, at 0123456789ab`
 fn summary(drift: &Drift) -> String {
     let Summary { in_sync, pending, differs, unknown, orphans, corrected } = drift.summary;
-    let corrected = if corrected > 0 { format!(" ({corrected} corrected within the hour)") } else { String::new() };
+    let corrected =
+        if corrected > 0 { format!(" ({corrected} corrected within the hour)") } else { String::new() };
     let nodes = count(drift.nodes.len(), "node");
     let orphans = count(orphans, "orphan");
     let deployed =
@@ -172,14 +175,17 @@ fn node_markdown(node: &NodeDrift) -> String {
             let (wanted, found) = sides(difference);
             let [container, field, wanted, found] = [&**container, &**field, &wanted, &found].map(code);
             let agent = Some(by_agent(difference)).filter(|agent| !agent.is_empty());
-            let agent = agent.map(|agent| code(agent.trim_start_matches([',', ':', ' ']))).map(|agent| format!(", {agent}"));
+            let agent = agent
+                .map(|agent| code(agent.trim_start_matches([',', ':', ' '])))
+                .map(|agent| format!(", {agent}"));
             let agent = agent.unwrap_or_default();
             text.push_str(&format!("  - {container} {field}: wanted {wanted}, found {found}{agent}\n"));
         }
     }
     if let Some(head) = orphans_head(node) {
         text.push_str(&format!("- {head}\n"));
-        let lines = node.orphans.containers.iter().map(|orphan| format!("  - {}\n", code(&orphan_words(orphan))));
+        let lines =
+            node.orphans.containers.iter().map(|orphan| format!("  - {}\n", code(&orphan_words(orphan))));
         text.extend(lines);
     }
     text

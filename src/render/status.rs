@@ -216,7 +216,9 @@ fn orphans(node: &NodeView) -> String {
         number => {
             let containers = count(number, "container");
             let node = &node.node;
-            format!("\n{containers} on {node} that no plan made, left alone: `gitops diff --live --node {node}` names them\n")
+            format!(
+                "\n{containers} on {node} that no plan made, left alone: `gitops diff --live --node {node}` names them\n"
+            )
         }
     }
 }

@@ -22,8 +22,21 @@ const MAX_VALUE: usize = 256;
 
 /// The first parts of the paths that a field of a container can have: what `drift.ignore` may name.
 pub const SECTIONS: [&str; 15] = [
-    "command", "container", "entrypoint", "env", "image", "labels", "mounts", "name", "networks", "ports",
-    "resources", "restart", "security", "state", "user",
+    "command",
+    "container",
+    "entrypoint",
+    "env",
+    "image",
+    "labels",
+    "mounts",
+    "name",
+    "networks",
+    "ports",
+    "resources",
+    "restart",
+    "security",
+    "state",
+    "user",
 ];
 
 /// One thing that is not as it is wanted.
@@ -82,7 +95,9 @@ impl DriftOutcome {
             Self::Reported => "reported and left",
             Self::Correcting => "being corrected",
             Self::WaitingForWindow => "to be corrected when its window opens",
-            Self::BackingOff => "somebody or something changes it again and again; corrected with growing pauses",
+            Self::BackingOff => {
+                "somebody or something changes it again and again; corrected with growing pauses"
+            }
             Self::Corrected => "corrected",
             Self::Passed => "passed by itself",
         }

@@ -105,12 +105,18 @@ fn announce_drift(old: Option<&NodeStatus>, new: &NodeStatus, effects: &mut Vec<
     for (service, differences) in &new.drift {
         let before = old.and_then(|old| old.drift.get(service)).map(Vec::as_slice).unwrap_or_default();
         let is_told = |new: &&Difference| {
-            before.iter().any(|old| old.is_about_same(new) && (old.since, old.outcome) == (new.since, new.outcome))
+            before
+                .iter()
+                .any(|old| old.is_about_same(new) && (old.since, old.outcome) == (new.since, new.outcome))
         };
         for difference in differences.iter().filter(|difference| !is_told(difference)) {
-            let outcome = difference.outcome.map(|outcome| format!(": {}", outcome.words())).unwrap_or_default();
+            let outcome =
+                difference.outcome.map(|outcome| format!(": {}", outcome.words())).unwrap_or_default();
             let loud = if difference.is_standing() { Tell::Problem } else { Tell::Progress };
-            effects.push(Effect::Tell(loud, format!("{service} was changed by others: {}{outcome}", difference.line())));
+            effects.push(Effect::Tell(
+                loud,
+                format!("{service} was changed by others: {}{outcome}", difference.line()),
+            ));
         }
     }
 }

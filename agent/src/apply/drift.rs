@@ -52,10 +52,7 @@ pub(super) enum Drifted {
     /// Nothing, and Compose must not be called either: it would put right what is to be left.
     Left(Option<String>),
     /// This.
-    Undo {
-        undo: Vec<Undo>,
-        reason: String,
-    },
+    Undo { undo: Vec<Undo>, reason: String },
 }
 
 impl Walk {
@@ -81,7 +78,9 @@ impl Walk {
 
     /// Takes in an event of Docker. What the agent did itself is nobody's act.
     pub fn touched(&mut self, service: Option<ServiceName>, touch: Touch, moment: Moment) {
-        let Some(service) = service.or_else(|| self.pictures.service_of(&touch.container).cloned()) else { return };
+        let Some(service) = service.or_else(|| self.pictures.service_of(&touch.container).cloned()) else {
+            return;
+        };
         let is_ours = self.progress.get(&service).is_some_and(|progress| {
             progress.busy.is_some() || progress.ended_at.is_some_and(|ended_at| touch.at <= ended_at)
         });
@@ -116,7 +115,13 @@ impl Walk {
     }
 
     /// Compares an instance that is in place with its pictures; takes them where there are none.
-    pub(super) fn drifted(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Drifted {
+    pub(super) fn drifted(
+        &mut self,
+        step: &Step,
+        observed: &[Container],
+        look: &Look,
+        moment: Moment,
+    ) -> Drifted {
         let Some(ensure) = step.as_ensure() else { return Drifted::No };
         let service = &ensure.service;
         let is_in_place = self.record.get(service).is_some_and(|applied| applied.digest == ensure.digest);
@@ -167,14 +172,16 @@ impl Told {
         }
         self.form = Some(step.digest);
         let now = moment.elapsed;
-        let shown: Vec<&Finding> = findings.iter().filter(|finding| finding.counts).take(MAX_DIFFERENCES).collect();
+        let shown: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.counts).take(MAX_DIFFERENCES).collect();
         for finding in &shown {
             let mut difference = finding.difference.clone();
             difference.since.get_or_insert(moment.wall);
             let entry = Entry::new(difference, now);
             self.entries.entry(entry.key()).or_insert(entry).stands(&finding.difference, moment);
         }
-        let is_shown = |entry: &Entry| shown.iter().any(|finding| finding.difference.is_about_same(&entry.difference));
+        let is_shown =
+            |entry: &Entry| shown.iter().any(|finding| finding.difference.is_about_same(&entry.difference));
         for entry in self.entries.values_mut().filter(|entry| !is_shown(entry)) {
             entry.is_over(now);
         }
@@ -182,7 +189,8 @@ impl Told {
         // Of a container that is gone it is not told as well that it does not run.
         let is_gone = |entry: &Entry| {
             let gone = |finding: &&Finding| {
-                (&finding.difference.container, &*finding.difference.field) == (&entry.difference.container, "container")
+                (&finding.difference.container, &*finding.difference.field)
+                    == (&entry.difference.container, "container")
             };
             &*entry.difference.field == "state" && shown.iter().any(gone)
         };
@@ -193,7 +201,8 @@ impl Told {
     /// What stands is told before what is over.
     fn make_room(&mut self) {
         while self.entries.len() > MAX_DIFFERENCES {
-            let over = self.entries.iter().find(|(_, entry)| entry.over_at.is_some()).map(|(key, _)| key.clone());
+            let over =
+                self.entries.iter().find(|(_, entry)| entry.over_at.is_some()).map(|(key, _)| key.clone());
             match over {
                 Some(key) => drop(self.entries.remove(&key)),
                 None => drop(self.entries.pop_last()),
@@ -215,7 +224,9 @@ impl Told {
             DriftAction::Correct | DriftAction::CorrectInWindow => DriftOutcome::Correcting,
         };
         let due = self.settle(outcome, moment.elapsed);
-        let is_due = |finding: &&Finding| finding.counts && due.iter().any(|one| one.is_about_same(&finding.difference));
+        let is_due = |finding: &&Finding| {
+            finding.counts && due.iter().any(|one| one.is_about_same(&finding.difference))
+        };
         let undo: Vec<Undo> = findings.iter().filter(is_due).map(|finding| finding.undo.clone()).collect();
         match first_line(&due) {
             Some(reason) => Drifted::Undo { undo, reason: format!("others changed it: {reason}") },

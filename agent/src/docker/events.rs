@@ -22,7 +22,17 @@ use crate::drift::{Act, Touch};
 /// What can change a container, or tells who did. `oom` is not here: where it changes anything, `die` follows. Health checks
 /// themselves are `exec` events, and there are many.
 const ACTIONS: [&str; 12] = [
-    "create", "start", "die", "pause", "unpause", "rename", "destroy", "health_status", "update", "kill", "stop",
+    "create",
+    "start",
+    "die",
+    "pause",
+    "unpause",
+    "rename",
+    "destroy",
+    "health_status",
+    "update",
+    "kill",
+    "stop",
     "restart",
 ];
 
@@ -61,10 +71,7 @@ pub(super) struct Event {
 }
 
 /// The events of one connection to the containers of a node, and of one to all networks. Ends with the first error.
-pub(super) fn events(
-    engine: &Docker,
-    node: &NodeName,
-) -> impl Stream<Item = Result<Event, Error>> + use<> {
+pub(super) fn events(engine: &Docker, node: &NodeName) -> impl Stream<Item = Result<Event, Error>> + use<> {
     let ours = [
         ("type", vec!["container".to_owned()]),
         ("label", vec![format!("{}={node}", rows::NODE)]),
@@ -126,15 +133,16 @@ mod tests {
 
     #[test]
     fn an_event_tells_what_was_done_to_which_container() {
-        let check = |message: serde_json::Value, container: &str, service: Option<&str>, expected: Option<Act>| {
-            let event = read(serde_json::from_value(message.clone()).unwrap());
-            assert_eq!(&*event.container, container);
-            let (found, act) = match event.wake {
-                Wake::Everything => (None, None),
-                Wake::Container { service, touch } => (service, Some(touch.act)),
+        let check =
+            |message: serde_json::Value, container: &str, service: Option<&str>, expected: Option<Act>| {
+                let event = read(serde_json::from_value(message.clone()).unwrap());
+                assert_eq!(&*event.container, container);
+                let (found, act) = match event.wake {
+                    Wake::Everything => (None, None),
+                    Wake::Container { service, touch } => (service, Some(touch.act)),
+                };
+                assert_eq!((found.as_ref().map(ServiceName::as_str), act), (service, expected), "{message}");
             };
-            assert_eq!((found.as_ref().map(ServiceName::as_str), act), (service, expected), "{message}");
-        };
         let of = |action: &str, attributes: serde_json::Value| {
             json!({"Type": "container", "Action": action, "timeNano": 1_700_000_000_000_000_000_i64,
                 "Actor": {"ID": "c1", "Attributes": attributes}})

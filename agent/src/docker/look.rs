@@ -5,7 +5,7 @@
 //! event stream is connected, no event named the container. While it is not, containers in the first minute of
 //! their state are inspected on every look, since a restart loop looks the same each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::Docker;
@@ -31,6 +31,8 @@ struct Remembered {
     /// Rises whenever something is forgotten, so that an inspection that was on its way meanwhile is not kept.
     forgotten: u64,
     by_id: BTreeMap<Arc<str>, (Row, Details)>,
+    /// All that the last list named, whatever is remembered of them.
+    ours: BTreeSet<Arc<str>>,
 }
 
 impl Memory {
@@ -48,9 +50,9 @@ impl Memory {
         remembered.by_id.clear();
     }
 
-    /// Whether a container is one of ours, as far as the last look says.
+    /// Whether a container is one of ours, as far as the last list says.
     pub(super) fn knows(&self, id: &str) -> bool {
-        self.lock().by_id.contains_key(id)
+        self.lock().ours.contains(id)
     }
 
     /// The event stream is connected until the answer is dropped.
@@ -70,6 +72,10 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         // Nothing in here panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(&self, rows: &[Row]) {
+        self.lock().ours = rows.iter().map(|row| row.container.id.clone()).collect();
     }
 
     /// What is still known of a row.
@@ -134,13 +140,10 @@ pub(super) type Looked = (Row, Container, Option<Arc<Picture>>);
 /// # Errors
 ///
 /// What the client says.
-pub(super) async fn look(
-    engine: &Docker,
-    memory: &Memory,
-    node: &str,
-) -> Result<Vec<Looked>, Error> {
+pub(super) async fn look(engine: &Docker, memory: &Memory, node: &str) -> Result<Vec<Looked>, Error> {
     let then = memory.lock().forgotten;
     let rows = list(engine, rows::NODE, node).await?;
+    memory.listed(&rows);
     let rows: Vec<(Row, Details)> = stream::iter(rows)
         .map(|row| async {
             let details = match memory.recall(&row) {

@@ -3,7 +3,6 @@
 //! Docker's field names are those of its API (`HostConfig` of `ContainerInspectResponse`). What an engine leaves out and
 //! what another writes as `null`, `0`, `false` or empty is the same.
 
-
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
 use gitops::name::Digest;
 use serde_json::{Map, Value, json};
@@ -93,7 +92,8 @@ fn host(host: &Value) -> impl Iterator<Item = Field> {
     let ports = ports.filter_map(|(port, bindings)| Some((format!("ports.{port}"), published(bindings)?)));
     let restart = restart(&host["RestartPolicy"]).map(|policy| ("restart".to_owned(), json!(policy)));
     let tmpfs = host["Tmpfs"].as_object().into_iter().flatten();
-    let tmpfs = tmpfs.map(|(path, options)| (format!("mounts.{path}"), json!(format!("tmpfs {}", text(options)))));
+    let tmpfs =
+        tmpfs.map(|(path, options)| (format!("mounts.{path}"), json!(format!("tmpfs {}", text(options)))));
     plain.chain(ports).chain(restart).chain(tmpfs)
 }
 
@@ -105,7 +105,9 @@ fn text(value: &Value) -> &str {
 fn set(value: &Value) -> Option<Value> {
     let value = match value {
         Value::Null | Value::Bool(false) => return None,
-        Value::Number(number) if number.as_f64().is_some_and(|number| number == 0.0 || number == -1.0) => return None,
+        Value::Number(number) if number.as_f64().is_some_and(|number| number == 0.0 || number == -1.0) => {
+            return None;
+        }
         // The other container has another id each time it is made.
         Value::String(text) if text.starts_with("container:") => json!("container"),
         other => other.clone(),
@@ -197,7 +199,9 @@ pub(super) fn update(picture: &Picture, field: &str) -> Option<ContainerUpdateBo
         return None;
     }
     // All of them, because they are checked against each other: memory must not exceed memory with swap.
-    let limits = UPDATABLE.iter().filter_map(|(field, name)| Some(((*name).to_owned(), picture.fields.get(*field)?.clone())));
+    let limits = UPDATABLE
+        .iter()
+        .filter_map(|(field, name)| Some(((*name).to_owned(), picture.fields.get(*field)?.clone())));
     let body: ContainerUpdateBody = serde_json::from_value(Value::Object(limits.collect())).ok()?;
     let policy = picture.fields.get("restart").map(text).unwrap_or("no");
     Some(ContainerUpdateBody { restart_policy: Some(policy_of(policy)), ..body })
@@ -208,7 +212,6 @@ fn policy_of(text: &str) -> RestartPolicy {
     let name = name.parse().unwrap_or(RestartPolicyNameEnum::NO);
     RestartPolicy { name: Some(name), maximum_retry_count: count.parse().ok() }
 }
-
 
 #[cfg(test)]
 mod tests;

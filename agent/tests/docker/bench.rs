@@ -105,6 +105,7 @@ impl Bench {
             after: Vec::new(),
             health_within: 60,
             on_file_change: OnFileChange::Recreate,
+            terms: Default::default(),
             because: Vec::new(),
         }
     }

@@ -76,7 +76,10 @@ fn what_ends_by_itself_is_healed_and_no_drift_and_a_restart_is_told() {
     }
     world.run_for(20);
     assert_eq!(world.called(), ["up web"]);
-    assert_eq!(world.drift("web"), ["web-app-1 state running → restarted (docker restart): passed by itself"]);
+    assert_eq!(
+        world.drift("web"),
+        ["web-app-1 state running → restarted (docker restart): passed by itself"]
+    );
 }
 
 #[test]
@@ -112,10 +115,17 @@ fn within_a_window_only_it_is_corrected_once_that_opens() {
     world.calls.clear();
     world.update("web", "resources.memory", 1 << 26);
     world.run_for(60);
-    let told = |outcome: &str| format!("web-app-1 resources.memory 128 MiB → 64 MiB (docker update): {outcome}");
-    assert_eq!((world.called().len(), world.drift("web")), (0, vec![told("to be corrected when its window opens")]));
+    let told =
+        |outcome: &str| format!("web-app-1 resources.memory 128 MiB → 64 MiB (docker update): {outcome}");
+    assert_eq!(
+        (world.called().len(), world.drift("web")),
+        (0, vec![told("to be corrected when its window opens")])
+    );
     world.run_for(500);
-    assert_eq!((world.calls.clone(), world.drift("web")), (vec![(500, "update web".to_owned())], vec![told("corrected")]));
+    assert_eq!(
+        (world.calls.clone(), world.drift("web")),
+        (vec![(500, "update web".to_owned())], vec![told("corrected")])
+    );
 }
 
 #[test]

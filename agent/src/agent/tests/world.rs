@@ -225,7 +225,8 @@ impl World {
     pub(super) fn drift(&self, service: &str) -> Vec<String> {
         let status = self.state.status().expect("Docker was looked at");
         let told = status.drift.get(service).map(Vec::as_slice).unwrap_or_default();
-        let words = |told: &Difference| format!("{}: {}", told.line(), told.outcome.map_or("", DriftOutcome::words));
+        let words =
+            |told: &Difference| format!("{}: {}", told.line(), told.outcome.map_or("", DriftOutcome::words));
         told.iter().map(words).collect()
     }
 
