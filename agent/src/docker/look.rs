@@ -32,6 +32,8 @@ struct Remembered {
     /// Rises whenever something is forgotten, so that an inspection that was on its way meanwhile is not kept.
     forgotten: u64,
     by_id: BTreeMap<Arc<str>, (Row, Details)>,
+    /// All that the last list named, whatever is remembered of them.
+    ours: BTreeSet<Arc<str>>,
     /// Containers that lacked memory. An inspection tells it only until Docker starts the container again.
     starved: BTreeMap<Arc<str>, Starved>,
 }
@@ -70,9 +72,9 @@ impl Memory {
         remembered.by_id.clear();
     }
 
-    /// Whether a container is one of ours, as far as the last look says.
+    /// Whether a container is one of ours, as far as the last list says.
     pub(super) fn knows(&self, id: &str) -> bool {
-        self.lock().by_id.contains_key(id)
+        self.lock().ours.contains(id)
     }
 
     /// The event stream is connected until the answer is dropped.
@@ -93,6 +95,10 @@ impl Memory {
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         // Nothing in here panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(&self, rows: &[Row]) {
+        self.lock().ours = rows.iter().map(|row| row.container.id.clone()).collect();
     }
 
     /// What is still known of a row.
@@ -124,7 +130,7 @@ impl Memory {
     }
 }
 
-/// As long as it lives, every event reaches [`Memory::forget`].
+/// As long as it lives, every event reaches [`Memory::heard`].
 #[derive(Debug)]
 pub(super) struct Watched<'m>(&'m Memory);
 
@@ -172,6 +178,7 @@ pub(super) type Looked = (Row, Container, Option<Arc<Picture>>);
 pub(super) async fn look(engine: &Docker, memory: &Memory, node: &str) -> Result<Vec<Looked>, Error> {
     let then = memory.lock().forgotten;
     let rows = list(engine, rows::NODE, node).await?;
+    memory.listed(&rows);
     let rows: Vec<(Row, Details)> = stream::iter(rows)
         .map(|row| async {
             let details = match memory.recall(&row) {
