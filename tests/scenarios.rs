@@ -458,6 +458,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(|step| (step.service().clone(), result(step))).collect(),
         instances: ensures.map(|ensure| (ensure.service.clone(), containers(ensure))).collect(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::fleet::{SourceState, SourceStatus};
 use crate::name::{Digest, NodeName, OperatorName, Revision, ServiceName};
 use crate::plan::{NodePlan, Reason, Step};
 use crate::release::Failed;
-use crate::status::{NodeStatus, StepOutcome, StepResult};
+use crate::status::{Difference, NodeStatus, StepOutcome, StepResult, first_line};
 use crate::store::NewEvent;
 
 /// How many reasons of a plan an event spells out. The plan has them all.
@@ -180,7 +180,31 @@ pub(super) fn to_node(
         let message = result.message.clone().unwrap_or_else(|| "the step failed".to_owned());
         NewEvent { service: Some(service.clone()), ..node_event(now, "step.failed", node, message) }
     }));
+    let changed = after.drift.iter().flat_map(|(service, told)| drifted(before, node, service, told, now));
+    events.extend(changed);
     events
+}
+
+/// What others changed of a service, and what of it was undone, that the report before did not tell.
+fn drifted(
+    before: Option<&NodeStatus>,
+    node: &NodeName,
+    service: &ServiceName,
+    told: &[Difference],
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let before = before.and_then(|before| before.drift.get(service)).map(Vec::as_slice).unwrap_or_default();
+    let knew =
+        |one: &Difference| before.iter().find(|other| other.is_about_same(one) && other.since == one.since);
+    let drifted = told.iter().filter(|one| knew(one).is_none());
+    let is_over = |one: &&Difference| !one.is_standing() && knew(one).is_none_or(Difference::is_standing);
+    let corrected = told.iter().filter(is_over);
+    let event = |kind, message: Option<String>| {
+        let event = node_event(now, kind, node, message?);
+        Some(NewEvent { service: Some(service.clone()), ..event })
+    };
+    let drifted = event("instance.drifted", first_line(drifted));
+    drifted.into_iter().chain(event("instance.corrected", first_line(corrected))).collect()
 }
 
 /// Whether the step failed, and the report before it did not say so of the same instance digest.

@@ -194,6 +194,8 @@ fn status(agent: &str) -> NodeStatus {
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

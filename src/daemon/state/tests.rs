@@ -73,6 +73,8 @@ fn status(name: &str, agent: &str, accepted: Option<&NodePlan>) -> Arc<NodeStatu
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     })
 }
 
