@@ -6,6 +6,7 @@
 
 mod approval;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{EnvironmentName, NodeName, Revision, ServiceName};
+use crate::name::{EnvironmentName, NodeName, OperatorName, Revision, RoleName, ServiceName};
 
 pub use approval::{Awaiting, AwaitingView, GuardedChange, Needed, Tally, Vote, is_author, plan_id};
 
@@ -120,6 +121,20 @@ pub struct KeptHold {
     /// Who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Arc<str>>,
+}
+
+/// Somebody who may decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorView {
+    /// The name, under which their decisions are kept.
+    pub operator: OperatorName,
+    /// The roles of their tokens.
+    pub roles: BTreeSet<RoleName>,
+    /// How many tokens they have.
+    pub tokens: u32,
+    /// When the oldest was made.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
 }
 
 /// What a hold holds.
@@ -229,7 +244,7 @@ mod tests {
             until: None,
         };
         let mut decisions = Decisions::default();
-        [2, 3, 1].map(|number| decisions.begin(hold(number)));
+        [2, 3, 1].into_iter().for_each(|number| decisions.begin(hold(number)));
         assert_eq!(decisions.in_force(since).map(|hold| hold.number).collect::<Vec<_>>(), [1, 2, 3]);
         for number in 0..MAX_VOTES + 2 {
             decisions.vote(approval::vote(&format!("ada-{number}"), true, &[]));
