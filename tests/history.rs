@@ -176,6 +176,8 @@ impl Fleet {
             refused: None,
             steps: plan.steps.iter().enumerate().map(result).collect(),
             instances: BTreeMap::new(),
+            drift: Default::default(),
+            orphans: Default::default(),
         };
         self.reported
             .nodes

@@ -279,8 +279,8 @@ impl World {
     fn vote(&mut self, by: &str, approves: bool) {
         let at = self.now;
         for awaiting in self.awaiting.clone() {
-            let Awaiting { plan, revision, changes, demand, .. } = awaiting;
-            let (by, roles) = (by.into(), demand.roles);
+            let Awaiting { plan, revision, changes, needed, .. } = awaiting;
+            let (by, roles) = (by.into(), needed.roles);
             let vote = Vote { plan, revision, changes, by, roles, approves, reason: None, at };
             self.decisions().votes.push(vote);
         }
@@ -411,7 +411,7 @@ fn part(what: &str, name: &str) -> Result<Part, String> {
 fn release_of(outcome: &Outcome, now: Timestamp) -> String {
     let mut text = String::new();
     for awaiting in &outcome.awaiting {
-        let (plan, why) = (awaiting.plan.short(), &awaiting.demand.why);
+        let (plan, why) = (awaiting.plan.short(), awaiting.because.join("; "));
         let changes = render::count(awaiting.changes.len(), "change");
         let _ = writeln!(text, "plan {plan} waits for approval of {changes}: {why}");
     }
@@ -458,6 +458,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(|step| (step.service().clone(), result(step))).collect(),
         instances: ensures.map(|ensure| (ensure.service.clone(), containers(ensure))).collect(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

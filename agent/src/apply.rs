@@ -6,7 +6,7 @@
 //! tell: what is being done, what failed and when to try again, since when a step has not been well. Its tests are
 //! those of the whole state machine, in `agent/tests.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,24 +14,26 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{Container, StepOutcome, StepResult};
 
+use jiff::Timestamp;
+
 use crate::checks::{Answer, Ask, Checks};
 use crate::decide::{Action, Known, decide};
+use crate::drift::{Pictures, Undo};
 use crate::health::{Gate, Rules, Tracks, Trouble, gate, graver};
 use crate::host::{HookCall, Observation};
 use crate::journal::Journal;
 use crate::ledger::{Applied, Record};
 use crate::moment::{Moment, Pauses};
+use crate::streak::{Patience, Streak};
 
 mod around;
 mod changes;
+mod drift;
 mod failure;
 use changes::Changes;
+use drift::{Drifted, Told};
 use failure::Failure;
 
-/// An instance that ends again within this time of being healed is not healed at once for ever.
-const HEAL_STREAK: Duration = Duration::from_secs(60);
-/// Heals in such a streak that happen without a pause.
-const FREE_HEALS: u32 = 3;
 /// Docker is asked again this often while a step is under way, should an event get lost.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// A removal has no health window of its own; its restarts are never counted.
@@ -46,6 +48,15 @@ pub enum Act {
         step: Step,
         /// Its containers.
         observed: Vec<Container>,
+        /// For the log.
+        reason: String,
+    },
+    /// Undo what others changed of an instance that is in place. Exactly one [`Walk::ended`] answers it.
+    Correct {
+        /// The step.
+        step: Step,
+        /// What undoes it.
+        undo: Vec<Undo>,
         /// For the log.
         reason: String,
     },
@@ -109,6 +120,12 @@ pub struct Walk {
     changes: Changes,
     look: Option<Look>,
     progress: BTreeMap<ServiceName, Progress>,
+    pictures: Pictures,
+    /// They are not what is on the disk.
+    pictures_changed: bool,
+    /// Instances of which pictures are to be taken, because a step has just ended.
+    retake: BTreeSet<ServiceName>,
+    told: BTreeMap<ServiceName, Told>,
 }
 
 /// What is remembered of one step.
@@ -120,6 +137,8 @@ struct Progress {
     busy: Option<String>,
     /// The first look that shows the host as the last call left it.
     fresh_from: u64,
+    /// When that ended, by the clock that Docker dates its events with.
+    ended_at: Option<Timestamp>,
     /// Since when it has not been well; none while it is.
     unwell_since: Option<Duration>,
     /// It was done in this form, and has not been well since.
@@ -128,8 +147,7 @@ struct Progress {
     /// Not begun again before.
     retry_at: Duration,
     failure: Option<Failure>,
-    last_heal: Option<Duration>,
-    heals: u32,
+    heals: Streak,
     result: Option<StepResult>,
     /// It was well in this form.
     was_well: bool,
@@ -144,16 +162,38 @@ enum Verdict {
     Applying(String),
     Failed,
     Keep,
+    /// As the plan says but for what others changed, which is left.
+    Left(Option<String>),
     Begin(String),
+    Correct(Vec<Undo>, String),
     /// The hook with this container is to run, or is awaited.
     Hook(HookCall),
+}
+
+impl Verdict {
+    fn under_way(slots: usize) -> Self {
+        Self::Waiting(format!("{slots} other steps are under way"))
+    }
 }
 
 impl Walk {
     /// With what was put in place before, and what was begun.
     pub fn new(limits: Limits, record: Record, journal: Journal) -> Self {
-        let (tracks, checks, progress) = Default::default();
-        Self { limits, record, tracks, checks, changes: Changes::new(journal), look: None, progress }
+        let (tracks, checks, progress, pictures, retake, told) = Default::default();
+        let (changes, look, pictures_changed) = (Changes::new(journal), None, false);
+        Self {
+            limits,
+            record,
+            tracks,
+            checks,
+            changes,
+            look,
+            progress,
+            pictures,
+            pictures_changed,
+            retake,
+            told,
+        }
     }
 
     /// What is put in place, for the disk.
@@ -191,8 +231,10 @@ impl Walk {
     /// Takes in the end of a step that was begun; `fresh_from` is the number of the next look. Returns whether the
     /// record changed.
     pub fn ended(&mut self, step: &Step, result: Result<(), Fault>, fresh_from: u64, moment: Moment) -> bool {
+        self.note_ended(step, result.is_ok());
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.busy = None;
+        progress.ended_at = Some(moment.wall);
         progress.fresh_from = fresh_from;
         let same_form = progress.form == form(step);
         match result {
@@ -253,7 +295,8 @@ impl Walk {
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
         let steps = self.progress.values().filter_map(|progress| progress.wake_at);
-        steps.chain(self.changes.wake_at()).min()
+        let told = self.told.values().filter_map(Told::wake_at);
+        steps.chain(told).chain(self.changes.wake_at()).min()
     }
 
     /// When a question to a container is due, for which Docker need not be looked at.
@@ -265,6 +308,7 @@ impl Walk {
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
         self.changes.forget_unnamed(plan);
+        self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
     }
 
     /// How the step stands by itself, and then what its hooks make of that.
@@ -289,10 +333,21 @@ impl Walk {
         if let Some(hook) = self.changes.unended(step.service()) {
             return self.hook(step, hook, moment);
         }
+        match self.drifted(step, observed, look, moment) {
+            Drifted::Left(message) => return Verdict::Left(message),
+            Drifted::Undo { undo, reason } => return self.may_correct(step, undo, reason, moment),
+            Drifted::No => {}
+        }
         match self.asks_for(step, observed, look, moment) {
             Ok(reason) => self.may_begin(step, reason, moment),
             Err(verdict) => verdict,
         }
+    }
+
+    /// Undoes what others changed, once it may be tried again and there is a free slot.
+    fn may_correct(&mut self, step: &Step, undo: Vec<Undo>, reason: String, moment: Moment) -> Verdict {
+        let held_up = self.held_up(step.service(), &reason, moment);
+        held_up.unwrap_or(Verdict::Correct(undo, reason))
     }
 
     /// Why the host has to do something about the step; else how it stands.
@@ -362,8 +417,7 @@ impl Walk {
             let failed = progress.failure.is_some();
             return Some(if failed { Verdict::Failed } else { Verdict::Applying(reason.to_owned()) });
         }
-        (slots >= self.limits.concurrency)
-            .then(|| Verdict::Waiting(format!("{slots} other steps are under way")))
+        (slots >= self.limits.concurrency).then(|| Verdict::under_way(slots))
     }
 
     fn gate(&self, step: &Step, observed: &[Container], moment: Moment) -> Gate {
@@ -404,6 +458,12 @@ impl Walk {
             Verdict::Applying(message) => {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message)))
             }
+            Verdict::Left(message) => (StepOutcome::Satisfied, message),
+            Verdict::Correct(undo, reason) => {
+                progress.busy = Some(reason.clone());
+                acts.push(Act::Correct { step: step.clone(), undo, reason: reason.clone() });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
             Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
             Verdict::Hook(call) => {
                 let reason = format!("{} runs", call.run.title());
@@ -441,8 +501,8 @@ impl Progress {
     /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.
     fn take_form(&mut self, step: &Step) {
         if self.form != form(step) {
-            let (busy, fresh_from) = (self.busy.take(), self.fresh_from);
-            *self = Self { form: form(step), busy, fresh_from, ..Self::default() };
+            let (busy, fresh_from, ended_at) = (self.busy.take(), self.fresh_from, self.ended_at);
+            *self = Self { form: form(step), busy, fresh_from, ended_at, ..Self::default() };
         }
     }
 
@@ -518,11 +578,8 @@ impl Progress {
             let failure = ended.map_or_else(|| Failure::of_call(reason.to_owned()), Failure::of_container);
             self.fail(failure, now);
         } else if self.outcome() == Some(StepOutcome::Satisfied) {
-            let again = self.last_heal.is_some_and(|last| now.saturating_sub(last) < HEAL_STREAK);
-            self.heals = if again { self.heals.saturating_add(1) } else { 1 };
-            self.retry_at = now + Pauses::STEP.after(self.heals.saturating_sub(FREE_HEALS));
-            self.last_heal = Some(self.retry_at);
-            if self.heals > FREE_HEALS {
+            self.retry_at = self.heals.add(&Patience::ENDING, now);
+            if self.heals.is_long(&Patience::ENDING) {
                 self.set_failure(Failure::keeps_ending(reason, ended));
             }
         }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, Probe, Remove};
-use gitops::status::{Container, HostInfo};
+use gitops::status::{Container, HostInfo, Orphans};
 
 use crate::attempt::Attempt;
 use crate::checks::Answer;
+use crate::drift::{Seen, Undo};
 use crate::journal::{HookEnd, HookRun};
 
 /// What the machine looks like now.
@@ -26,6 +27,8 @@ pub struct Observation {
     /// Those of them whose folder is gone from the state folder of the agent. Docker shows their containers as if
     /// nothing were the matter, but what they mount from there is a folder that nobody can write to any more.
     pub lost: BTreeSet<ServiceName>,
+    /// The pictures of all these containers.
+    pub pictures: Seen,
 }
 
 /// Why the host did not do it.
@@ -100,6 +103,20 @@ pub trait Host: Send + Sync {
     /// in `attempt`.
     async fn ensure(&self, step: &Ensure, observed: &[Container], attempt: &Attempt)
     -> Result<(), HostError>;
+
+    /// Undoes what others changed of an instance that is in place: what a call of the engine can undo on the living
+    /// container is undone by that, and the rest by Compose. A host that knows no such call ensures the instance.
+    async fn correct(&self, step: &Ensure, _undo: &[Undo], attempt: &Attempt) -> Result<(), HostError> {
+        self.ensure(step, &[], attempt).await
+    }
+
+    /// What earlier looks told is not to be relied on in the next.
+    fn forget(&self) {}
+
+    /// The containers of nobody's plan. A second list, asked rarely. A host that cannot tell has none.
+    async fn orphans(&self) -> Result<Orphans, HostError> {
+        Ok(Orphans::default())
+    }
 
     /// Removes the containers and networks of the instance. Volumes stay. What is done is logged in
     /// `attempt`.

@@ -24,8 +24,11 @@ pub mod ledger;
 pub mod apply;
 pub mod checks;
 pub mod decide;
+pub mod drift;
 pub mod health;
 pub mod moment;
+pub mod picture;
+pub mod streak;
 
 // The machine: `docker` reads the engine, `compose` changes it, `files` keeps the folder of each instance.
 pub mod compose;

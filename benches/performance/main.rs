@@ -200,6 +200,8 @@ fn acked(plans: &Plans) -> Reported {
             refused: None,
             steps: plan.steps.iter().map(result).collect(),
             instances: BTreeMap::new(),
+            drift: Default::default(),
+            orphans: Default::default(),
         }
     };
     let reported =

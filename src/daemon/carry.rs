@@ -16,6 +16,7 @@ use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::decision::Decision;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Scope, Side, State};
 use crate::fleet::NodeView;
@@ -27,7 +28,7 @@ use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::release::{Commit, Opened};
 use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
 
 /// What effects are carried out with.
@@ -65,6 +66,14 @@ impl Tools {
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
             }
+            Effect::Decide(decided) => {
+                let (decision, event) = *decided;
+                Some(Event::Decided(self.decide(decision, event).await))
+            }
+            Effect::ReadCommit(ticket, revision) => {
+                let read = self.repository.commit(&revision).await;
+                Some(Event::CommitRead(ticket, read.map_err(|error| chain(&*error))))
+            }
             Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
             Effect::SetStatus(revision, status) => {
                 Some(Event::Ended(self.set_status(&revision, &status).await))
@@ -87,14 +96,16 @@ impl Tools {
     }
 
     async fn load(&self, load: Load) -> Event {
-        let Load { revision, previous, is_deployed, plans, silent } = load;
+        let Load { revision, previous, is_deployed, plans, silent, decisions } = load;
         let tree = match self.repository.tree(&revision).await {
             Ok(tree) => Arc::new(tree),
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
         let load = move || {
             let holders = Holders::of_plans(plans).with_offline(silent);
-            let (previous, holders, now) = (previous.as_deref(), Some(&holders), clock::now());
+            let now = clock::now();
+            let holders = holders.with_closed(decisions.closed(now));
+            let (previous, holders) = (previous.as_deref(), Some(&holders));
             let known = Known { previous, holders, now };
             let read = if is_deployed { Definitions::resume } else { Definitions::load };
             read(revision, &tree, &known).map(Arc::new)
@@ -138,12 +149,22 @@ impl Tools {
                 self.metrics.plans_published.inc_by(plans);
                 log(events);
             }
+            Published::Unaware => {
+                self.metrics.publish_conflicts.inc();
+                tracing::info!("somebody decided something meanwhile: planning again");
+            }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();
                 tracing::info!(%node, "another daemon published a plan first: planning again");
             }
         }
         Ok(published)
+    }
+
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
+        let decided = self.store.decide(decision, event).await.map_err(|error| self.failed(&error))?;
+        decided.iter().for_each(|decided| log(std::slice::from_ref(&decided.event)));
+        Ok(decided)
     }
 
     async fn record(

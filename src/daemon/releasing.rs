@@ -31,30 +31,28 @@ impl State {
     }
 
     /// What a pass reads beside definitions, plans and reports. A release that it begins has brought nothing yet.
-    pub(super) fn facts_for(&self, opens: bool, now: Timestamp) -> Arc<Facts> {
-        if !opens {
-            return self.facts.clone();
-        }
-        let underway = Underway { began_at: Some(now), ..Underway::default() };
-        Arc::new(Facts { underway, decisions: self.facts.decisions.clone() })
+    pub(super) fn facts_for(&self, opens: bool, now: Timestamp) -> Facts {
+        let begun = || Arc::new(Underway { began_at: Some(now), ..Underway::default() });
+        let underway = if opens { begun() } else { self.underway.clone() };
+        Facts { underway, decisions: self.decisions.clone() }
     }
 
     /// Takes down what was published: of a new release, or of the one under way.
     pub(super) fn brought(&mut self, steps: &[StepChange], is_new: bool, now: Timestamp) {
-        let facts = Arc::make_mut(&mut self.facts);
+        let underway = Arc::make_mut(&mut self.underway);
         if is_new {
-            facts.underway = Underway { began_at: Some(now), ..Underway::default() };
+            *underway = Underway { began_at: Some(now), ..Underway::default() };
         }
         let brought = steps.iter().map(|step| {
             let brought = Brought { digest: step.digest, at: now, satisfied_at: None };
             ((step.node.clone(), step.service.clone()), brought)
         });
-        facts.underway.brought.extend(brought);
+        underway.brought.extend(brought);
     }
 
     /// Takes down what a node says for the first time that it has done.
     pub(super) fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
-        let brought = &self.facts.underway.brought;
+        let brought = &self.underway.brought;
         let keys: Vec<_> = reached.services.iter().map(|service| (node.clone(), service.clone())).collect();
         let is_open = |key: &(NodeName, ServiceName)| {
             brought.get(key).is_some_and(|brought| brought.satisfied_at.is_none())
@@ -62,9 +60,9 @@ impl State {
         if !keys.iter().any(is_open) {
             return;
         }
-        let facts = Arc::make_mut(&mut self.facts);
+        let underway = Arc::make_mut(&mut self.underway);
         for key in keys {
-            if let Some(brought) = facts.underway.brought.get_mut(&key) {
+            if let Some(brought) = underway.brought.get_mut(&key) {
                 brought.satisfied_at.get_or_insert(now);
             }
         }
@@ -90,7 +88,7 @@ impl State {
         let acked = |plan: &Arc<NodePlan>| {
             self.reported.nodes.get(&plan.node).is_some_and(|last| last.status.acks(plan))
         };
-        let stands = !self.is_open && self.facts.underway.undo.is_none();
+        let stands = !self.is_open && self.underway.undo.is_none();
         stands
             && self.deployed.as_ref() == Some(revision)
             && !self.views.iter().any(waits)

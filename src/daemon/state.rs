@@ -17,6 +17,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions, Study};
+use super::deciding::Deciding;
 use super::happened;
 use super::outbox::{Errands, News, Review, Setback};
 use super::progress::Told;
@@ -26,17 +27,17 @@ use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
-use crate::decision::Awaiting;
+use crate::decision::{Awaiting, Decision, Decisions};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
-use crate::planner::Facts;
+use crate::planner::{Facts, Underway};
 use crate::reconcile::{Definitions, Outcome, Seen};
-use crate::release::{self, Failed, Opened, Release, StepChange};
+use crate::release::{self, Commit, Failed, Opened, Release, StepChange};
 use crate::review::Status;
 use crate::status::Reported;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Snapshot, StatusReport};
 
 /// The numbers and names that the decisions depend on.
 #[derive(Clone, Debug)]
@@ -94,6 +95,10 @@ pub enum Event {
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
+    /// After [`Effect::Decide`]: none where there was nothing to decide any more.
+    Decided(Result<Option<Decided>, String>),
+    /// After [`Effect::ReadCommit`].
+    CommitRead(Ticket, Result<Commit, String>),
     /// After [`Effect::Review`] and [`Effect::SetStatus`].
     Ended(Result<News, Setback>),
     /// Stop: finish what is being written and begin nothing.
@@ -113,6 +118,8 @@ pub struct Load {
     pub plans: Plans,
     /// Nodes that are silent: nothing new goes there if it can be helped.
     pub silent: BTreeSet<NodeName>,
+    /// What people decided: nodes may be closed.
+    pub decisions: Arc<Decisions>,
 }
 
 /// What to do about it.
@@ -149,6 +156,10 @@ pub enum Effect {
         /// What is to be told to the forge, and what no longer.
         outbox: BTreeMap<ErrandKey, Change>,
     },
+    /// Write down what somebody decided, and what is told of it.
+    Decide(Box<(Decision, NewEvent)>),
+    /// Read who wrote the commit that somebody votes on.
+    ReadCommit(Ticket, Revision),
     /// Look at a pull request, and say on it what it would do.
     Review(Box<Review>),
     /// Say at a commit how its release stands.
@@ -171,7 +182,7 @@ pub struct Pass {
     /// What nodes said last.
     pub reported: Arc<Reported>,
     /// What is known beside them.
-    pub facts: Arc<Facts>,
+    pub facts: Facts,
     /// When it runs.
     pub now: Timestamp,
     /// A report older than this is not believed.
@@ -190,6 +201,8 @@ struct Planned {
     definitions: Arc<Definitions>,
     /// It is only deployed if it is the plan that somebody asked for.
     is_trial: bool,
+    /// How many decisions of people it knows.
+    decided: u64,
 }
 
 /// An outcome that is being published.
@@ -213,10 +226,8 @@ pub struct State {
     pub last_event: u64,
     pub(super) policy: Policy,
     pub(super) reported: Arc<Reported>,
-    /// The release under way, and what people decided.
-    pub(super) facts: Arc<Facts>,
-    /// What waits for approval.
-    pub(super) awaiting: Vec<Awaiting>,
+    /// The release under way.
+    pub(super) underway: Arc<Underway>,
     /// When something may begin, or has failed, though nothing is heard.
     pub(super) pass_again_at: Option<Timestamp>,
     pub(super) deployed: Option<Revision>,
@@ -230,6 +241,11 @@ pub struct State {
     pub(super) views: Vec<NodeView>,
     pub(super) seen: Arc<Seen>,
     pub(super) questions: Questions,
+    /// What people decided.
+    pub(super) decisions: Arc<Decisions>,
+    pub(super) deciding: Deciding,
+    /// What the last pass found to wait for approval.
+    pub(super) awaiting: Vec<Awaiting>,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -246,8 +262,8 @@ pub struct State {
     planned: Option<Planned>,
     publishing: Option<Publishing>,
     /// The store failed: nothing is planned until it was read again.
-    reload_at: Option<Timestamp>,
-    store_failures: u32,
+    pub(super) reload_at: Option<Timestamp>,
+    pub(super) store_failures: u32,
     prune_at: Timestamp,
     pub(super) stopping: bool,
 }
@@ -255,7 +271,8 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox } = snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, decided } =
+            snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -264,8 +281,7 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
-            facts: Arc::new(Facts { underway, decisions: Arc::default() }),
-            awaiting: Vec::new(),
+            underway: Arc::new(underway),
             pass_again_at: None,
             told: Told::resuming(deployed.clone(), release.as_deref()),
             deployed,
@@ -276,6 +292,9 @@ impl State {
             views: Vec::new(),
             seen: Arc::default(),
             questions: Questions::default(),
+            decisions: Arc::new(decisions),
+            deciding: Deciding::knowing(decided),
+            awaiting: Vec::new(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
@@ -290,6 +309,7 @@ impl State {
             store_failures: 0,
             stopping: false,
         };
+        state.forget_holds(now);
         state.resume();
         let effects = state.start_runs(now);
         (state, effects)
@@ -298,12 +318,14 @@ impl State {
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
         let others = [
-            self.reload_at,
+            // It waits for the pass that runs.
+            self.reload_at.filter(|_| self.passes.running().is_none()),
             self.pass_again_at,
             self.record_again_at,
             self.next_stale_at(),
             self.next_loss_at(),
             self.next_errand_at(),
+            self.next_expiry_at(),
         ];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
@@ -311,7 +333,10 @@ impl State {
 
     /// Whether everything that had begun to be written is written.
     pub fn is_stopped(&self) -> bool {
-        self.stopping && self.publishing.is_none() && self.recording.running().is_none()
+        self.stopping
+            && self.publishing.is_none()
+            && self.recording.running().is_none()
+            && self.deciding.is_idle()
     }
 
     /// The whole picture.
@@ -320,7 +345,9 @@ impl State {
         for view in &mut nodes {
             view.heard_at = self.reported.nodes.get(&view.node).map(|last| last.heard_at).or(view.heard_at);
         }
-        FleetStatus { source: self.source_status(), nodes, diagnostics: self.diagnostics() }
+        let (source, diagnostics) = (self.source_status(), self.diagnostics());
+        let (holds, awaiting) = (self.decisions.holds.clone(), self.approvals());
+        FleetStatus { source, nodes, diagnostics, holds, awaiting }
     }
 
     /// Asks for a pass.
@@ -336,6 +363,7 @@ impl State {
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
             self.start_errand(now);
+            effects.extend(self.start_decision());
         }
         effects.extend(self.start_recording(now));
         effects
@@ -349,7 +377,8 @@ impl State {
         let is_trial = trial.is_some();
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
+        let decided = self.deciding.known();
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, decided });
         let opens = self.opens(&definitions);
         let facts = self.facts_for(opens.is_some(), now);
         let stale_after = self.policy.stale_after();
@@ -398,6 +427,7 @@ impl State {
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
+        let publication = Publication { decided: planned.decided, ..publication };
         let steps = publication.steps.clone();
         effects.push(Effect::Publish(publication));
         self.publishing = Some(Publishing { outcome, planned, steps, is_failure });
@@ -436,6 +466,7 @@ impl State {
             steps: release::changes(&self.plans, &outcome.plans),
             failed,
             plan_id: Some(id),
+            decided: 0,
             events,
         }
     }
@@ -449,12 +480,12 @@ impl State {
                 self.numbered(&events);
                 publishing.map(|publishing| self.done(publishing, now)).unwrap_or_default()
             }
-            Ok(Published::Conflict(_)) if self.stopping => {
+            Ok(Published::Conflict(_) | Published::Unaware) if self.stopping => {
                 self.passes.finish();
                 Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_)) => vec![Effect::Reload],
+            Ok(Published::Conflict(_) | Published::Unaware) => vec![Effect::Reload],
             // Whether it was written is not known, so nothing is planned before the store says.
             Err(_) => self.store_failed(now),
         }
@@ -505,12 +536,14 @@ impl State {
 
     fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(snapshot) = result else { return self.store_failed(now) };
-        let Snapshot { plans, reported, deployed, release, underway, last_event, .. } = *snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, decided, .. } =
+            *snapshot;
         self.passes.finish();
         self.store_failures = 0;
+        self.learn(decisions, decided, now);
         self.plans = Arc::new(plans);
         self.reported = Arc::new(reported);
-        Arc::make_mut(&mut self.facts).underway = underway;
+        self.underway = Arc::new(underway);
         self.status_digests.clear();
         self.last_event = self.last_event.max(last_event);
         self.unfinished = unfinished(release);
@@ -546,7 +579,9 @@ impl State {
         if self.prune_at <= now {
             self.prune_at = now + self.policy.prune;
             effects.push(Effect::Prune);
+            self.forget_holds(now);
         }
+        self.tick_decisions(now);
         self.tick_reading(now);
         self.tick_reports(now);
         effects
@@ -572,6 +607,14 @@ impl State {
                 Some(Answer::Done)
             }
             Request::Review(number) => self.ask_review(ticket, number, now),
+            Request::Hold(hold) => self.hold(ticket, *hold, now),
+            Request::EndHold { number, by } => self.end_hold(ticket, number, &by, now),
+            Request::Vote(ballot) => match self.vote(ticket, *ballot, now) {
+                Ok(effect) => return effect,
+                Err(answer) => Some(answer),
+            },
+            Request::Approvals => Some(Answer::Approvals(self.approvals())),
+            Request::Retry { by } => self.retry(ticket, &by, now),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None
@@ -598,6 +641,8 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Decided(result) => effects.extend(state.decided(result, now)),
+        Event::CommitRead(ticket, result) => effects.extend(state.author_read(ticket, result, now)),
         Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
     }
@@ -619,6 +664,7 @@ impl State {
         self.stopping = true;
         let mut tickets = self.reading.abandon();
         tickets.extend(self.questions.abandon());
+        tickets.extend(self.deciding.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
 }

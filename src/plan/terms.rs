@@ -73,6 +73,11 @@ impl Span {
         spans.is_empty() || spans.iter().any(|span| span.contains(now))
     }
 
+    /// Whether none of `spans` is left at `now`, so that what has not begun never will.
+    pub fn are_over(spans: &[Self], now: Timestamp) -> bool {
+        spans.last().is_some_and(|last| last.until <= now)
+    }
+
     /// When it may begin next: none where it may now, and where no span is left.
     pub fn next(spans: &[Self], now: Timestamp) -> Option<Timestamp> {
         let is_closed = !Self::allow(spans, now);
@@ -187,15 +192,28 @@ pub struct DriftTerms {
     /// What is done.
     pub action: DriftAction,
     /// Fields that do not count, as paths of the picture that the agent keeps: `resources.memory`, `labels.build`. A `*`
-    /// stands for any one key.
+    /// stands for any one key, and a path that ends early for everything under it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Arc<str>>,
 }
 
 impl DriftTerms {
+    /// Whether a field of a container does not count. The first part of its path is before the first dot, and the rest is
+    /// one key: names of labels have dots in them.
+    pub fn ignores(&self, field: &str) -> bool {
+        let (section, key) = parts(field);
+        self.ignore.iter().map(|path| parts(path)).any(|(ignored, within)| {
+            (ignored == "*" || ignored == section) && (within.is_empty() || within == "*" || within == key)
+        })
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn parts(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
 }
 
 /// What is done about drift.
@@ -230,5 +248,23 @@ mod tests {
         check(&spans, 20, false, Some(30));
         check(&spans, 39, true, None);
         check(&spans, 40, false, None);
+    }
+
+    #[test]
+    fn a_path_that_is_ignored_covers_what_is_under_it_and_a_star_any_one_key() {
+        let check = |path: &str, field: &str, expected: bool| {
+            let terms = DriftTerms { ignore: vec![path.into()], ..DriftTerms::default() };
+            assert_eq!(terms.ignores(field), expected, "{path} of {field}");
+        };
+        check("resources.memory", "resources.memory", true);
+        check("resources.memory", "resources.memory_swap", false);
+        check("resources", "resources.memory", true);
+        check("labels.*", "labels.com.example.build", true);
+        check("labels.com.example.build", "labels.com.example.build", true);
+        check("labels.com", "labels.com.example.build", false);
+        check("*.memory", "resources.memory", true);
+        check("image", "image", true);
+        check("image", "name", false);
+        assert!(!DriftTerms::default().ignores("image"));
     }
 }

@@ -14,7 +14,7 @@ use crate::plan::Ensure;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The release under way.
-    pub underway: Underway,
+    pub underway: Arc<Underway>,
     /// What people decided.
     pub decisions: Arc<Decisions>,
 }

@@ -130,7 +130,9 @@ impl<'p> Prospect<'p> {
     /// All findings, in order, if one of them is an error.
     pub fn of(picture: &'p Picture, proposal: &'p Proposal) -> Result<Self, Vec<Diagnostic>> {
         let Picture { deployed, plans, reported, now, stale_after, listening_since, seen, .. } = picture;
-        let holders = Holders::of_plans(plans.clone()).with_offline(picture.silent.clone());
+        let holders = Holders::of_plans(plans.clone())
+            .with_offline(picture.silent.clone())
+            .with_closed(picture.decisions.closed(*now));
         let known = Known { previous: deployed.as_deref(), holders: Some(&holders), now: *now };
         let commit = proposal.revision.clone().unwrap_or_else(Revision::uncommitted);
         let definitions = Definitions::load(commit, &proposal.tree, &known)?;

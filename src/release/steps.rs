@@ -233,6 +233,8 @@ mod tests {
                 refused: None,
                 steps: BTreeMap::from([("web".parse().expect("a name"), result)]),
                 instances: BTreeMap::new(),
+                drift: Default::default(),
+                orphans: Default::default(),
             }
         };
         use StepOutcome::{Applying, Satisfied};

@@ -3,6 +3,7 @@
 //! It keeps every promise of [`Store`] but to outlive the process; share it behind an `Arc` to restart a daemon over
 //! it. It runs through the same conformance cases as the real one.
 
+mod decisions;
 mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,14 @@ use super::{
     Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
 };
+use crate::decision::{Decision, KeptHold};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
 use crate::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
 use crate::status::{PlanId, Reported, ReportedNode};
+use decisions::Decided;
 use releases::Releases;
 
 /// Facts in memory. A new one is empty.
@@ -46,6 +49,7 @@ struct Facts {
     logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
     last_log: u64,
     outbox: Outbox,
+    decided: Decided,
 }
 
 #[derive(Debug)]
@@ -98,6 +102,9 @@ impl Facts {
 
     fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
         chain::check_release(&publication)?;
+        if publication.decided != self.decided.count {
+            return Ok(Published::Unaware);
+        }
         if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
             return Ok(Published::Conflict(node));
         }
@@ -226,6 +233,7 @@ impl Facts {
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
         self.releases.prune(keep, cutoff);
+        self.decided.prune(cutoff);
         self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
         self.previews.retain(|_, kept| kept.made_at >= cutoff);
         let kept = self.plans.values().flatten();
@@ -251,6 +259,8 @@ impl Store for MemoryStore {
             underway: facts.releases.underway(|node, generation| facts.plan(node, generation)),
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
+            decisions: facts.decided.decisions(),
+            decided: facts.decided.count,
         })
     }
 
@@ -278,6 +288,25 @@ impl Store for MemoryStore {
         let mut facts = self.facts();
         changes.into_iter().for_each(|(key, change)| facts.change(key, change));
         Ok(())
+    }
+
+    async fn decide(
+        &self,
+        decision: Decision,
+        event: NewEvent,
+    ) -> Result<Option<super::Decided>, StoreError> {
+        let mut facts = self.facts();
+        let Facts { decided, releases, .. } = &mut *facts;
+        let Some(hold) = decided.decide(decision, |revision| releases.retry(revision)) else {
+            return Ok(None);
+        };
+        let count = facts.decided.count;
+        let event = facts.append(vec![event]).remove(0);
+        Ok(Some(super::Decided { hold, count, event }))
+    }
+
+    async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {
+        Ok(self.facts().decided.holds(limit))
     }
 
     async fn append_logs(
@@ -314,10 +343,6 @@ impl Store for MemoryStore {
     async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
         self.facts().releases.finish(revision, at);
         Ok(())
-    }
-
-    async fn retry_release(&self, revision: &Revision) -> Result<bool, StoreError> {
-        Ok(self.facts().releases.retry(revision))
     }
 
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {

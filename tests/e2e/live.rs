@@ -111,6 +111,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
         instances: containers.collect::<BTreeMap<_, _>>(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

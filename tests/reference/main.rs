@@ -179,5 +179,7 @@ fn status(plan: &NodePlan, failed: &BTreeSet<String>) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }

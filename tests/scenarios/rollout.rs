@@ -70,10 +70,11 @@ impl Rollout {
         let number = Some(self.release.number);
         let ours: Vec<StepRecord> =
             self.steps.iter().filter(|step| step.release == number).cloned().collect();
-        self.facts.underway = match self.release.number {
+        let underway = match self.release.number {
             0 => Underway::default(),
             _ => release::underway(&self.release, &ours, self.good()),
         };
+        self.facts.underway = Arc::new(underway);
     }
 
     /// The last form of each step that was satisfied before this release.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gitops::name::{Digest, Generation, NodeName, ServiceName};
 use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, PlanId, SCHEMA};
+use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, Orphans, PlanId, SCHEMA};
 
 use super::logs::Logs;
 use super::look::Look;
@@ -20,6 +20,7 @@ use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
 use crate::checks::{self, Ask};
+use crate::drift::{Pictures, Touch, Undo};
 use crate::host::{HookCall, Observation};
 use crate::journal::{HookEnd, Journal};
 use crate::ledger::{Record, Refused};
@@ -32,6 +33,13 @@ pub enum Event {
     Tick,
     /// Docker says that one of our containers changed.
     Changed,
+    /// Docker says what happened to a container.
+    Touched {
+        /// The service that its label names; none where it is not told.
+        service: Option<ServiceName>,
+        /// What happened.
+        touch: Touch,
+    },
     /// Answers [`Effect::Poll`].
     Polled(Result<Offer, Failed>),
     /// Answers [`Effect::Fetch`].
@@ -47,7 +55,9 @@ pub enum Event {
     Observed(Result<Observation, Failed>),
     /// Answers [`Effect::Info`].
     Informed(HostInfo),
-    /// Answers [`Effect::Begin`].
+    /// Answers [`Effect::Orphans`].
+    Orphans(Result<Orphans, Failed>),
+    /// Answers [`Effect::Begin`] and [`Effect::Correct`].
     Ended {
         /// The step, as it was begun.
         step: Step,
@@ -109,13 +119,20 @@ pub enum Effect {
     },
     /// Write down what is put in place, durably. Nothing answers.
     SaveRecord(Record),
+    /// Write down how the containers of instances are meant to stay, durably. Nothing answers.
+    SavePictures(Pictures),
     /// Delete content that this plan does not name. Nothing answers.
     Prune {
         /// The accepted plan.
         plan: Arc<NodePlan>,
     },
     /// Look at the containers.
-    Observe,
+    Observe {
+        /// Relying on nothing that earlier looks told.
+        anew: bool,
+    },
+    /// List the containers that no plan made.
+    Orphans,
     /// Ask what the machine is and has.
     Info,
     /// Do a step.
@@ -146,6 +163,17 @@ pub enum Effect {
     ForgetHook {
         /// Its name.
         container: Arc<str>,
+    },
+    /// Undo what others changed of an instance.
+    Correct {
+        /// The step.
+        step: Step,
+        /// Of the plan that it is done for.
+        generation: Generation,
+        /// What undoes it.
+        undo: Vec<Undo>,
+        /// Why.
+        reason: String,
     },
     /// Read the last lines of a container.
     ReadLogs {
@@ -255,6 +283,7 @@ pub struct State {
     node: NodeName,
     agent: AgentInfo,
     host: Option<HostInfo>,
+    orphans: Orphans,
     pull: Pull,
     look: Look,
     walk: Walk,
@@ -280,10 +309,17 @@ impl State {
             node,
             agent,
             host: None,
+            orphans: Orphans::default(),
             refetching: false,
             rival: false,
             stopping: false,
         }
+    }
+
+    /// With what was known of containers before.
+    #[must_use]
+    pub fn with_pictures(self, pictures: Pictures) -> Self {
+        Self { walk: self.walk.with_pictures(pictures), ..self }
     }
 
     /// Takes in what happened and says what is to be done, in this order.
@@ -334,6 +370,8 @@ impl State {
             refused: self.pull.refused().cloned(),
             steps: self.pull.held().map(|plan| self.walk.results(plan)).unwrap_or_default(),
             instances,
+            drift: self.walk.drift(),
+            orphans: self.orphans.clone(),
         })
     }
 
@@ -341,6 +379,10 @@ impl State {
         match event {
             Event::Tick => {}
             Event::Changed => self.look.soon(moment),
+            Event::Touched { service, touch } => {
+                self.walk.touched(service, touch, moment);
+                self.look.soon(moment);
+            }
             Event::Polled(answer) => {
                 self.heed(answer.as_ref().err(), effects);
                 self.pull.answered(answer, moment, effects);
@@ -358,6 +400,11 @@ impl State {
             Event::Informed(host) => {
                 self.look.informed();
                 self.host = Some(host);
+            }
+            Event::Orphans(answer) => {
+                self.look.listed_orphans();
+                // A Docker that does not answer is told of elsewhere; what was known is still likely.
+                self.orphans = answer.unwrap_or_else(|_| self.orphans.clone());
             }
             Event::Ended { step, result } => self.ended(&step, result, moment, effects),
             Event::Probed { number, answer } => self.walk.probed(number, answer, moment),
@@ -447,6 +494,9 @@ impl State {
                 Act::Begin { step, observed, reason } => {
                     Effect::Begin { step, generation: plan.generation, observed, reason }
                 }
+                Act::Correct { step, undo, reason } => {
+                    Effect::Correct { step, generation: plan.generation, undo, reason }
+                }
                 Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
                 Act::Probe(ask) => Effect::Probe(ask),
                 Act::SaveJournal(journal) => Effect::SaveJournal(journal),
@@ -456,6 +506,7 @@ impl State {
                 Act::ForgetHook { container } => Effect::ForgetHook { container },
             });
         }
+        effects.extend(self.walk.unsaved_pictures().map(Effect::SavePictures));
         if let Some(at) = self.walk.wake_at() {
             self.look.by(at);
         }

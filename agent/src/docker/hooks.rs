@@ -5,7 +5,7 @@
 //! started, one that runs is waited for, and of one that has ended the exit code is taken. While Compose is at work it holds
 //! the instance's lock, whoever started it: where nothing of that name is there, nothing is on its way either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl DockerHost {
         attempt: &Attempt,
     ) -> Result<Begun, HostError> {
         let rows = self.finished(step, attempt).await?;
-        let Prepared { files, .. } = self.prepare(files, step, &rows, attempt).await?;
+        let Prepared { files, .. } = self.prepare(files, step, &rows, &BTreeSet::new(), attempt).await?;
         let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
         let project = Project { name: &step.project, files: Some(paths) };
         if call.run.when == When::Before {

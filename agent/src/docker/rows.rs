@@ -15,9 +15,12 @@ use gitops::plan::ContainerDigest;
 use gitops::status::{Container, ContainerState, Health};
 use jiff::Timestamp;
 
+use super::picture::picture;
+use crate::picture::Picture;
+
 /// Compose's own labels. Source: `docker compose` 2.26, `pkg/api/labels.go`.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
-const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// One container of a list.
@@ -29,6 +32,8 @@ pub(super) struct Row {
     pub node: Option<Arc<str>>,
     /// Label [`SERVICE`].
     pub service: Option<ServiceName>,
+    /// The Compose project that it is of.
+    pub project: Option<Arc<str>>,
     /// Made by `docker compose run`: it carries our labels and is no part of the instance.
     pub one_off: bool,
     /// Label [`HOOK`].
@@ -68,6 +73,8 @@ pub(super) struct Details {
     pub oom_killed: bool,
     /// See [`Container::started_at`].
     pub started_at: Option<Timestamp>,
+    /// All of it that others could change.
+    pub picture: Option<Arc<Picture>>,
 }
 
 /// The row of a container; none for an answer without an id.
@@ -100,6 +107,7 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
         container,
         node: label(NODE).map(Arc::from),
         service: label(SERVICE).and_then(|text| text.parse().ok()),
+        project: label(PROJECT).map(Arc::from),
         one_off: label(ONE_OFF) == Some("True"),
         is_hook: label(HOOK).is_some(),
         status,
@@ -144,6 +152,7 @@ impl Row {
 
 /// The details in an inspection.
 pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
+    let picture = picture(&inspected).map(Arc::new);
     let state = inspected.state.unwrap_or_default();
     Details {
         image: inspected.config.and_then(|config| config.image).map(Into::into),
@@ -154,6 +163,7 @@ pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
         exit_code: state.exit_code,
         oom_killed: state.oom_killed.unwrap_or(false),
         started_at: state.started_at.as_deref().and_then(started_at),
+        picture,
     }
 }
 

@@ -95,6 +95,8 @@ impl World {
                 vec![container("app", 1), container("app", 2), container("job", 1)],
             )]
             .into(),
+            drift: Default::default(),
+            orphans: Default::default(),
         };
         Self { plan, status, heard: 0, views: Vec::new() }
     }
@@ -246,6 +248,7 @@ fn what_is_held_back_is_pending_with_what_it_waits_on() {
         running: 0,
         wanted: 0,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     world.views = vec![NodeView {
         instances: [held("new"), held("web")].into(),

@@ -2,9 +2,10 @@
 //! are rarely meant: many removals at once, data that is left behind, a repository that lost most of what it said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Entry, Rollout};
-use crate::decision::{Awaiting, Demand, GuardedChange};
+use crate::decision::{Awaiting, GuardedChange, Needed, Tally, plan_id};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Step;
 
@@ -39,12 +40,23 @@ impl Rollout<'_> {
 
     fn ask(&mut self, demand: Demand, members: &[usize]) {
         let situation = self.situation;
-        let changes = members.iter().map(|index| change(&self.entries[*index])).collect();
-        let awaiting = Awaiting::new(situation.revision, changes, demand, &situation.facts.decisions.votes);
-        if awaiting.is_approved() {
+        let changes: BTreeSet<GuardedChange> =
+            members.iter().map(|index| change(&self.entries[*index])).collect();
+        let awaiting = Awaiting {
+            plan: plan_id(situation.revision, &changes),
+            revision: situation.revision.clone(),
+            changes,
+            because: vec![demand.why.clone()],
+            needed: Needed { approvals: demand.count as usize, roles: demand.roles },
+            since: situation.facts.underway.began_at.unwrap_or(situation.now),
+            author_may: demand.author_may,
+            until: None,
+        };
+        let tally = awaiting.tally(&situation.facts.decisions.votes);
+        if tally.is_approved() {
             return;
         }
-        let reason = told(&awaiting);
+        let reason = told(&awaiting, &tally);
         for index in members {
             self.entries[*index].held.get_or_insert_with(|| reason.clone());
         }
@@ -85,6 +97,10 @@ impl Rollout<'_> {
     ) -> Vec<Demand> {
         let unit = entry.unit;
         let mut demands = Vec::new();
+        if self.situation.facts.decisions.emptied(&unit.node, self.situation.now).is_some() {
+            // Somebody decided just that.
+            return demands;
+        }
         if entry.rules.approval == Some(true) && unit.to.is_some() {
             demands.push(Demand {
                 why: format!("`{}` asks for it", unit.service).into(),
@@ -110,6 +126,19 @@ impl Rollout<'_> {
     }
 }
 
+/// Who must approve a change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Demand {
+    /// Why it is asked for, in a clause.
+    pub why: Arc<str>,
+    /// How many people.
+    pub count: u32,
+    /// Among them somebody in each of these roles.
+    pub roles: BTreeSet<Arc<str>>,
+    /// Whether the author of the commit may be one of them.
+    pub author_may: bool,
+}
+
 /// A question whether that is meant: who wrote the commit may answer it.
 fn meant(why: String) -> Demand {
     Demand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true }
@@ -120,16 +149,16 @@ fn change(entry: &Entry<'_>) -> GuardedChange {
     GuardedChange { node: unit.node.clone(), service: unit.service.clone(), from: unit.from, to: unit.to }
 }
 
-fn told(awaiting: &Awaiting) -> String {
-    let why = &awaiting.demand.why;
-    if let Some(person) = awaiting.rejected_by.first() {
+fn told(awaiting: &Awaiting, tally: &Tally) -> String {
+    let why = awaiting.because.iter().map(|why| &**why).collect::<Vec<_>>().join("; ");
+    if let Some(person) = tally.rejected_by.first() {
         return format!("rejected by {person} ({why})");
     }
-    let more = match awaiting.missing() {
-        1 => "approval".to_owned(),
+    let more = match tally.missing.approvals {
+        0 | 1 => "approval".to_owned(),
         missing => format!("{missing} approvals"),
     };
-    let roles = awaiting.demand.roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" or ");
+    let roles = tally.missing.roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" and ");
     let by = if roles.is_empty() { roles } else { format!(" by {roles}") };
     format!("waits for {more}{by}, because {why}: `gitops approve {}`", awaiting.plan.short())
 }

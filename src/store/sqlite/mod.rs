@@ -7,6 +7,7 @@
 //! Any number of processes on one machine may have the file open: who writes holds SQLite's own lock, and publishing
 //! compares before it swaps.
 
+mod decisions;
 mod error;
 mod logs;
 mod open;
@@ -34,9 +35,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::{Change, ErrandKey};
 use super::{
-    Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
-    StoreError, StoredToken,
+    Decided, Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot,
+    StatusReport, Store, StoreError, StoredToken,
 };
+use crate::decision::{Decision, KeptHold};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
@@ -113,6 +115,14 @@ impl Store for SqliteStore {
         self.ask_alone(|answer| Work::ChangeOutbox(changes, answer)).await
     }
 
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, StoreError> {
+        self.ask_alone(|answer| Work::Decide(Box::new((decision, event)), answer)).await
+    }
+
+    async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {
+        decisions::holds(&self.readers, limit).await
+    }
+
     async fn append_logs(
         &self,
         node: &NodeName,
@@ -138,11 +148,6 @@ impl Store for SqliteStore {
     async fn finish_release(&self, revision: &Revision, at: Timestamp) -> Result<(), StoreError> {
         let revision = revision.clone();
         self.ask_alone(|answer| Work::FinishRelease(revision, prepare::nanoseconds(at), answer)).await
-    }
-
-    async fn retry_release(&self, revision: &Revision) -> Result<bool, StoreError> {
-        let revision = revision.clone();
-        self.ask_alone(|answer| Work::RetryRelease(revision, answer)).await
     }
 
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError> {

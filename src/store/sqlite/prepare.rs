@@ -80,6 +80,7 @@ pub(super) struct PreparedPublication {
     pub(super) steps: Option<PreparedSteps>,
     pub(super) failure: Option<Failed>,
     pub(super) plan_id: Option<Digest>,
+    pub(super) decided: u64,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -98,6 +99,7 @@ impl PreparedPublication {
             release,
             steps,
             failed: failure,
+            decided,
             events,
         } = publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
@@ -126,6 +128,7 @@ impl PreparedPublication {
             release,
             steps,
             failure,
+            decided,
             events,
         })
     }

@@ -51,11 +51,15 @@ pub(super) enum History {
     Outbox,
     /// Previews.
     Previews,
+    /// Holds that ended, or whose time was over then.
+    Holds,
+    /// Votes.
+    Votes,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Plans,
         Self::Blobs,
         Self::Events,
@@ -64,6 +68,8 @@ impl History {
         Self::Steps,
         Self::Outbox,
         Self::Previews,
+        Self::Holds,
+        Self::Votes,
     ];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
@@ -105,6 +111,8 @@ impl History {
             ),
             Self::Outbox => "SELECT id FROM outbox WHERE asked_at < ?2 AND ?1 = ?1",
             Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
+            Self::Holds => "SELECT number FROM holds WHERE coalesce(ended_at, until) < ?2 AND ?1 = ?1",
+            Self::Votes => "SELECT id FROM votes WHERE at < ?2 AND ?1 = ?1",
         }
     }
 
@@ -122,6 +130,8 @@ impl History {
             Self::Steps => "DELETE FROM steps WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Outbox => "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
+            Self::Holds => "DELETE FROM holds WHERE number IN (SELECT value FROM json_each(?1))",
+            Self::Votes => "DELETE FROM votes WHERE id IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -130,7 +140,7 @@ impl History {
     pub(super) fn chunk(self) -> usize {
         match self {
             Self::Plans | Self::Blobs | Self::Releases | Self::Previews => 50,
-            Self::Events | Self::Logs | Self::Steps | Self::Outbox => 2000,
+            Self::Events | Self::Logs | Self::Steps | Self::Outbox | Self::Holds | Self::Votes => 2000,
         }
     }
 
@@ -138,7 +148,7 @@ impl History {
         match self {
             Self::Plans | Self::Steps => keep.plans_per_node.into(),
             Self::Releases => keep.releases.into(),
-            Self::Blobs | Self::Outbox | Self::Previews => 0,
+            Self::Blobs | Self::Outbox | Self::Previews | Self::Holds | Self::Votes => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
+use super::decisions;
 use super::error::{Doing as _, unreadable};
 use super::prepare::timestamp;
 use super::write::LAST_EVENT;
@@ -32,6 +33,8 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         underway,
         last_event: last_event(&mut moment).await?,
         outbox: super::outbox::read(&mut moment).await?,
+        decisions: decisions::read(&mut moment).await?,
+        decided: decisions::count(&mut moment).await?,
     })
 }
 
@@ -109,15 +112,17 @@ pub(super) async fn plan(
 
 /// All tokens, by digest.
 pub(super) async fn tokens(readers: &SqlitePool) -> Result<Vec<StoredToken>, StoreError> {
-    let query = sqlx::query_as("SELECT digest, node, created_at FROM tokens ORDER BY digest");
-    let rows: Vec<(String, Option<String>, i64)> =
-        query.fetch_all(readers).await.doing("reading the tokens")?;
-    let token = |(digest, node, created_at): (String, Option<String>, i64)| {
+    type Row = (String, Option<String>, String, String, i64);
+    let query =
+        sqlx::query_as("SELECT digest, node, operator, roles, created_at FROM tokens ORDER BY digest");
+    let rows: Vec<Row> = query.fetch_all(readers).await.doing("reading the tokens")?;
+    let token = |(digest, node, operator, roles, created_at): Row| {
         let identity = match node {
-            None => Identity::Operator,
+            None => Identity::Operator(parse("token", &operator)?),
             Some(node) => Identity::Node(parse("token", &node)?),
         };
-        Ok(StoredToken { digest: parse("token", &digest)?, identity, created_at: timestamp(created_at) })
+        let (digest, roles) = (parse("token", &digest)?, json("token", &roles)?);
+        Ok(StoredToken { digest, identity, roles, created_at: timestamp(created_at) })
     };
     rows.into_iter().map(token).collect()
 }
@@ -126,7 +131,10 @@ fn parse_plan(document: &str) -> Result<Arc<NodePlan>, StoreError> {
     json("plan", document).map(Arc::new)
 }
 
-fn json<T: serde::de::DeserializeOwned>(what: &'static str, document: &str) -> Result<T, StoreError> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    what: &'static str,
+    document: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(document).map_err(|error| unreadable(what, error))
 }
 

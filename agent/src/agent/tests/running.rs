@@ -9,7 +9,7 @@ use gitops::log::LogLine;
 use gitops::name::Digest;
 use gitops::plan::{Ensure, Hook, NodePlan, Probe, Remove};
 use gitops::status::{AgentInfo, Container, ContainerState, HostInfo};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent::state::{Answer, Message, Offer, Settings, State};
 use crate::agent::{Parts, Snapshot, run};
@@ -18,15 +18,15 @@ use crate::attempt::{Attempt, LogDir};
 use crate::blobs::{BlobDir, BlobWriter};
 use crate::checks;
 use crate::client::{Daemon, DaemonError};
+use crate::docker::Wake;
 use crate::host::{Blobs as _, HookCall, Host, HostError, Observation};
 use crate::journal::{HookEnd, Journal};
 use crate::ledger::{Ledger, Loaded, Record};
 use crate::testing::{check, container, ensure, node, plan};
 
-#[derive(Default)]
 struct Machine {
     containers: Mutex<Observation>,
-    changed: Arc<Notify>,
+    changed: mpsc::Sender<Wake>,
     hooks: Mutex<Vec<String>>,
 }
 
@@ -45,7 +45,7 @@ impl Host for Machine {
         let made =
             Container { config: Some(step.containers["app"].config), ..container(step.service.as_str(), "") };
         self.containers.lock().unwrap().instances.insert(step.service.clone(), vec![made]);
-        self.changed.notify_one();
+        self.changed.send(Wake::Everything).await.unwrap();
         Ok(())
     }
 
@@ -116,7 +116,8 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     let (heard, mut hears) = watch::channel(Vec::new());
     let content = BTreeMap::from([(Digest::of("hello"), b"hello".to_vec())]);
     let (logged, mut logs) = watch::channel(Vec::<LogLine>::new());
-    let machine = Arc::new(Machine::default());
+    let (changed, wakes) = mpsc::channel(16);
+    let machine = Arc::new(Machine { containers: Mutex::default(), changed, hooks: Mutex::default() });
     let ledger = Ledger::at(temp.path());
     let blobs = BlobDir::open(temp.path().join("blobs")).unwrap();
     let parts = Parts {
@@ -126,7 +127,7 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
         blobs: blobs.clone(),
         logs: LogDir::open(temp.path().join("logs")).unwrap(),
         snapshot: temp.path().join("status.json"),
-        changed: machine.changed.clone(),
+        wakes,
         stop_within: Duration::from_secs(60),
     };
     let settings = Settings {
@@ -168,7 +169,7 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
         container.state = ContainerState::Exited;
     }
     hears.mark_unchanged();
-    machine.changed.notify_one();
+    machine.changed.send(Wake::Everything).await.unwrap();
     hears.changed().await.unwrap();
     hears.wait_for(|heard| acks(heard)).await.unwrap();
     assert_eq!(machine.containers.lock().unwrap().instances["web"][0].state, ContainerState::Running);

@@ -10,17 +10,21 @@ use std::time::Duration;
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, NodePlan, RunState, Step};
 use gitops::status::{
-    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, StepOutcome, StepResult,
+    AgentInfo, Container, ContainerState, Difference, DriftOutcome, Health, HostInfo, NodeStatus, Orphans,
+    StepOutcome, StepResult,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
 use crate::checks::Answer as Said;
+use crate::drift::{Act, Call, Pictures, Seen, Touch, Undo};
 use crate::host::{HookCall, Observation};
 use crate::journal::{HookEnd, HookRun, Journal};
 use crate::ledger::Record;
 use crate::moment::Moment;
+use crate::picture::Picture;
 use crate::testing::{container, node};
 
 /// How the containers of a service behave.
@@ -48,6 +52,8 @@ enum Happening {
     HookStarts(HookCall),
     /// The container of a hook ends, and whoever waits for it hears it.
     HookEnds(Arc<str>),
+    /// The engine does what undoes something, one after the other.
+    Undo(Step, Vec<Undo>),
     /// The daemon's patience with the request of this number is over.
     PollOver(u64),
     Restart(ServiceName),
@@ -65,6 +71,9 @@ pub(super) struct World {
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
     pub(super) journal: Journal,
+    pictures: Pictures,
+    /// How often the pictures were written down.
+    pub(super) saves: usize,
     /// Whether there is room on it.
     pub(super) disk_full: bool,
     /// The same for the journal alone.
@@ -73,6 +82,8 @@ pub(super) struct World {
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
+    /// How its containers are made up, by id, where others changed that.
+    pub(super) altered: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
     pub(super) docker_answers: bool,
     /// The containers of hooks, by name: whether each runs.
@@ -85,6 +96,7 @@ pub(super) struct World {
     pub(super) answer: Said,
     /// When they were asked.
     pub(super) questions: Vec<Duration>,
+    pub(super) orphans: Orphans,
     /// How often it was looked at, and asked what it is.
     pub(super) looks: (usize, usize),
     made: u64,
@@ -108,7 +120,7 @@ pub(super) struct World {
     pub(super) compose_dies: bool,
 }
 
-fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> State {
+fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
         agent: AgentInfo { id: "a1".into(), version: "1".into() },
@@ -116,13 +128,13 @@ fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> Sta
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
     };
-    State::new(settings, ledger, record, journal)
+    State::new(settings, ledger, record, journal).with_pictures(pictures)
 }
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: state(None, Record::new(), Journal::new()),
+            state: state(None, Record::new(), Journal::new(), Pictures::default()),
             now: Duration::ZERO,
             clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
@@ -131,10 +143,13 @@ impl World {
             ledger: None,
             record: Record::new(),
             journal: Journal::new(),
+            pictures: Pictures::default(),
+            saves: 0,
             disk_full: false,
             journal_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
+            altered: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
             hooks: BTreeMap::new(),
@@ -142,6 +157,7 @@ impl World {
             failing_hooks: BTreeSet::new(),
             answer: Said::Good,
             questions: Vec::new(),
+            orphans: Orphans::default(),
             looks: (0, 0),
             made: 0,
             offered: None,
@@ -181,18 +197,80 @@ impl World {
         self.after(Duration::ZERO, Happening::Event(Event::Changed));
     }
 
+    /// What somebody types, and Docker tells.
+    pub(super) fn touch(&mut self, service: &str, act: Act) {
+        let containers = self.docker.get(service).cloned().unwrap_or_default();
+        for container in containers {
+            let touch = Touch { container: container.id.clone(), act, at: self.wall() };
+            self.after(Duration::ZERO, Happening::Event(Event::Touched { service: None, touch }));
+        }
+    }
+
+    /// `docker update`, of one field.
+    pub(super) fn update(&mut self, service: &str, field: &str, value: u64) {
+        for container in self.docker.get(service).into_iter().flatten() {
+            let fields = self.altered.entry(container.id.clone()).or_default();
+            fields.insert(field.into(), value.into());
+        }
+        self.touch(service, Act::Update);
+    }
+
+    /// `docker stop`.
+    pub(super) fn stop(&mut self, service: &str) {
+        for act in [Act::Stop, Act::Die, Act::Stop] {
+            self.touch(service, act);
+        }
+        for container in self.docker.get_mut(service).into_iter().flatten() {
+            (container.state, container.exit_code) = (ContainerState::Exited, Some(143));
+        }
+    }
+
+    /// `docker rm --force`.
+    pub(super) fn remove_by_hand(&mut self, service: &str) {
+        for act in [Act::Kill, Act::Die, Act::Remove] {
+            self.touch(service, act);
+        }
+        self.docker.remove(service);
+    }
+
+    /// How the containers are made up.
+    fn seen(&self) -> Seen {
+        let picture = |container: &Container| {
+            let mut fields: BTreeMap<String, Value> = [
+                ("image".to_owned(), container.image.as_ref().into()),
+                ("resources.memory".to_owned(), (1_u64 << 27).into()),
+            ]
+            .into();
+            let altered = self.altered.get(&container.id).into_iter().flatten();
+            fields.extend(altered.map(|(field, value)| (field.to_string(), value.clone())));
+            let picture = Picture::new(&container.service, &container.name, fields);
+            (container.id.clone(), Arc::new(picture))
+        };
+        self.docker.values().flatten().map(picture).collect()
+    }
+
+    /// What others changed of a service, in words, as it is reported.
+    pub(super) fn drift(&self, service: &str) -> Vec<String> {
+        let status = self.state.status().expect("Docker was looked at");
+        let told = status.drift.get(service).map(Vec::as_slice).unwrap_or_default();
+        let words =
+            |told: &Difference| format!("{}: {}", told.line(), told.outcome.map_or("", DriftOutcome::words));
+        told.iter().map(words).collect()
+    }
+
     /// `kill -9` of the agent, and its next start.
     pub(super) fn restart(&mut self) {
         let compose_dies = self.compose_dies;
         self.queue.retain(|_, happening| match happening {
-            Happening::Change(_) | Happening::HookStarts(_) => !compose_dies,
+            Happening::Change(_) | Happening::Undo(..) | Happening::HookStarts(_) => !compose_dies,
             Happening::Restart(_) | Happening::HookEnds(_) => true,
             Happening::Event(_) | Happening::PollOver(_) => false,
         });
         self.polling = None;
         self.awaited.clear();
         self.started = self.now;
-        self.state = state(self.ledger.clone(), self.record.clone(), self.journal.clone());
+        let (record, journal) = (self.record.clone(), self.journal.clone());
+        self.state = state(self.ledger.clone(), record, journal, self.pictures.clone());
         self.step(Event::Tick);
     }
 
@@ -248,6 +326,7 @@ impl World {
             Happening::Change(step) => self.change(&step),
             Happening::HookStarts(call) => self.hook_starts(call),
             Happening::HookEnds(name) => self.hook_ends(&name),
+            Happening::Undo(step, undo) => self.undo(&step, &undo),
             Happening::Restart(service) => self.restart_container(&service),
             Happening::PollOver(number) => {
                 if let Some((_, known)) = self.polling.take_if(|(current, _)| *current == number) {
@@ -259,12 +338,7 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let moment = Moment {
-            elapsed: self.now - self.started,
-            wall: self.wall(),
-            dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        };
-        for effect in self.state.step(event, moment) {
+        for effect in self.state.step(event, self.moment()) {
             self.effects += 1;
             if self.crash_at == Some(self.effects) {
                 self.restart();
@@ -274,7 +348,12 @@ impl World {
         }
     }
 
-    pub(super) fn wall(&self) -> Timestamp {
+    pub(super) fn moment(&self) -> Moment {
+        let dice = self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Moment { elapsed: self.now - self.started, wall: self.wall(), dice }
+    }
+
+    fn wall(&self) -> Timestamp {
         let since = SignedDuration::try_from(self.now).unwrap() + self.clock_off;
         Timestamp::from_second(1_000_000).unwrap() + since
     }
@@ -302,9 +381,16 @@ impl World {
             }
             Effect::SaveRecord(_) if self.disk_full => {}
             Effect::SaveRecord(record) => self.record = record,
-            Effect::Observe => {
+            Effect::SavePictures(_) if self.disk_full => {}
+            Effect::SavePictures(pictures) => {
+                self.saves += 1;
+                self.pictures = pictures;
+            }
+            Effect::Orphans => self.after(soon, Happening::Event(Event::Orphans(Ok(self.orphans.clone())))),
+            Effect::Observe { .. } => {
                 self.looks.0 += 1;
-                let observation = Observation { instances: self.docker.clone(), lost: self.lost.clone() };
+                let (instances, lost) = (self.docker.clone(), self.lost.clone());
+                let observation = Observation { instances, lost, pictures: self.seen() };
                 let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::Observed(answer)));
             }
@@ -332,6 +418,7 @@ impl World {
                 let event = Event::Probed { number: ask.number, answer: self.answer.clone() };
                 self.after(soon, Happening::Event(event));
             }
+            Effect::Correct { step, undo, .. } => self.correct(step, undo),
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
                 self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
@@ -435,6 +522,44 @@ impl World {
         let fails = self.failing_hooks.contains(&*call.run.service);
         let end = if fails { failed() } else { HookEnd::Done };
         self.step(Event::HookEnded { call, result: Ok(Some(end)) });
+    }
+
+    /// A call of the engine takes a tenth of a second; Compose as long as ever.
+    fn correct(&mut self, step: Step, undo: Vec<Undo>) {
+        let calls = undo.iter().map(|undo| match undo {
+            Undo::Call { call: Call::Update(..), .. } => "update",
+            Undo::Call { call: Call::Start, .. } => "start",
+            Undo::Call { call: Call::Unpause, .. } => "unpause",
+            Undo::Call { .. } => "call",
+            Undo::Recreate(_) => "recreate",
+            Undo::Up => "up",
+        });
+        let calls: BTreeSet<&str> = calls.collect();
+        let calls: Vec<&str> = calls.into_iter().collect();
+        self.calls.push((self.now.as_secs(), format!("{} {}", calls.join(" "), step.service())));
+        let pause = Duration::from_millis(if calls.contains(&"up") { 1000 } else { 100 });
+        self.after(pause, Happening::Undo(step.clone(), undo));
+        self.after(pause * 2, Happening::Event(Event::Ended { step, result: Ok(()) }));
+    }
+
+    fn undo(&mut self, step: &Step, undo: &[Undo]) {
+        for one in undo {
+            match one {
+                Undo::Call { container, call: Call::Update(..), .. } => drop(self.altered.remove(container)),
+                Undo::Call { call: Call::Start | Call::Unpause, .. } => {
+                    for container in self.docker.get_mut(step.service()).into_iter().flatten() {
+                        (container.state, container.exit_code) = (ContainerState::Running, None);
+                    }
+                }
+                Undo::Recreate(_) => {
+                    self.docker.remove(step.service());
+                    self.change(step);
+                }
+                Undo::Call { .. } | Undo::Up => self.change(step),
+            }
+        }
+        self.touch(step.service().as_str(), Act::Start);
+        self.step(Event::Changed);
     }
 
     fn behaves(&self, service: &ServiceName) -> Behaviour {

@@ -276,6 +276,7 @@ fn view(state: NodeState, instance: InstanceState) -> NodeView {
         running: 0,
         wanted: 1,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     NodeView {
         plan,

@@ -40,6 +40,7 @@ fn waiting(name: &str) -> NodeView {
         running: 0,
         wanted: 1,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     NodeView { instances: [instance].into(), ..NodeView::bare(node(name), NodeState::Pending) }
 }
