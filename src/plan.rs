@@ -91,6 +91,14 @@ impl Step {
         }
     }
 
+    /// The Compose project name on the node.
+    pub fn project(&self) -> &Arc<str> {
+        match self {
+            Self::Ensure(ensure) => &ensure.project,
+            Self::Remove(remove) => &remove.project,
+        }
+    }
+
     /// Why it is in the plan.
     pub fn because(&self) -> &[Reason] {
         match self {
