@@ -206,6 +206,7 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             at,
         };
         let awaiting = Awaiting {
+            author_may: false,
             plan,
             revision,
             changes,
