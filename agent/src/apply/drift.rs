@@ -125,7 +125,8 @@ impl Walk {
         let Some(ensure) = step.as_ensure() else { return Drifted::No };
         let service = &ensure.service;
         let is_in_place = self.record.get(service).is_some_and(|applied| applied.digest == ensure.digest);
-        if !is_in_place || look.observation.lost.contains(service) {
+        let is_changing = self.changes.is_other(service, ensure.digest);
+        if !is_in_place || is_changing || look.observation.lost.contains(service) {
             return Drifted::No;
         }
         let seen = &look.observation.pictures;
