@@ -16,17 +16,22 @@ use gitops::status::{Container, StepOutcome, StepResult};
 
 use jiff::Timestamp;
 
+use crate::checks::{Answer, Ask, Checks};
 use crate::decide::{Action, Known, decide};
 use crate::drift::{Pictures, Undo};
-use crate::health::{Gate, Rules, Tracks, Trouble, gate};
-use crate::host::Observation;
+use crate::health::{Gate, Rules, Tracks, Trouble, gate, graver};
+use crate::host::{HookCall, Observation};
+use crate::journal::Journal;
 use crate::ledger::{Applied, Record};
 use crate::moment::{Moment, Pauses};
 use crate::streak::{Patience, Streak};
 
+mod around;
+mod changes;
 mod drift;
 mod failure;
-use drift::{Drifted, Told};
+use changes::Changes;
+use drift::Told;
 use failure::Failure;
 
 /// Docker is asked again this often while a step is under way, should an event get lost.
@@ -62,6 +67,22 @@ pub enum Act {
         /// Docker's id.
         container: Arc<str>,
     },
+    /// Ask a container. [`Walk::probed`] answers it.
+    Probe(Ask),
+    /// Write down what was begun, durably. [`Walk::journaled`] answers it.
+    SaveJournal(Journal),
+    /// Run a hook, or wait for one that runs. Exactly one [`Walk::hook_ended`] answers it.
+    RunHook {
+        /// Which.
+        call: HookCall,
+        /// For the log.
+        reason: String,
+    },
+    /// Let the container of a hook go. Nothing answers.
+    ForgetHook {
+        /// Its name.
+        container: Arc<str>,
+    },
 }
 
 /// Why the host did not do a step, as text: the error with its causes.
@@ -95,6 +116,8 @@ pub struct Walk {
     limits: Limits,
     record: Record,
     tracks: Tracks,
+    checks: Checks,
+    changes: Changes,
     look: Option<Look>,
     progress: BTreeMap<ServiceName, Progress>,
     pictures: Pictures,
@@ -126,6 +149,8 @@ struct Progress {
     failure: Option<Failure>,
     heals: Streak,
     result: Option<StepResult>,
+    /// It was well in this form.
+    was_well: bool,
     /// When it has to be looked at again without an event.
     wake_at: Option<Duration>,
 }
@@ -141,6 +166,8 @@ enum Verdict {
     Left(Option<String>),
     Begin(String),
     Correct(Vec<Undo>, String),
+    /// The hook with this container is to run, or is awaited.
+    Hook(HookCall),
 }
 
 impl Verdict {
@@ -150,10 +177,21 @@ impl Verdict {
 }
 
 impl Walk {
-    /// With what was put in place before.
-    pub fn new(limits: Limits, record: Record) -> Self {
-        let (tracks, progress, pictures, retake, told) = Default::default();
-        Self { limits, record, tracks, look: None, progress, pictures, pictures_changed: false, retake, told }
+    /// With what was put in place before, and what was begun.
+    pub fn new(limits: Limits, record: Record, journal: Journal) -> Self {
+        Self {
+            limits,
+            record,
+            tracks: Tracks::default(),
+            checks: Checks::default(),
+            changes: Changes::new(journal),
+            look: None,
+            progress: BTreeMap::new(),
+            pictures: Pictures::default(),
+            pictures_changed: false,
+            retake: BTreeSet::new(),
+            told: BTreeMap::new(),
+        }
     }
 
     /// What is put in place, for the disk.
@@ -212,6 +250,7 @@ impl Walk {
     }
 
     fn note_done(&mut self, step: &Step) -> bool {
+        self.changes.made(step.service(), form(step));
         match step {
             Step::Ensure(ensure) => {
                 let applied = Applied { digest: ensure.digest };
@@ -219,6 +258,11 @@ impl Walk {
             }
             Step::Remove(remove) => self.record.remove(&remove.service).is_some(),
         }
+    }
+
+    /// Takes in what a container answered.
+    pub fn probed(&mut self, number: u64, answer: Answer, moment: Moment) {
+        self.checks.answered(number, answer, moment);
     }
 
     /// Takes in the log lines that were asked for.
@@ -232,6 +276,7 @@ impl Walk {
     pub fn advance(&mut self, plan: &NodePlan, moment: Moment) -> Vec<Act> {
         let Some(look) = self.look.take() else { return Vec::new() };
         self.forget_unnamed(plan);
+        self.checks.follow(plan, &look.observation, &self.record, moment);
         let mut acts = Vec::new();
         for step in &plan.steps {
             let observed = look.observation.instances.get(step.service()).map_or(&[][..], Vec::as_slice);
@@ -239,26 +284,41 @@ impl Walk {
             self.settle(step, observed, verdict, moment, &mut acts);
         }
         self.look = Some(look);
+        acts.extend(self.checks.ask(moment).into_iter().map(Act::Probe));
+        acts.extend(self.changes.save(moment).map(Act::SaveJournal));
+        acts.extend(self.changes.forgettable().into_iter().map(|container| Act::ForgetHook { container }));
         acts
     }
 
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
         let steps = self.progress.values().filter_map(|progress| progress.wake_at);
-        steps.chain(self.told.values().filter_map(Told::wake_at)).min()
+        let drift = self.told.values().filter_map(Told::wake_at);
+        steps.chain(self.changes.wake_at()).chain(drift).min()
+    }
+
+    /// When a question to a container is due, for which Docker need not be looked at.
+    pub fn ask_at(&self) -> Option<Duration> {
+        self.checks.wake_at()
     }
 
     /// A service that the plan does not name is not touched; what is under way is still awaited.
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
         self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
+        self.changes.forget_unnamed(plan);
     }
 
+    /// How the step stands by itself, and then what its hooks make of that.
     fn judge(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
-        let applied = self.record.get(step.service()).map(|applied| applied.digest);
-        let gate = self.gate(step, observed, moment);
-        let blocked = self.blocked(step);
-        let slots = self.progress.values().filter(|progress| progress.busy.is_some()).count();
+        let verdict = self.judge_alone(step, observed, look, moment);
+        match step.as_ensure() {
+            Some(ensure) if !ensure.terms.hooks.is_empty() => self.with_hooks(ensure, verdict),
+            _ => verdict,
+        }
+    }
+
+    fn judge_alone(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.take_form(step);
         progress.wake_at = None;
@@ -268,64 +328,93 @@ impl Walk {
         if look.number < progress.fresh_from {
             return Verdict::Keep;
         }
-        let retry_at = progress.retry_at;
-        match self.drifted(step, observed, look, moment) {
-            Drifted::Left(message) => return Verdict::Left(message),
-            Drifted::Undo { .. } if slots >= self.limits.concurrency => return Verdict::under_way(slots),
-            Drifted::Undo { undo, reason } if retry_at <= moment.elapsed => {
-                return Verdict::Correct(undo, reason);
-            }
-            Drifted::Undo { .. } => return self.wait_to_retry(step, retry_at),
-            Drifted::No => {}
+        if let Some(hook) = self.changes.unended(step.service()) {
+            return self.hook(step, hook, moment);
         }
-        let Some(progress) = self.progress.get_mut(step.service()) else { return Verdict::Keep };
-        let looping = match &gate {
-            Gate::Looping(trouble) => Some(trouble.clone()),
-            _ => None,
-        };
-        let lost = look.observation.lost.contains(step.service());
-        let reason = match decide(step, observed, &Known { applied, looping, lost }) {
-            Action::Nothing => return progress.watch(step, gate, moment.elapsed),
+        if let Some(verdict) = self.judge_drift(step, observed, look, moment) {
+            return verdict;
+        }
+        match self.asks_for(step, observed, look, moment) {
+            Ok(reason) => self.may_begin(step, reason, moment),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Why the host has to do something about the step; else how it stands.
+    fn asks_for(
+        &mut self,
+        step: &Step,
+        observed: &[Container],
+        look: &Look,
+        moment: Moment,
+    ) -> Result<String, Verdict> {
+        let gate = self.gate(step, observed, moment);
+        let known = self.known(step, &gate, look);
+        let progress = self.progress.entry(step.service().clone()).or_default();
+        match decide(step, observed, &known) {
+            Action::Nothing => Err(progress.watch(step, gate, moment.elapsed)),
             Action::Report(trouble) => {
                 progress.unwell_since.get_or_insert(moment.elapsed);
-                progress.wake_at = Some(moment.elapsed + WATCH_EVERY);
-                progress.set_failure(Failure::of_container(trouble));
-                return Verdict::Failed;
+                Err(progress.fails_by(trouble, moment.elapsed))
             }
             Action::Change { reason } | Action::Remove { reason } => {
                 progress.count_repeat(&reason, moment.elapsed);
-                reason
+                Ok(reason)
             }
             Action::Heal { reason, ended } => {
                 progress.count_heal(&reason, ended, moment.elapsed);
-                reason
+                Ok(reason)
             }
-        };
-        if let Some(waits) = blocked {
-            return Verdict::Waiting(waits);
         }
-        if moment.elapsed < progress.retry_at {
-            progress.wake_at = Some(progress.retry_at);
-            return if progress.failure.is_some() { Verdict::Failed } else { Verdict::Applying(reason) };
-        }
-        if slots >= self.limits.concurrency {
-            return Verdict::under_way(slots);
-        }
-        Verdict::Begin(reason)
     }
 
-    /// What failed is told until it is tried again.
-    fn wait_to_retry(&mut self, step: &Step, retry_at: Duration) -> Verdict {
-        if let Some(progress) = self.progress.get_mut(step.service()) {
-            progress.wake_at = Some(retry_at);
+    fn known(&self, step: &Step, gate: &Gate, look: &Look) -> Known {
+        let applied = self.record.get(step.service()).map(|applied| applied.digest);
+        let looping = match gate {
+            Gate::Looping(trouble) => Some(trouble.clone()),
+            _ => None,
+        };
+        let interrupted = form(step).is_some_and(|form| self.changes.is_other(step.service(), form));
+        let lost = look.observation.lost.contains(step.service());
+        Known { applied, looping, interrupted, lost }
+    }
+
+    /// Begins what the host has to do, unless something comes first.
+    fn may_begin(&mut self, step: &Step, reason: String, moment: Moment) -> Verdict {
+        let applied = self.record.get(step.service()).map(|applied| applied.digest);
+        let is_change = step.as_ensure().is_none_or(|ensure| applied != Some(ensure.digest));
+        if let Some(verdict) = self.closed(step, moment).filter(|_| is_change) {
+            return verdict;
         }
-        Verdict::Failed
+        if let Some(waits) = self.blocked(step) {
+            return Verdict::Waiting(waits);
+        }
+        if let Some(verdict) = self.held_up(step.service(), &reason, moment) {
+            return verdict;
+        }
+        match step.as_ensure().filter(|_| is_change) {
+            Some(ensure) => self.open(ensure, reason, applied.is_some()),
+            None => Verdict::Begin(reason),
+        }
+    }
+
+    /// What is due waits for its next try, or for a free slot.
+    fn held_up(&mut self, service: &ServiceName, reason: &str, moment: Moment) -> Option<Verdict> {
+        let slots = self.progress.values().filter(|progress| progress.busy.is_some()).count();
+        let progress = self.progress.get_mut(service)?;
+        if moment.elapsed < progress.retry_at {
+            progress.wake_at = Some(progress.retry_at);
+            let failed = progress.failure.is_some();
+            return Some(if failed { Verdict::Failed } else { Verdict::Applying(reason.to_owned()) });
+        }
+        (slots >= self.limits.concurrency).then(|| Verdict::under_way(slots))
     }
 
     fn gate(&self, step: &Step, observed: &[Container], moment: Moment) -> Gate {
         let Some(ensure) = step.as_ensure() else { return Gate::Healthy };
         let rules = Rules { settle: self.limits.settle, window: window(step) };
-        gate(ensure, observed, &self.tracks, rules, moment)
+        let docker = gate(ensure, observed, &self.tracks, rules, moment);
+        graver(docker, self.checks.gate(ensure, observed))
     }
 
     /// What `step` waits on: the first step it names that is not done. A service that the plan does not name is not
@@ -366,6 +455,12 @@ impl Walk {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
             }
             Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
+            Verdict::Hook(call) => {
+                let reason = format!("{} runs", call.run.title());
+                progress.busy = Some(reason.clone());
+                acts.push(Act::RunHook { call, reason: reason.clone() });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
             Verdict::Begin(reason) => {
                 progress.busy = Some(reason.clone());
                 progress.unwell_since.get_or_insert(moment.elapsed);
@@ -380,6 +475,10 @@ impl Walk {
         if let Some(container) = progress.failure.as_mut().and_then(Failure::wants_logs) {
             acts.push(Act::ReadLogs { service: service.clone(), container });
         }
+        let message = match step.as_ensure().filter(|_| outcome == StepOutcome::Failed) {
+            Some(ensure) => message.map(|message| self.changes.with_word_of_failure(ensure, message)),
+            None => message,
+        };
         progress.result = Some(StepResult { digest: form(step), outcome, message });
     }
 }
@@ -417,24 +516,31 @@ impl Progress {
         Some((StepOutcome::Failed, Some(failure.text())))
     }
 
+    /// A container is not well, and time alone will not make it so.
+    fn fails_by(&mut self, trouble: Trouble, now: Duration) -> Verdict {
+        self.set_failure(Failure::of_container(trouble));
+        self.wake_at = Some(now + WATCH_EVERY);
+        Verdict::Failed
+    }
+
     /// Compose has nothing to do here: what counts is health, and time.
     fn watch(&mut self, step: &Step, gate: Gate, now: Duration) -> Verdict {
         let since = *self.unwell_since.get_or_insert(now);
         let deadline = since + window(step);
-        let was_well = self.outcome() == Some(StepOutcome::Satisfied);
+        let is_satisfied = self.outcome() == Some(StepOutcome::Satisfied);
         let (trouble, look_in) = match gate {
             Gate::Healthy => {
                 (self.unwell_since, self.failure, self.attempted, self.failures) = (None, None, false, 0);
+                self.was_well = true;
                 return Verdict::Satisfied;
             }
+            // It will happen again, however long one waits.
+            Gate::Killed(trouble) if !self.was_well => return self.fails_by(trouble, now),
+            Gate::Killed(trouble) => (trouble, WATCH_EVERY),
             Gate::Pending { trouble, settles_in } => (trouble, settles_in.unwrap_or(WATCH_EVERY)),
             Gate::Looping(trouble) => (trouble, WATCH_EVERY),
             // While it starts, a failing check may still come good; after it was well, it is an answer.
-            Gate::Unhealthy(trouble) if was_well => {
-                self.set_failure(Failure::of_container(trouble));
-                self.wake_at = Some(now + WATCH_EVERY);
-                return Verdict::Failed;
-            }
+            Gate::Unhealthy(trouble) if is_satisfied => return self.fails_by(trouble, now),
             Gate::Unhealthy(trouble) => (trouble, WATCH_EVERY),
         };
         self.wake_at = Some(now + look_in.min(WATCH_EVERY));

@@ -188,6 +188,7 @@ async fn run(config: Config) -> Result<(), Error> {
     let ledger = Ledger::at(&config.state_dir);
     let held = found("the accepted plan", ledger.load(&config.node)?);
     let record = found("what is in place", ledger.load_record()?).unwrap_or_default();
+    let journal = found("what was begun", ledger.load_journal()?).unwrap_or_default();
     tracing::info!(
         node = %config.node,
         server = %config.server.origin().ascii_serialization(),
@@ -195,7 +196,7 @@ async fn run(config: Config) -> Result<(), Error> {
         "started"
     );
     let pictures = found("how containers are meant to stay", ledger.load_pictures()?).unwrap_or_default();
-    let state = State::new(settings(&config, agent), held, record).with_pictures(pictures);
+    let state = State::new(settings(&config, agent), held, record, journal).with_pictures(pictures);
     let (wake, wakes) = mpsc::channel(64);
     let watching = host.clone();
     let watch = tokio::spawn(async move { watching.watch(wake).await });

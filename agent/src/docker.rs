@@ -7,11 +7,13 @@
 
 mod decide;
 mod events;
+mod hooks;
 mod info;
 mod look;
 mod mounts;
 mod offers;
 mod picture;
+mod probe;
 mod rows;
 mod undo;
 mod unfinished;
@@ -30,7 +32,7 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, Remove};
+use gitops::plan::{Ensure, Probe, Remove};
 use gitops::status::{Container, ContainerState, HostInfo, Orphans};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -38,10 +40,12 @@ use tokio::sync::mpsc;
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::attempt::Attempt;
+use crate::checks::Answer;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
 use crate::drift::{Seen, Undo};
 use crate::files::{self, InstanceFiles, Record};
-use crate::host::{Blobs, Host, HostError, Observation};
+use crate::host::{Blobs, HookCall, Host, HostError, Observation};
+use crate::journal::HookEnd;
 use crate::text::Tail;
 
 /// How long the engine may take to answer. It answers in milliseconds; minutes of silence are a hung engine.
@@ -82,6 +86,7 @@ pub struct DockerHost {
     compose: Compose,
     compose_version: Mutex<Option<Arc<str>>>,
     memory: look::Memory,
+    questions: probe::Questions,
 }
 
 impl DockerHost {
@@ -123,6 +128,7 @@ impl DockerHost {
             compose: Compose { program, environment, within: compose_within },
             compose_version: Mutex::default(),
             memory: look::Memory::default(),
+            questions: probe::Questions::default(),
         })
     }
 
@@ -164,7 +170,7 @@ impl DockerHost {
             if event.is_of_network && !self.memory.knows(&event.container) {
                 continue;
             }
-            self.memory.forget(&event.container);
+            self.memory.heard(&event);
             let _ = wake.send(event.wake).await;
         }
         Ok(())
@@ -477,10 +483,31 @@ impl Host for DockerHost {
 
     async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
-        self.project(&step.service, &step.project).await?;
+        // Compose leaves containers of services that a profile keeps out, and then the networks that they are in.
+        for row in self.project(&step.service, &step.project).await?.iter().filter(|row| row.is_hook) {
+            self.forget_hook(&row.container.name).await;
+        }
         // By name alone: everything that carries the project's label goes, whatever the last file said.
         self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, attempt).await?;
         blocking(move || files.delete()).await
+    }
+
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError> {
+        match self.begin_hook(call, attempt).await? {
+            hooks::Begun::Runs => Ok(Some(self.end_of_hook(call, attempt).await)),
+            hooks::Begun::Never => Ok(None),
+            hooks::Begun::Refused(how) => Ok(Some(HookEnd::Failed(how))),
+        }
+    }
+
+    async fn forget_hook(&self, container: &str) {
+        if let Err(error) = self.remove_hook(container).await {
+            tracing::warn!(container, error = chain(&error), "the container of a hook cannot be removed now");
+        }
+    }
+
+    async fn probe(&self, container_id: &str, probe: &Probe, within: Duration) -> Answer {
+        self.answer(container_id, probe, within).await
     }
 
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String> {

@@ -6,14 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, Remove};
+use gitops::plan::{Ensure, Probe, Remove};
 use gitops::status::{Container, HostInfo, Orphans};
 
 use crate::attempt::Attempt;
+use crate::checks::Answer;
 use crate::drift::{Seen, Undo};
+use crate::journal::{HookEnd, HookRun};
 
 /// What the machine looks like now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +70,19 @@ pub enum HostError {
     Content(Digest),
 }
 
+/// A hook that was written down as begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookCall {
+    /// The service whose hook it is.
+    pub service: ServiceName,
+    /// The name of its container.
+    pub container: Arc<str>,
+    /// What runs, and how long it may.
+    pub run: HookRun,
+    /// The step that it belongs to, where it is to be started if it was not; none where it is only looked for.
+    pub start: Option<Box<Ensure>>,
+}
+
 /// Where blobs that were fetched before the plan was accepted lie, by digest.
 pub trait Blobs: Send + Sync {
     /// The file with the content, if it was fetched.
@@ -105,6 +121,16 @@ pub trait Host: Send + Sync {
     /// Removes the containers and networks of the instance. Volumes stay. What is done is logged in
     /// `attempt`.
     async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError>;
+
+    /// Runs a hook to its end, and keeps its container: one that is there is never started a second time. Gives how it
+    /// ended; none where it never began, and is not to. What is done, and what it writes, is logged in `attempt`.
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError>;
+
+    /// Takes the container of a hook away that has ended, if it is there.
+    async fn forget_hook(&self, container: &str);
+
+    /// Asks a container. Returns within `within`, and little more.
+    async fn probe(&self, container_id: &str, probe: &Probe, within: Duration) -> Answer;
 
     /// The last lines that a container wrote, at most `lines`, bounded in bytes.
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String>;

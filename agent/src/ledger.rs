@@ -1,4 +1,4 @@
-//! What the agent holds: the accepted plan, and which instances it has put in place, on disk.
+//! What the agent holds: the accepted plan, which instances it has put in place, and what it has begun, on disk.
 //!
 //! The ledger is why the agent can heal while the daemon is away and why it cannot be talked back into an older
 //! plan. A plan is written here before any step of it is begun.
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::disk::{self, DiskError};
 use crate::drift::Pictures;
+use crate::journal::Journal;
 
 /// Why an offered plan is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,6 +185,13 @@ struct RecordFile<R = Record> {
     instances: R,
 }
 
+/// `journal.json`.
+#[derive(Serialize, Deserialize)]
+struct JournalFile<J = Journal> {
+    version: u32,
+    changes: J,
+}
+
 /// What a file of the state folder gave.
 #[derive(Debug)]
 pub enum Loaded<T> {
@@ -200,20 +208,25 @@ pub enum Loaded<T> {
     },
 }
 
-/// The three files.
+/// The four files.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     plan: PathBuf,
     record: PathBuf,
     pictures: PathBuf,
+    journal: PathBuf,
 }
 
 impl Ledger {
     /// In this state folder.
     pub fn at(folder: &Path) -> Self {
-        let [plan, record, pictures] =
-            ["ledger.json", "applied.json", "pictures.json"].map(|name| folder.join(name));
-        Self { plan, record, pictures }
+        let file = |name| folder.join(name);
+        Self {
+            plan: file("ledger.json"),
+            record: file("applied.json"),
+            journal: file("journal.json"),
+            pictures: file("pictures.json"),
+        }
     }
 
     /// The accepted plan. A damaged file is kept aside, and the agent goes on from what the daemon offers.
@@ -274,6 +287,28 @@ impl Ledger {
     /// What the system says; the old record then stands.
     pub fn save_record(&self, record: &Record) -> Result<(), DiskError> {
         disk::write_json(&self.record, &RecordFile { version: VERSION, instances: record })
+    }
+
+    /// What was begun. Where this is lost, hooks before a change that was not made may run once more, and hooks after one that
+    /// was made do not run.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn load_journal(&self) -> Result<Loaded<Journal>, DiskError> {
+        load_or_set_aside(&self.journal, |file: JournalFile| {
+            supported(file.version)?;
+            Ok(file.changes)
+        })
+    }
+
+    /// Writes what was begun, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the old journal then stands.
+    pub fn save_journal(&self, journal: &Journal) -> Result<(), DiskError> {
+        disk::write_json(&self.journal, &JournalFile { version: VERSION, changes: journal })
     }
 }
 

@@ -17,10 +17,12 @@ pub mod host;
 pub mod attempt;
 pub mod blobs;
 pub mod disk;
+pub mod journal;
 pub mod ledger;
 
 // What decides about steps.
 pub mod apply;
+pub mod checks;
 pub mod decide;
 pub mod drift;
 pub mod health;

@@ -7,10 +7,14 @@
 
 #[path = "docker/bench.rs"]
 mod bench;
+#[path = "docker/checks.rs"]
+mod checks;
 #[path = "docker/drift.rs"]
 mod drift;
 #[path = "docker/files.rs"]
 mod files;
+#[path = "docker/hooks.rs"]
+mod hooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -469,4 +473,13 @@ fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Waits until something is so, and says how it is where that does not come.
+async fn eventually(is_so: impl AsyncFn() -> bool, otherwise: impl Fn() -> String) {
+    let give_up = Instant::now() + SOON;
+    while !is_so().await {
+        assert!(Instant::now() < give_up, "{}", otherwise());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

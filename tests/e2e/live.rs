@@ -92,6 +92,7 @@ fn done(plan: &NodePlan) -> NodeStatus {
             health: Health::None,
             restarts: 0,
             exit_code: None,
+            oom_killed: false,
             started_at: None,
         });
         (ensure.service.clone(), container.collect())

@@ -30,7 +30,8 @@ use crate::blobs::BlobDir;
 use crate::client::{Daemon, DaemonError};
 use crate::disk;
 use crate::docker::Wake;
-use crate::host::{Host, HostError};
+use crate::host::{HookCall, Host, HostError};
+use crate::journal::HookEnd;
 use crate::ledger::Ledger;
 use crate::moment::Moment;
 
@@ -186,6 +187,28 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
                 ended(step, result, &attempt)
             });
         }
+        Effect::SaveJournal(journal) => {
+            let result = parts.ledger.save_journal(&journal);
+            return Some(Event::Journaled(
+                result.map_err(|error| Failed { message: chain(&error), cause: Cause::Disk }),
+            ));
+        }
+        Effect::RunHook { call, generation, reason } => {
+            let attempt = parts.logs.begin(&call.service, generation, reason);
+            tasks.spawn(run_hook(parts.host.clone(), call, attempt));
+        }
+        Effect::ForgetHook { container } => {
+            let host = parts.host.clone();
+            // It ends by itself, and nobody waits for it.
+            tokio::spawn(async move { host.forget_hook(&container).await });
+        }
+        Effect::Probe(ask) => {
+            let host = parts.host.clone();
+            tasks.spawn(async move {
+                let answer = host.probe(&ask.container, &ask.probe, ask.within).await;
+                Event::Probed { number: ask.number, answer }
+            });
+        }
         Effect::ReadLogs { service, container } => {
             let host = parts.host.clone();
             tasks.spawn(async move {
@@ -211,6 +234,18 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::Tell(Tell::Alarm, text) => tracing::error!("{text}"),
     }
     None
+}
+
+async fn run_hook(host: Arc<dyn Host>, call: HookCall, attempt: Attempt) -> Event {
+    let result = host.run_hook(&call, &attempt).await;
+    let title = call.run.title();
+    match &result {
+        Ok(Some(HookEnd::Done)) => attempt.tell(&format!("{title} is done")),
+        Ok(Some(HookEnd::Failed(how))) => attempt.tell(&format!("{title} failed: {how}")),
+        Ok(None) => attempt.tell(&format!("{title} never began")),
+        Err(error) => attempt.tell(&format!("failed: {}", chain(error))),
+    }
+    Event::HookEnded { call, result: result.map_err(fault) }
 }
 
 fn ended(step: Step, result: Result<(), HostError>, attempt: &Attempt) -> Event {

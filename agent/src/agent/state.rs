@@ -19,8 +19,10 @@ use super::look::Look;
 use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
+use crate::checks::{self, Ask};
 use crate::drift::{Pictures, Touch, Undo};
-use crate::host::Observation;
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, Journal};
 use crate::ledger::{Record, Refused};
 use crate::moment::Moment;
 
@@ -61,6 +63,22 @@ pub enum Event {
         step: Step,
         /// Whether the host did it.
         result: Result<(), Fault>,
+    },
+    /// Answers [`Effect::Probe`].
+    Probed {
+        /// Of the question.
+        number: u64,
+        /// What came of it.
+        answer: checks::Answer,
+    },
+    /// Answers [`Effect::SaveJournal`].
+    Journaled(Result<(), Failed>),
+    /// Answers [`Effect::RunHook`].
+    HookEnded {
+        /// Which hook.
+        call: HookCall,
+        /// How it ended, none where it never began; or why that cannot be told.
+        result: Result<Option<HookEnd>, Fault>,
     },
     /// Answers [`Effect::ReadLogs`].
     Logs {
@@ -127,6 +145,24 @@ pub enum Effect {
         observed: Vec<Container>,
         /// Why.
         reason: String,
+    },
+    /// Ask a container.
+    Probe(Ask),
+    /// Write down what was begun, durably.
+    SaveJournal(Journal),
+    /// Run a hook to its end, or wait for one that runs.
+    RunHook {
+        /// Which.
+        call: HookCall,
+        /// Of the plan that it is run for.
+        generation: Generation,
+        /// Why.
+        reason: String,
+    },
+    /// Let the container of a hook go whose end is written down. Nothing answers.
+    ForgetHook {
+        /// Its name.
+        container: Arc<str>,
     },
     /// Undo what others changed of an instance.
     Correct {
@@ -261,13 +297,13 @@ pub struct State {
 }
 
 impl State {
-    /// At the start of the process: with what the ledger holds.
-    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record) -> Self {
+    /// At the start of the process: with what the disk holds.
+    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> Self {
         let Settings { node, agent, limits, observe_every, heartbeat } = settings;
         Self {
             pull: Pull::new(node.clone(), held),
             look: Look::new(observe_every),
-            walk: Walk::new(limits, record),
+            walk: Walk::new(limits, record, journal),
             report: Report::new(heartbeat),
             logs: Logs::new(),
             node,
@@ -307,10 +343,9 @@ impl State {
 
     /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
     pub fn wake_at(&self) -> Option<Duration> {
-        let walk = if self.rival { None } else { self.walk.wake_at() };
-        let parts =
-            [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at(), walk];
-        parts.into_iter().flatten().min()
+        let walk = [self.walk.wake_at(), self.walk.ask_at()].into_iter().filter(|_| !self.rival);
+        let parts = [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at()];
+        parts.into_iter().chain(walk).flatten().min()
     }
 
     /// Whether it was told to stop and no step is under way any more.
@@ -372,6 +407,9 @@ impl State {
                 self.orphans = answer.unwrap_or_else(|_| self.orphans.clone());
             }
             Event::Ended { step, result } => self.ended(&step, result, moment, effects),
+            Event::Probed { number, answer } => self.walk.probed(number, answer, moment),
+            Event::Journaled(result) => self.walk.journaled(result.map_err(|failed| failed.message), moment),
+            Event::HookEnded { call, result } => self.hook_ended(&call, result, moment, effects),
             Event::Logs { service, container, lines } => self.walk.logs(&service, &container, &lines),
             Event::Reported(answer) => {
                 self.heed(answer.as_ref().err(), effects);
@@ -400,6 +438,20 @@ impl State {
         if self.walk.ended(step, result, self.look.next_number(), moment) {
             effects.push(Effect::SaveRecord(self.walk.record().clone()));
         }
+        self.look.soon(moment);
+    }
+
+    fn hook_ended(
+        &mut self,
+        call: &HookCall,
+        result: Result<Option<HookEnd>, Fault>,
+        moment: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(fault) = &result {
+            self.refetch(fault.lacks_content, effects);
+        }
+        self.walk.hook_ended(call, result, moment);
         self.look.soon(moment);
     }
 
@@ -446,6 +498,12 @@ impl State {
                     Effect::Correct { step, generation: plan.generation, undo, reason }
                 }
                 Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
+                Act::Probe(ask) => Effect::Probe(ask),
+                Act::SaveJournal(journal) => Effect::SaveJournal(journal),
+                Act::RunHook { call, reason } => {
+                    Effect::RunHook { call, generation: plan.generation, reason }
+                }
+                Act::ForgetHook { container } => Effect::ForgetHook { container },
             });
         }
         effects.extend(self.walk.unsaved_pictures().map(Effect::SavePictures));

@@ -1,3 +1,5 @@
+mod changes;
+mod checks;
 mod drifting;
 mod running;
 mod world;

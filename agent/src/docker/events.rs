@@ -19,12 +19,13 @@ use jiff::Timestamp;
 use super::rows;
 use crate::drift::{Act, Touch};
 
-/// What can change a container, or tells who did. `oom` is not here: where it changes anything, `die` follows. Health checks
-/// themselves are `exec` events, and there are many.
-const ACTIONS: [&str; 12] = [
+/// What can change a container, tells who did, or why it ended. Health checks themselves are `exec` events, and there are
+/// many.
+const ACTIONS: [&str; 13] = [
     "create",
     "start",
     "die",
+    "oom",
     "pause",
     "unpause",
     "rename",
@@ -68,6 +69,17 @@ pub(super) struct Event {
     pub is_of_network: bool,
     /// Whom to tell.
     pub wake: Wake,
+    /// What it says of memory.
+    pub memory: Option<OfMemory>,
+}
+
+/// What an event says of a container's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OfMemory {
+    /// One of its processes was killed for want of it: if that was the first of them, its end follows.
+    Killed,
+    /// It has ended.
+    Ended,
 }
 
 /// The events of one connection to the containers of a node, and of one to all networks. Ends with the first error.
@@ -101,7 +113,12 @@ fn read(message: EventMessage) -> Event {
     let touch = touch.map(|(act, at)| Touch { container: container.clone(), act, at });
     let service = attribute(rows::SERVICE).and_then(|name| name.parse().ok());
     let wake = touch.map_or(Wake::Everything, |touch| Wake::Container { service, touch });
-    Event { container, is_of_network, wake }
+    let memory = match action.as_str() {
+        "oom" => Some(OfMemory::Killed),
+        "die" => Some(OfMemory::Ended),
+        _ => None,
+    };
+    Event { container, is_of_network, wake, memory }
 }
 
 /// What somebody did. `docker stop` tells first of the signal that it sends, and it may be long before it tells of itself.

@@ -14,6 +14,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBu
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use gitops::status::{Container, Orphan, Orphans};
 
+use super::events::{Event, OfMemory};
 use super::rows::{self, Details, Row};
 use crate::picture::Picture;
 
@@ -33,14 +34,35 @@ struct Remembered {
     by_id: BTreeMap<Arc<str>, (Row, Details)>,
     /// All that the last list named, whatever is remembered of them.
     ours: BTreeSet<Arc<str>>,
+    /// Containers that lacked memory. An inspection tells it only until Docker starts the container again.
+    starved: BTreeMap<Arc<str>, Starved>,
+}
+
+/// What is known of a container that lacked memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starved {
+    /// One of its processes was killed.
+    Process,
+    /// Its last run ended of it.
+    Run,
 }
 
 impl Memory {
-    /// An event named this container.
-    pub(super) fn forget(&self, id: &str) {
+    /// An event named a container.
+    pub(super) fn heard(&self, event: &Event) {
         let mut remembered = self.lock();
+        let id = &event.container;
         remembered.forgotten += 1;
         remembered.by_id.remove(id);
+        match event.memory {
+            Some(OfMemory::Killed) => drop(remembered.starved.insert(id.clone(), Starved::Process)),
+            Some(OfMemory::Ended) => match remembered.starved.remove(id) {
+                Some(Starved::Process) => drop(remembered.starved.insert(id.clone(), Starved::Run)),
+                // The run after that one ended as well, of something else.
+                Some(Starved::Run) | None => {}
+            },
+            None => {}
+        }
     }
 
     /// Nothing is relied on any more.
@@ -66,6 +88,7 @@ impl Memory {
         let mut remembered = self.lock();
         remembered.forgotten += 1;
         remembered.by_id.clear();
+        remembered.starved.clear();
         remembered.watched = watched;
     }
 
@@ -85,9 +108,21 @@ impl Memory {
         (before.class() == row.class() && (remembered.watched || !row.is_young())).then(|| details.clone())
     }
 
+    /// Whether the last run of a container ended for want of memory, where an inspection does not tell it any more. Where
+    /// it does, that is remembered as long as events would tell of another end.
+    fn recall_starved(&self, id: &Arc<str>, inspected: bool) -> bool {
+        let mut remembered = self.lock();
+        if inspected && remembered.watched {
+            remembered.starved.entry(id.clone()).or_insert(Starved::Run);
+        }
+        inspected || remembered.starved.get(id) == Some(&Starved::Run)
+    }
+
     /// Keeps what was learnt since `then` and forgets containers that are gone.
     fn keep(&self, then: u64, rows: &[(Row, Details)]) {
         let mut remembered = self.lock();
+        let ids: BTreeSet<_> = rows.iter().map(|(row, _)| &row.container.id).collect();
+        remembered.starved.retain(|id, _| ids.contains(id));
         if remembered.forgotten == then {
             let entry = |known: &(Row, Details)| (known.0.container.id.clone(), known.clone());
             remembered.by_id = rows.iter().map(entry).collect();
@@ -148,7 +183,10 @@ pub(super) async fn look(engine: &Docker, memory: &Memory, node: &str) -> Result
         .map(|row| async {
             let details = match memory.recall(&row) {
                 Some(details) => Some(details),
-                None => inspect_with_image(engine, &row).await?,
+                None => inspect_with_image(engine, &row).await?.map(|mut details| {
+                    details.oom_killed = memory.recall_starved(&row.container.id, details.oom_killed);
+                    details
+                }),
             };
             Ok::<_, Error>(details.map(|details| (row, details)))
         })

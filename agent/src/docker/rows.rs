@@ -9,7 +9,7 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary,
     ContainerSummaryStateEnum as State, HealthStatusEnum as Check,
 };
-pub(super) use gitops::compose::labels::{CONFIG, FILES, NODE, SERVICE};
+pub(super) use gitops::compose::labels::{CONFIG, FILES, HOOK, NODE, SERVICE};
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::ContainerDigest;
 use gitops::status::{Container, ContainerState, Health};
@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub project: Option<Arc<str>>,
     /// Made by `docker compose run`: it carries our labels and is no part of the instance.
     pub one_off: bool,
+    /// Label [`HOOK`].
+    pub is_hook: bool,
     /// Docker's own words for how long it has been in its state: `Up 2 hours (healthy)`.
     pub status: String,
 }
@@ -67,6 +69,8 @@ pub(super) struct Details {
     pub restarts: u64,
     /// See [`Container::exit_code`]; meaningful only where it does not run.
     pub exit_code: Option<i64>,
+    /// See [`Container::oom_killed`]; what an inspection says is forgotten when Docker starts it again.
+    pub oom_killed: bool,
     /// See [`Container::started_at`].
     pub started_at: Option<Timestamp>,
     /// All of it that others could change.
@@ -96,6 +100,7 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
         health: health(&status),
         restarts: 0,
         exit_code: exit_code(&status),
+        oom_killed: false,
         started_at: None,
     };
     Some(Row {
@@ -104,6 +109,7 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
         service: label(SERVICE).and_then(|text| text.parse().ok()),
         project: label(PROJECT).map(Arc::from),
         one_off: label(ONE_OFF) == Some("True"),
+        is_hook: label(HOOK).is_some(),
         status,
     })
 }
@@ -137,6 +143,7 @@ impl Row {
         let runs = matches!(self.container.state, ContainerState::Running | ContainerState::Paused);
         self.container.restarts = details.restarts;
         self.container.started_at = details.started_at;
+        self.container.oom_killed = details.oom_killed;
         let ended = !runs && details.started_at.is_some();
         self.container.exit_code = details.exit_code.filter(|_| ended);
         self.container
@@ -154,13 +161,14 @@ pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
         health: state.health.and_then(|health| health.status).and_then(inspected_health),
         restarts: inspected.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         exit_code: state.exit_code,
+        oom_killed: state.oom_killed.unwrap_or(false),
         started_at: state.started_at.as_deref().and_then(started_at),
         picture,
     }
 }
 
 /// Docker writes the year 1 for what never happened.
-fn started_at(text: &str) -> Option<Timestamp> {
+pub(super) fn started_at(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
 }
 

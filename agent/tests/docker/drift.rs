@@ -21,6 +21,7 @@ use gitops_agent::blobs::{BlobDir, BlobWriter};
 use gitops_agent::client::{Daemon, DaemonError};
 use gitops_agent::drift::Undo;
 use gitops_agent::host::Host as _;
+use gitops_agent::journal::Journal;
 use gitops_agent::ledger::{Ledger, Record};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -98,7 +99,7 @@ impl Agent {
         };
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move { watching.watch(wake).await });
-        tokio::spawn(run(State::new(settings, None, Record::new()), parts, async {
+        tokio::spawn(run(State::new(settings, None, Record::new(), Journal::new()), parts, async {
             let _ = stopped.await;
         }));
         Self { stop, hears }

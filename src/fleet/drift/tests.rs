@@ -59,6 +59,7 @@ fn container(service: &str, number: u32) -> Container {
         health: Health::None,
         restarts: 0,
         exit_code: (!is_app).then_some(0),
+        oom_killed: false,
         started_at: None,
     }
 }
@@ -301,6 +302,7 @@ fn what_is_in_no_plan_is_an_orphan_and_what_is_removed_is_gone() {
         project: "web".into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     });

@@ -18,8 +18,10 @@ use serde_json::Value;
 
 use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
+use crate::checks::Answer as Said;
 use crate::drift::{Act, Call, Pictures, Seen, Touch, Undo};
-use crate::host::Observation;
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, HookRun, Journal};
 use crate::ledger::Record;
 use crate::moment::Moment;
 use crate::picture::Picture;
@@ -37,6 +39,8 @@ pub(super) enum Behaviour {
     Ends(i64),
     /// Docker restarts it each second.
     Loops,
+    /// It is killed for want of memory, and Docker starts it again.
+    Starves,
 }
 
 /// What will happen at some time.
@@ -44,6 +48,10 @@ enum Happening {
     Event(Event),
     /// Compose gets to the containers.
     Change(Step),
+    /// Compose gets to the container of a hook.
+    HookStarts(HookCall),
+    /// The container of a hook ends, and whoever waits for it hears it.
+    HookEnds(Arc<str>),
     /// The engine does what undoes something, one after the other.
     Undo(Step, Vec<Undo>),
     /// The daemon's patience with the request of this number is over.
@@ -62,11 +70,14 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    pub(super) journal: Journal,
     pictures: Pictures,
     /// How often the pictures were written down.
     pub(super) saves: usize,
     /// Whether there is room on it.
     pub(super) disk_full: bool,
+    /// The same for the journal alone.
+    pub(super) journal_full: bool,
     /// Instances whose folder was deleted.
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
@@ -75,6 +86,16 @@ pub(super) struct World {
     pub(super) altered: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
     pub(super) docker_answers: bool,
+    /// The containers of hooks, by name: whether each runs.
+    pub(super) hooks: BTreeMap<Arc<str>, bool>,
+    /// Who waits for the end of one.
+    awaited: BTreeMap<Arc<str>, HookCall>,
+    /// Hooks that fail, by Compose service.
+    pub(super) failing_hooks: BTreeSet<&'static str>,
+    /// What containers answer.
+    pub(super) answer: Said,
+    /// When they were asked.
+    pub(super) questions: Vec<Duration>,
     pub(super) orphans: Orphans,
     /// How often it was looked at, and asked what it is.
     pub(super) looks: (usize, usize),
@@ -99,7 +120,7 @@ pub(super) struct World {
     pub(super) compose_dies: bool,
 }
 
-fn state(ledger: Option<Arc<NodePlan>>, record: Record, pictures: Pictures) -> State {
+fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
         agent: AgentInfo { id: "a1".into(), version: "1".into() },
@@ -107,13 +128,13 @@ fn state(ledger: Option<Arc<NodePlan>>, record: Record, pictures: Pictures) -> S
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
     };
-    State::new(settings, ledger, record).with_pictures(pictures)
+    State::new(settings, ledger, record, journal).with_pictures(pictures)
 }
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: state(None, Record::new(), Pictures::default()),
+            state: state(None, Record::new(), Journal::new(), Pictures::default()),
             now: Duration::ZERO,
             clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
@@ -121,14 +142,21 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            journal: Journal::new(),
             pictures: Pictures::default(),
             saves: 0,
             disk_full: false,
+            journal_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
             altered: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
+            hooks: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            failing_hooks: BTreeSet::new(),
+            answer: Said::Good,
+            questions: Vec::new(),
             orphans: Orphans::default(),
             looks: (0, 0),
             made: 0,
@@ -234,13 +262,15 @@ impl World {
     pub(super) fn restart(&mut self) {
         let compose_dies = self.compose_dies;
         self.queue.retain(|_, happening| match happening {
-            Happening::Change(_) | Happening::Undo(..) => !compose_dies,
-            Happening::Restart(_) => true,
+            Happening::Change(_) | Happening::Undo(..) | Happening::HookStarts(_) => !compose_dies,
+            Happening::Restart(_) | Happening::HookEnds(_) => true,
             Happening::Event(_) | Happening::PollOver(_) => false,
         });
         self.polling = None;
+        self.awaited.clear();
         self.started = self.now;
-        self.state = state(self.ledger.clone(), self.record.clone(), self.pictures.clone());
+        let (record, journal) = (self.record.clone(), self.journal.clone());
+        self.state = state(self.ledger.clone(), record, journal, self.pictures.clone());
         self.step(Event::Tick);
     }
 
@@ -294,6 +324,8 @@ impl World {
         match happening {
             Happening::Event(event) => self.step(event),
             Happening::Change(step) => self.change(&step),
+            Happening::HookStarts(call) => self.hook_starts(call),
+            Happening::HookEnds(name) => self.hook_ends(&name),
             Happening::Undo(step, undo) => self.undo(&step, &undo),
             Happening::Restart(service) => self.restart_container(&service),
             Happening::PollOver(number) => {
@@ -369,6 +401,23 @@ impl World {
                 self.after(soon, Happening::Event(Event::Informed(host)));
             }
             Effect::Begin { step, .. } => self.begin(step),
+            Effect::SaveJournal(journal) => {
+                let result = if self.journal_full { Err(no_space()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.journal = journal;
+                }
+                self.after(Duration::ZERO, Happening::Event(Event::Journaled(result)));
+            }
+            Effect::RunHook { call, .. } => self.run_hook(call),
+            Effect::ForgetHook { container } => {
+                assert!(self.written(&container).is_some_and(|run| run.end.is_some()), "{container}");
+                self.hooks.remove(&container);
+            }
+            Effect::Probe(ask) => {
+                self.questions.push(self.now);
+                let event = Event::Probed { number: ask.number, answer: self.answer.clone() };
+                self.after(soon, Happening::Event(event));
+            }
             Effect::Correct { step, undo, .. } => self.correct(step, undo),
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
@@ -429,6 +478,50 @@ impl World {
             self.after(Duration::from_secs(1), Happening::Change(step.clone()));
         }
         self.after(Duration::from_secs(2), Happening::Event(Event::Ended { step, result }));
+    }
+
+    /// What the disk says of a hook.
+    fn written(&self, container: &Arc<str>) -> Option<&HookRun> {
+        self.journal.values().find_map(|change| change.hooks.get(container))
+    }
+
+    /// As the host does it: one that is there is awaited, and no other is made beside one that Compose is at work on.
+    fn run_hook(&mut self, call: HookCall) {
+        assert!(self.written(&call.container).is_some_and(|run| run.end.is_none()), "{call:?}");
+        let name = call.container.clone();
+        let is_coming = |happening: &Happening| matches!(happening, Happening::HookStarts(other) if other.container == name);
+        match self.hooks.get(&name) {
+            None if self.queue.values().any(is_coming) => drop(self.awaited.insert(name, call)),
+            None if call.start.is_none() => {
+                let event = Event::HookEnded { call, result: Ok(None) };
+                self.after(Duration::ZERO, Happening::Event(event));
+            }
+            None => {
+                self.awaited.insert(name, call.clone());
+                self.after(Duration::from_secs(1), Happening::HookStarts(call));
+            }
+            Some(true) => drop(self.awaited.insert(name, call)),
+            Some(false) => {
+                self.awaited.insert(name.clone(), call);
+                self.after(Duration::ZERO, Happening::HookEnds(name));
+            }
+        }
+    }
+
+    fn hook_starts(&mut self, call: HookCall) {
+        let name = call.container.clone();
+        self.calls.push((self.now.as_secs(), format!("hook {}", call.run.service)));
+        assert_eq!(self.hooks.insert(name.clone(), true), None, "{name} is made once");
+        self.after(Duration::from_secs(3), Happening::HookEnds(name));
+    }
+
+    fn hook_ends(&mut self, name: &Arc<str>) {
+        self.hooks.entry(name.clone()).and_modify(|runs| *runs = false);
+        let Some(call) = self.awaited.remove(name) else { return };
+        let failed = || HookEnd::Failed("ended with exit code 3\nits last lines:\nno such table".to_owned());
+        let fails = self.failing_hooks.contains(&*call.run.service);
+        let end = if fails { failed() } else { HookEnd::Done };
+        self.step(Event::HookEnded { call, result: Ok(Some(end)) });
     }
 
     /// A call of the engine takes a tenth of a second; Compose as long as ever.
@@ -508,6 +601,7 @@ impl World {
             Behaviour::Runs | Behaviour::Refuses => made.health = Health::None,
             Behaviour::NeverHealthy => made.health = Health::Starting,
             Behaviour::Ends(code) => (made.state, made.exit_code) = (ContainerState::Exited, Some(code)),
+            Behaviour::Starves => (made.state, made.oom_killed) = (ContainerState::Restarting, true),
             Behaviour::Loops => {
                 self.after(Duration::from_secs(1), Happening::Restart(ensure.service.clone()));
             }
