@@ -40,8 +40,12 @@ pub struct Instance {
     pub entry: Arc<ServiceEntry>,
     /// Which of its deployments.
     deployment: usize,
+    /// As the service, its environment and the settings say it together.
+    rollout: Arc<Rollout>,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The variables that its files use, as they are there.
+    pub variables: Arc<BTreeMap<Arc<str>, Arc<str>>>,
     /// The features that it uses.
     pub uses: Arc<Uses>,
     /// What it lets its containers do to the host or to other projects.
@@ -60,7 +64,7 @@ impl Instance {
 
     /// How a release brings it to its node.
     pub fn rollout(&self) -> &Rollout {
-        &self.deployment().service.rollout
+        &self.rollout
     }
 
     /// Whether both can be in one environment: one that belongs to none is in all of them.

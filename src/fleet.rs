@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{AwaitingView, Hold};
 use crate::definition::{Located, Node};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
@@ -32,6 +33,12 @@ pub struct FleetStatus {
     pub nodes: Vec<NodeView>,
     /// Of the newest revision: all its mistakes where it is invalid, its warnings otherwise.
     pub diagnostics: Vec<Diagnostic>,
+    /// What people hold, by number; also what they held until lately.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// Changes that wait for somebody's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting: Vec<AwaitingView>,
 }
 
 /// How the definitions repository stands.
@@ -66,6 +73,8 @@ pub enum SourceState {
     Held,
     /// The newest revision has mistakes; the last good plans stand.
     Invalid,
+    /// The release of the newest revision failed; what ran before it is back, or on its way back.
+    Failed,
     /// The newest revision is valid and waits for `gitops sync`, because the daemon does not deploy by itself.
     Waiting,
 }

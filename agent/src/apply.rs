@@ -31,7 +31,7 @@ mod changes;
 mod drift;
 mod failure;
 use changes::Changes;
-use drift::{Drifted, Told};
+use drift::Told;
 use failure::Failure;
 
 /// Docker is asked again this often while a step is under way, should an event get lost.
@@ -179,20 +179,18 @@ impl Verdict {
 impl Walk {
     /// With what was put in place before, and what was begun.
     pub fn new(limits: Limits, record: Record, journal: Journal) -> Self {
-        let (tracks, checks, progress, pictures, retake, told) = Default::default();
-        let (changes, look, pictures_changed) = (Changes::new(journal), None, false);
         Self {
             limits,
             record,
-            tracks,
-            checks,
-            changes,
-            look,
-            progress,
-            pictures,
-            pictures_changed,
-            retake,
-            told,
+            tracks: Tracks::default(),
+            checks: Checks::default(),
+            changes: Changes::new(journal),
+            look: None,
+            progress: BTreeMap::new(),
+            pictures: Pictures::default(),
+            pictures_changed: false,
+            retake: BTreeSet::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -295,8 +293,8 @@ impl Walk {
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
         let steps = self.progress.values().filter_map(|progress| progress.wake_at);
-        let told = self.told.values().filter_map(Told::wake_at);
-        steps.chain(told).chain(self.changes.wake_at()).min()
+        let drift = self.told.values().filter_map(Told::wake_at);
+        steps.chain(self.changes.wake_at()).chain(drift).min()
     }
 
     /// When a question to a container is due, for which Docker need not be looked at.
@@ -307,8 +305,8 @@ impl Walk {
     /// A service that the plan does not name is not touched; what is under way is still awaited.
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
-        self.changes.forget_unnamed(plan);
         self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
+        self.changes.forget_unnamed(plan);
     }
 
     /// How the step stands by itself, and then what its hooks make of that.
@@ -333,21 +331,13 @@ impl Walk {
         if let Some(hook) = self.changes.unended(step.service()) {
             return self.hook(step, hook, moment);
         }
-        match self.drifted(step, observed, look, moment) {
-            Drifted::Left(message) => return Verdict::Left(message),
-            Drifted::Undo { undo, reason } => return self.may_correct(step, undo, reason, moment),
-            Drifted::No => {}
+        if let Some(verdict) = self.judge_drift(step, observed, look, moment) {
+            return verdict;
         }
         match self.asks_for(step, observed, look, moment) {
             Ok(reason) => self.may_begin(step, reason, moment),
             Err(verdict) => verdict,
         }
-    }
-
-    /// Undoes what others changed, once it may be tried again and there is a free slot.
-    fn may_correct(&mut self, step: &Step, undo: Vec<Undo>, reason: String, moment: Moment) -> Verdict {
-        let held_up = self.held_up(step.service(), &reason, moment);
-        held_up.unwrap_or(Verdict::Correct(undo, reason))
     }
 
     /// Why the host has to do something about the step; else how it stands.

@@ -74,6 +74,7 @@ pub(crate) fn remove(service: &str) -> Step {
         project: service.into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     })

@@ -11,15 +11,17 @@ mod files;
 mod grants;
 mod placement;
 mod references;
+mod rollouts;
 mod services;
 mod strays;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Feature, Located, Node, Policy, Service, Settings};
+use crate::definition::{Control, Feature, Located, Node, Policy, Rollout, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
@@ -174,6 +176,11 @@ impl Catalog {
         !self.unread.settings && is_right(&entry.definition.broken) && is_right(&node.broken)
     }
 
+    /// Whether it can be told which node is in which environment.
+    pub fn knows_environments(&self) -> bool {
+        !self.unread.settings
+    }
+
     /// Whether all that says what a service uses and must meet could be read.
     pub fn knows_features(&self, entry: &ServiceEntry) -> bool {
         let broken = |field: &str| entry.definition.broken.contains(field);
@@ -246,6 +253,11 @@ impl Catalog {
         environment.and_then(|name| self.environments.policy(name)).unwrap_or(&self.settings.policy)
     }
 
+    /// How releases bring services to the nodes of an environment, where they do not say so themselves.
+    pub fn rollout_for(&self, environment: Option<&EnvironmentName>) -> &Rollout {
+        environment.and_then(|name| self.environments.rollout(name)).unwrap_or(&self.settings.rollout)
+    }
+
     /// The place of a field of a policy, such as `digest_required`: the one for all, or that of an environment.
     pub fn policy_place(&self, environment: Option<&EnvironmentName>, field: &'static str) -> Place {
         self.environments.place(environment, field)
@@ -313,6 +325,7 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
+    found.extend(windows::check(&catalog));
     found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
     (catalog, found)
 }
@@ -360,6 +373,8 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     };
     found.extend(references::check_ground(&catalog));
     found.extend(environments::check(&catalog));
+    found.extend(rollouts::check_ground(&catalog));
+    found.extend(windows::check_ground(&catalog));
     catalog.ground_findings = found;
     catalog
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, Deployment, ServiceEntry, files, placement, strays};
+use super::{Catalog, Deployment, ServiceEntry, files, placement, rollouts, strays};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Override, Service};
 use crate::diagnostic::{Diagnostic, Place};
@@ -139,6 +139,7 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     };
     let mut found = Vec::new();
     found.extend(placement::check(definition, &places));
+    found.extend(rollouts::check_service(definition, &places));
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
         let again = names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name));

@@ -14,7 +14,9 @@ use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
+use crate::catalog::Catalog;
 use crate::clock;
+use crate::decision::Decision;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Scope, Side, State};
 use crate::fleet::NodeView;
@@ -26,9 +28,8 @@ use crate::reconcile::{Definitions, Inputs, Known, reconcile};
 use crate::release::{Commit, Opened};
 use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
-use crate::tree::patch::PatchError;
 
 /// What effects are carried out with.
 #[derive(Clone)]
@@ -65,6 +66,14 @@ impl Tools {
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
             }
+            Effect::Decide(decided) => {
+                let (decision, event) = *decided;
+                Some(Event::Decided(self.decide(decision, event).await))
+            }
+            Effect::ReadCommit(ticket, revision) => {
+                let read = self.repository.commit(&revision).await;
+                Some(Event::CommitRead(ticket, read.map_err(|error| chain(&*error))))
+            }
             Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
             Effect::SetStatus(revision, status) => {
                 Some(Event::Ended(self.set_status(&revision, &status).await))
@@ -87,14 +96,16 @@ impl Tools {
     }
 
     async fn load(&self, load: Load) -> Event {
-        let Load { revision, previous, is_deployed, plans, silent } = load;
+        let Load { revision, previous, is_deployed, plans, silent, decisions } = load;
         let tree = match self.repository.tree(&revision).await {
             Ok(tree) => Arc::new(tree),
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
         let load = move || {
             let holders = Holders::of_plans(plans).with_offline(silent);
-            let (previous, holders, now) = (previous.as_deref(), Some(&holders), clock::now());
+            let now = clock::now();
+            let holders = holders.with_closed(decisions.closed(now));
+            let (previous, holders) = (previous.as_deref(), Some(&holders));
             let known = Known { previous, holders, now };
             let read = if is_deployed { Definitions::resume } else { Definitions::load };
             read(revision, &tree, &known).map(Arc::new)
@@ -138,12 +149,22 @@ impl Tools {
                 self.metrics.plans_published.inc_by(plans);
                 log(events);
             }
+            Published::Unaware => {
+                self.metrics.publish_conflicts.inc();
+                tracing::info!("somebody decided something meanwhile: planning again");
+            }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();
                 tracing::info!(%node, "another daemon published a plan first: planning again");
             }
         }
         Ok(published)
+    }
+
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
+        let decided = self.store.decide(decision, event).await.map_err(|error| self.failed(&error))?;
+        decided.iter().for_each(|decided| log(std::slice::from_ref(&decided.event)));
+        Ok(decided)
     }
 
     async fn record(
@@ -177,6 +198,11 @@ impl Tools {
         match question {
             Question::Diff(request) => self.preview(*request, picture).await,
             Question::Drift(only) => {
+                let deployed = picture.deployed.as_ref().map(|deployed| &deployed.catalog);
+                let sides: Vec<&Catalog> = deployed.into_iter().collect();
+                if let Some(unknown) = picture.known_of(only.selection()).unknown(&sides) {
+                    return Answer::Unfit(format!("there is no {unknown} in what is deployed"));
+                }
                 let drift = move || {
                     let deployed = picture.deployed.as_ref();
                     let sensitive = deployed.map(|deployed| deployed.desired.sensitive.clone());
@@ -202,7 +228,7 @@ impl Tools {
         let previewed = move || previewed(&request, tree, &picture);
         let mut previewed = match spawn_blocking(previewed).await.expect(ON_PANIC) {
             Ok(previewed) => previewed,
-            Err(error) => return Answer::Unfit(error.to_string()),
+            Err(why) => return Answer::Unfit(why),
         };
         if let Ok(previewed) = &mut previewed {
             self.time([&mut previewed.preview.diff, &mut previewed.diff]).await;
@@ -239,9 +265,10 @@ impl Tools {
 }
 
 fn inputs(pass: &Pass) -> Inputs<'_> {
-    let Pass { definitions, plans, reported, now, stale_after, listening_since, seen, opens: _ } = pass;
+    let Pass { definitions, plans, reported, facts, now, stale_after, listening_since, seen, opens: _ } =
+        pass;
     let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
-    Inputs { definitions, plans, reported, now, stale_after, listening_since, seen: Some(seen) }
+    Inputs { definitions, plans, reported, facts, now, stale_after, listening_since, seen: Some(seen) }
 }
 
 /// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be
@@ -286,27 +313,33 @@ fn previewed(
     request: &DiffRequest,
     tree: Option<Tree>,
     picture: &Picture,
-) -> Result<Result<Box<Previewed>, Vec<Diagnostic>>, PatchError> {
+) -> Result<Result<Box<Previewed>, Vec<Diagnostic>>, String> {
     let DiffRequest { revision, changes, only, .. } = request;
     let tree = match (tree, changes) {
         (Some(tree), _) => Arc::new(tree),
         (None, changes) => {
             let base = picture.deployed.as_ref().map(|deployed| deployed.catalog.tree.clone());
             let base = base.unwrap_or_default();
-            changes.as_ref().map_or_else(|| Ok(base.clone()), |patch| patch.applied(&base).map(Arc::new))?
+            let applied =
+                changes.as_ref().map_or_else(|| Ok(base.clone()), |patch| patch.applied(&base).map(Arc::new));
+            applied.map_err(|error| error.to_string())?
         }
     };
     let label = revision.as_ref().map_or("work tree".into(), |revision| revision.as_str().into());
     let proposal = Proposal { revision: revision.clone(), label, tree };
-    let told = |prospect: Prospect<'_>| {
-        let preview = prospect.preview();
-        let diff = match *only == Only::default() {
-            true => preview.diff.clone(),
-            false => prospect.diff(&only.selection()),
-        };
-        Box::new(Previewed { preview, diff })
+    let prospect = match Prospect::of(picture, &proposal) {
+        Ok(prospect) => prospect,
+        Err(findings) => return Ok(Err(findings)),
     };
-    Ok(Prospect::of(picture, &proposal).map(told))
+    if let Some(unknown) = prospect.unknown(&only.selection()) {
+        return Err(format!("there is no {unknown}, neither in what is deployed nor in this"));
+    }
+    let preview = prospect.preview();
+    let diff = match *only == Only::default() {
+        true => preview.diff.clone(),
+        false => prospect.diff(&only.selection()),
+    };
+    Ok(Ok(Box::new(Previewed { preview, diff })))
 }
 
 pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";

@@ -6,9 +6,11 @@
 //! it, doc comments included. A doc comment here is therefore written for the person who writes the file.
 
 mod control;
+mod cron;
 mod day;
 mod feature;
 mod image;
+mod length;
 mod node;
 mod offer;
 mod placement;
@@ -24,15 +26,19 @@ mod settings;
 mod taint;
 mod toml_text;
 mod value_path;
+mod window;
 mod written;
+mod zone;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use control::{Approval, Control, Enforcement, Grant, Level, Rule};
+pub use cron::{Cron, CronError};
 pub use day::Day;
 pub use feature::{Feature, FeatureState, Needs, UsedBy};
 pub use image::{ImageName, ImageSource, ImageSourceError};
+pub use length::Length;
 pub use node::{Capacity, Gpu, Node, Slot};
 pub use offer::Offer;
 pub use placement::{GpuRequest, Placement, Preference, Resources};
@@ -46,6 +52,8 @@ pub use service::{ComposeFiles, Health, Ignore, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
 pub use value_path::{Part, ValuePath, ValuePathError};
+pub use window::{Window, WindowKind};
+pub use zone::Zone;
 
 /// A definition and the document it came from, so that any of its fields can be found again and pointed at.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::control::Enforcement;
 use super::image::ImageSource;
 use super::quantity::{Bytes, Cpu, Money};
+use super::rollout::Rollout;
 use super::selector::Selector;
 use crate::yaml::Scalar;
 
@@ -219,6 +220,9 @@ pub struct Environment {
     /// What is asked of services here, beyond what is asked everywhere.
     #[serde(default)]
     pub policy: Policy,
+    /// How a release brings services to its nodes, where they do not say so themselves.
+    #[serde(default)]
+    pub rollout: Rollout,
 }
 
 /// What happens to a service that uses a capability which it was not granted.

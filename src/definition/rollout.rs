@@ -13,7 +13,7 @@ use super::selector::Selector;
 
 /// How a release brings a service to its nodes. What a service does not give, its environment gives, then `[rollout]` of
 /// `gitops.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
     /// Its place in the order of a release over the whole fleet: a wave begins when those with a smaller number are done.
@@ -65,7 +65,7 @@ pub enum OnFailure {
 }
 
 /// A part of the instances of a service. One of the two must be given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolloutStep {
     /// Those on nodes with these labels.

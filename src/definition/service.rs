@@ -116,6 +116,7 @@ impl Service {
         service.on_file_change = other.on_file_change.or(service.on_file_change);
         service.profiles = other.profiles.clone().or(service.profiles);
         service.resources = other.resources.clone().unwrap_or(service.resources);
+        service.rollout = other.rollout.clone().or(&service.rollout);
         service
     }
 }
@@ -166,6 +167,8 @@ pub struct Override {
     pub profiles: Option<Vec<Arc<str>>>,
     /// What each instance takes of its node.
     pub resources: Option<Resources>,
+    /// How a release brings it to the nodes of this environment, field by field.
+    pub rollout: Rollout,
 }
 
 /// When an instance counts as healthy.

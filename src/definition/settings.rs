@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::review::Review;
+use super::rollout::Rollout;
 use super::service::Health;
 use super::toml_text;
+use super::window::Window;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
@@ -34,6 +36,9 @@ pub struct Settings {
     /// What is asked of every service.
     #[serde(default)]
     pub policy: Policy,
+    /// How a release brings services to their nodes, where neither they nor their environment say so.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// What the services of a project may take together, by the value of their label `project`; `"*"` stands for every
     /// project that is not named.
     #[serde(default)]
@@ -48,6 +53,9 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Environment>")]
     pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// When changes may begin, and when not.
+    #[serde(default)]
+    pub window: Vec<Window>,
 }
 
 impl Settings {
@@ -59,10 +67,12 @@ impl Settings {
             defaults: Defaults::default(),
             capabilities: Capabilities::default(),
             policy: Policy::default(),
+            rollout: Rollout::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),
             review: Review::default(),
             environments: BTreeMap::new(),
+            window: Vec::new(),
         }
     }
 

@@ -18,6 +18,9 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let diagnostic = Diagnostic::warning("placed-nowhere", place, message);
         return vec![diagnostic.help("name the environments that it runs in, or remove `environments:`")];
     }
+    if !subject.catalog.knows_environments() {
+        return Vec::new();
+    }
     let mut found = outside(subject);
     for deployment in &subject.entry.deployments {
         found.extend(left_out(subject, deployment));

@@ -40,14 +40,14 @@ impl Terms {
         *self == Self::default()
     }
 
-    /// Whether both ask for the same of the agent once a change has begun: when that may be does not count.
+    /// Whether both ask for the same of the agent, whichever attempt it is, and whenever it may begin.
     pub fn same_effect(&self, other: &Self) -> bool {
         let Self { wave: _, checks, hooks, drift, spans: _ } = self;
-        (checks, hooks, drift) == (&other.checks, &other.hooks, &other.drift)
+        (checks, drift) == (&other.checks, &other.drift) && hooks.same_effect(&other.hooks)
     }
 }
 
-fn is_zero(number: &i32) -> bool {
+pub(super) fn is_zero(number: &i32) -> bool {
     *number == 0
 }
 
@@ -152,6 +152,11 @@ impl Hooks {
     pub fn is_empty(&self) -> bool {
         let Self { before, after, on_failure, attempt: _ } = self;
         before.is_empty() && after.is_empty() && on_failure.is_empty()
+    }
+
+    fn same_effect(&self, other: &Self) -> bool {
+        let Self { before, after, on_failure, attempt: _ } = self;
+        (before, after, on_failure) == (&other.before, &other.after, &other.on_failure)
     }
 
     /// The Compose services that are hooks: they are no part of what runs.

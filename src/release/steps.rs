@@ -179,6 +179,7 @@ mod tests {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            wave: 0,
             spans: Vec::new(),
             because: Vec::new(),
         })

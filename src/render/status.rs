@@ -33,6 +33,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Stale => ("stale", WARN),
         SourceState::Held => ("held", WARN),
         SourceState::Invalid => ("invalid", BAD),
+        SourceState::Failed => ("failed", BAD),
         SourceState::Waiting => ("waiting", WARN),
     };
     let checked =

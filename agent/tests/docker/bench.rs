@@ -131,6 +131,7 @@ impl Bench {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            wave: 0,
             spans: Vec::new(),
             because: Vec::new(),
         }

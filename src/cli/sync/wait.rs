@@ -128,7 +128,8 @@ mod tests {
             checked_at: None,
             message: None,
         };
-        FleetStatus { source, nodes, diagnostics: Vec::new() }
+        let (holds, awaiting) = (Vec::new(), Vec::new());
+        FleetStatus { source, nodes, diagnostics: Vec::new(), holds, awaiting }
     }
 
     fn node(name: &str, state: NodeState, instances: Vec<InstanceView>) -> NodeView {

@@ -302,6 +302,7 @@ fn what_is_in_no_plan_is_an_orphan_and_what_is_removed_is_gone() {
         project: "web".into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     });

@@ -72,6 +72,7 @@ impl World {
 
     fn outcome(&self, definitions: &Definitions) -> Outcome {
         reconcile(&Inputs {
+            facts: crate::planner::Facts::none(),
             definitions,
             plans: &self.plans,
             reported: &self.reported,
@@ -232,6 +233,7 @@ proptest! {
 
 fn picture(world: &World) -> Picture {
     Picture {
+        decisions: Arc::default(),
         deployed: Some(Arc::new(definitions('1', &[]))),
         plans: Arc::new(world.plans.clone()),
         reported: Arc::new(world.reported.clone()),
