@@ -6,6 +6,7 @@
 
 mod approval;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::holders::Closed;
-use crate::name::{EnvironmentName, NodeName, Revision, ServiceName};
+use crate::name::{EnvironmentName, NodeName, OperatorName, Revision, RoleName, ServiceName};
 
 pub use approval::{Awaiting, AwaitingView, GuardedChange, Needed, Tally, Vote, is_author, plan_id};
 
@@ -152,6 +153,20 @@ pub struct KeptHold {
     pub ended_by: Option<Arc<str>>,
 }
 
+/// Somebody who may decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorView {
+    /// The name, under which their decisions are kept.
+    pub operator: OperatorName,
+    /// The roles of their tokens.
+    pub roles: BTreeSet<RoleName>,
+    /// How many tokens they have.
+    pub tokens: u32,
+    /// When the oldest was made.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+}
+
 /// What a hold holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -259,7 +274,7 @@ mod tests {
             until: None,
         };
         let mut decisions = Decisions::default();
-        [2, 3, 1].map(|number| decisions.begin(hold(number)));
+        [2, 3, 1].into_iter().for_each(|number| decisions.begin(hold(number)));
         assert_eq!(decisions.in_force(since).map(|hold| hold.number).collect::<Vec<_>>(), [1, 2, 3]);
         for number in 0..MAX_VOTES + 2 {
             decisions.vote(approval::vote(&format!("ada-{number}"), true, &[]));

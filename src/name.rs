@@ -149,7 +149,6 @@ impl OperatorName {
         Self("operator".into())
     }
 }
-
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,

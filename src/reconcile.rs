@@ -27,6 +27,7 @@ use crate::planner::{self, Facts, Failure, Permits, Planned, Situation, Undo, Un
 use crate::spread::spread;
 use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
+use crate::window::Calendar;
 use failover::Moved;
 use preview::Touched;
 
@@ -232,13 +233,18 @@ impl Sight {
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     let moved = failover::moved(inputs);
-    let situation = situation(inputs, moved.as_deref());
+    let calendar = Calendar::new(&inputs.definitions.catalog.settings.window, inputs.now);
+    let situation = situation(inputs, moved.as_deref(), &calendar);
     let mut outcome = Outcome::default();
     let (mut awake, mut units) = (Vec::new(), Vec::new());
     for node in situation.nodes() {
         let sight = Sight::of(inputs, situation.desired, node);
         let stays = moved.as_ref().is_some_and(|moved| moved.stays.contains_key(node));
-        match at_rest(inputs, node, &sight).filter(|_| !stays) {
+        let overdue = situation
+            .plans
+            .get(node)
+            .is_some_and(|plan| plan.steps.iter().any(|step| situation.is_overdue(node, step)));
+        match at_rest(inputs, node, &sight).filter(|_| !stays && !overdue) {
             Some((view, open)) => {
                 units.extend_from_slice(&open);
                 outcome.rests(view, sight, open);
@@ -261,12 +267,23 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
 }
 
 /// What planning looks at, before it is known what may begin.
-fn situation<'a>(inputs: &Inputs<'a>, moved: Option<&'a Moved>) -> Situation<'a> {
+fn situation<'a>(inputs: &Inputs<'a>, moved: Option<&'a Moved>, calendar: &'a Calendar<'a>) -> Situation<'a> {
     static NONE: std::sync::LazyLock<Permits> = std::sync::LazyLock::new(Permits::default);
     let Inputs { definitions, plans, reported, facts, now, stale_after, .. } = *inputs;
     let Definitions { revision, catalog, desired, .. } = definitions;
     let desired = moved.map_or(desired, |moved| &moved.desired);
-    Situation { revision, catalog, desired, plans, reported, facts, permits: &NONE, now, stale_after }
+    Situation {
+        revision,
+        catalog,
+        desired,
+        plans,
+        reported,
+        facts,
+        permits: &NONE,
+        calendar,
+        now,
+        stale_after,
+    }
 }
 
 impl Outcome {

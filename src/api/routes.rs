@@ -18,11 +18,11 @@ use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{
     ApprovalPage, BallotRequest, DiffAnswer, DiffRequest, EventPage, HoldPage, HoldRequest, LogPage,
-    LogUpload, NodeToken, Only, OperatorToken, OperatorView, Receipt, Report, Revoked, Standing, SyncRequest,
-    Synced, TokenRequest, Version,
+    LogUpload, NodeToken, Only, OperatorToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
+    TokenRequest, Version,
 };
 use super::{agent, decisions, events, history, hook, live, logs, openapi, operator, probe, tokens};
-use crate::decision::{AwaitingView, Hold};
+use crate::decision::{AwaitingView, Hold, OperatorView};
 use crate::fleet::drift::Drift;
 use crate::fleet::{NodeView, SourceStatus};
 use crate::plan::NodePlan;

@@ -240,20 +240,6 @@ pub struct OperatorToken {
     pub token: String,
 }
 
-/// An operator, in the answer to `GET /v1/operators`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OperatorView {
-    /// The name, under which their decisions are kept.
-    pub operator: OperatorName,
-    /// The roles of their tokens.
-    pub roles: BTreeSet<RoleName>,
-    /// How many tokens they have.
-    pub tokens: u32,
-    /// When the oldest was made.
-    #[schemars(with = "String")]
-    pub since: Timestamp,
-}
-
 /// The answer to `DELETE /v1/nodes/{node}/token` and `DELETE /v1/operators/{operator}/token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {

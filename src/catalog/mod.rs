@@ -5,10 +5,12 @@
 //! whose blobs changed. What makes that safe is that a service reads nothing outside its own folder but features:
 //! if only one folder under `services/` changed, only that service is read again.
 
+mod approvals;
 mod controls;
 mod environments;
 mod files;
 mod grants;
+mod moves;
 mod placement;
 mod references;
 mod rollouts;
@@ -21,11 +23,12 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Feature, Located, Node, Policy, Rollout, Service, Settings};
+use crate::definition::{Control, Drift, Feature, Located, Node, Policy, Rollout, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
+pub use approvals::ApprovalDemand;
 pub use controls::{Asked, By, VARIABLES};
 use environments::Environments;
 pub use grants::{Given, Terms, Used};
@@ -45,6 +48,8 @@ pub struct Catalog {
     rules: Arc<controls::Rules>,
     /// The controls that ask for services by their labels.
     applying: Arc<[ControlName]>,
+    /// The controls that ask for approval of releases.
+    approving: Arc<[ControlName]>,
     /// The Compose files that features add, by their path as the feature names it.
     overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
     /// Of each item of `features` and `controls` of the defaults. Found once: every service may have a finding there.
@@ -139,7 +144,11 @@ impl ServiceEntry {
         let overrides = self.service().environments.as_ref().zip(environment);
         let given = overrides.and_then(|(all, name)| all.get(name)?.as_ref());
         let is_given = given.is_some_and(|given| match field {
+            "drift" => given.drift != Drift::default(),
             "features" => given.features.is_some(),
+            // Of its fields only these can be wrong for what they name.
+            "health" => given.health.checks.is_some(),
+            "hooks" => given.hooks.is_some(),
             "controls" => given.controls.is_some(),
             "compose" => given.compose.is_some(),
             "place" => given.place.is_some(),
@@ -326,6 +335,7 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
     found.extend(windows::check(&catalog));
+    found.extend(moves::check(&catalog));
     found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
     (catalog, found)
 }
@@ -363,6 +373,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         features: Arc::new(features),
         rules: Arc::new(controls::read_rules(&controls)),
         applying: controls::applying(&controls),
+        approving: controls::approving(&controls),
         grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),

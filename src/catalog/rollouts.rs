@@ -1,22 +1,20 @@
 //! What is wrong with how releases are told to go on, as far as it can be said without a look at any instance.
 
 use super::{Catalog, environments};
-use crate::definition::{Amount, Located, Rollout, RolloutStep, Service, Strategy};
+use crate::definition::{Amount, Environment, Located, Rollout, RolloutStep, Service, Strategy};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::name::EnvironmentName;
 use crate::yaml::Step;
-
-type Way<'a> = Vec<Step<'a>>;
 
 /// The roll-outs of `gitops.toml`.
 pub(super) fn check_ground(catalog: &Catalog) -> Vec<Diagnostic> {
     let settings = &catalog.settings;
-    let of = |(name, one): (&'_ crate::name::EnvironmentName, &'_ crate::definition::Environment)| {
-        let way = vec![Step::Key("environments"), Step::Key(name.as_str()), Step::Key("rollout")];
+    let of = |(name, one): (&EnvironmentName, &Environment)| {
+        let way = [Step::Key("environments"), Step::Key(name.as_str()), Step::Key("rollout")];
         check(&one.rollout, &way, |steps| environments::place(&catalog.tree, steps))
     };
-    let everywhere = check(&settings.rollout, &vec![Step::Key("rollout")], |steps| {
-        environments::place(&catalog.tree, steps)
-    });
+    let everywhere =
+        check(&settings.rollout, &[Step::Key("rollout")], |steps| environments::place(&catalog.tree, steps));
     everywhere.into_iter().chain(settings.environments.iter().flat_map(of)).collect()
 }
 
@@ -26,16 +24,21 @@ pub(super) fn check_service(
     place: impl Fn(&[Step<'_>]) -> Place,
 ) -> Vec<Diagnostic> {
     let service = &definition.value;
-    let mut found = check(&service.rollout, &vec![Step::Key("rollout")], &place);
-    for (name, given) in service.environments.iter().flatten() {
-        let Some(given) = given else { continue };
-        let way = vec![Step::Key("environments"), Step::Key(name.as_str()), Step::Key("rollout")];
+    // What was left out for being wrong is no mistake of its own.
+    let is_right = |field: &str| !definition.broken.contains(field);
+    let mut found = Vec::new();
+    if is_right("rollout") {
+        found.extend(check(&service.rollout, &[Step::Key("rollout")], &place));
+    }
+    let given = service.environments.iter().flatten().filter(|_| is_right("environments"));
+    for (name, given) in given.filter_map(|(name, given)| Some((name, given.as_ref()?))) {
+        let way = [Step::Key("environments"), Step::Key(name.as_str()), Step::Key("rollout")];
         found.extend(check(&given.rollout, &way, &place));
     }
     found
 }
 
-fn check(rollout: &Rollout, way: &Way<'_>, place: impl Fn(&[Step<'_>]) -> Place) -> Vec<Diagnostic> {
+fn check(rollout: &Rollout, way: &[Step<'_>], place: impl Fn(&[Step<'_>]) -> Place) -> Vec<Diagnostic> {
     let Some(steps) = &rollout.steps else { return Vec::new() };
     let at = |more: &[Step<'static>]| {
         let steps = way.iter().cloned().chain([Step::Key("steps")]).chain(more.iter().cloned());

@@ -194,7 +194,9 @@ fn in_environments(service: &Service) -> Vec<(Option<EnvironmentName>, Arc<Servi
 }
 
 fn reads_the_same(one: &Service, other: &Service) -> bool {
+    let hooks = || one.hooks.services().eq(other.hooks.services());
     (&one.compose, &one.profiles, &one.features) == (&other.compose, &other.profiles, &other.features)
+        && hooks()
 }
 
 fn compose_source(
@@ -208,6 +210,8 @@ fn compose_source(
         files: service.compose.as_ref().map(|files| files.paths()).unwrap_or_default(),
         profiles: profiles.map(Vec::as_slice).unwrap_or_default(),
         overlays: &overlays(catalog, service),
+        hooks: &service.hooks.services().cloned().collect::<Vec<_>>(),
+        formerly: service.moved.as_ref().map(|moved| moved.from.as_str()),
     };
     compose::Source::read(&catalog.tree, folder, &spec)
 }

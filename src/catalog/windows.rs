@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Catalog, MAX_OF_A_KIND, environments, references};
 use crate::definition::{Selector, Window};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{EnvironmentName, ServiceName};
 use crate::yaml::Step;
 
@@ -46,7 +46,7 @@ pub(super) fn check(catalog: &Catalog) -> Vec<Diagnostic> {
     unknown.map(diagnostic).collect()
 }
 
-fn place(catalog: &Catalog, number: usize, field: &[Step<'_>]) -> crate::diagnostic::Place {
+fn place(catalog: &Catalog, number: usize, field: &[Step<'_>]) -> Place {
     let steps: Vec<Step<'_>> =
         [Step::Key("window"), Step::Item(number)].into_iter().chain(field.iter().cloned()).collect();
     environments::place(&catalog.tree, &steps)

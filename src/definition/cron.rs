@@ -32,12 +32,12 @@ pub struct Cron {
 pub enum CronError {
     /// More or fewer fields than there are.
     #[error(
-        "`{0}` does not have the five fields of cron: minute, hour, day of the month, month, day of the week"
+        "`{0}` does not have the five fields of cron: minute, hour, day of the month, month, day of the week, as in `0 22 * * 1-5`"
     )]
     Fields(String),
     /// A field that cannot be read.
     #[error(
-        "`{text}` is not {field} of cron: use {first} to {last}, `*`, ranges `a-b`, steps `*/n`, and lists of these with commas"
+        "`{text}` is not {field} in a time such as `30 4 * * *`: use {first} to {last}, `*`, ranges `a-b`, steps `*/n`, and lists of these with commas"
     )]
     Field {
         /// The field as it was written.
@@ -50,7 +50,7 @@ pub enum CronError {
         last: u32,
     },
     /// No month has such a day.
-    #[error("`{0}` never comes: none of its months has such a day")]
+    #[error("`{0}` never comes: none of its months has such a day, as in `0 0 29 2 *`")]
     Never(String),
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::approvals::Approvals;
 use super::control::Enforcement;
 use super::image::ImageSource;
 use super::quantity::{Bytes, Cpu, Money};
@@ -223,6 +224,9 @@ pub struct Environment {
     /// How a release brings services to its nodes, where they do not say so themselves.
     #[serde(default)]
     pub rollout: Rollout,
+    /// Who says yes to a change here that needs it, field by field.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 /// What happens to a service that uses a capability which it was not granted.

@@ -233,7 +233,13 @@ impl<'de> Deserialize<'de> for Offline {
                 match text {
                     "skip" => Ok(Offline::Skip),
                     "wait" => Ok(Offline::Wait),
-                    _ => Seconds::deserialize(de::value::StrDeserializer::new(text)).map(Offline::FailAfter),
+                    _ => {
+                        let time = Seconds::deserialize(de::value::StrDeserializer::<E>::new(text));
+                        let mistake = |_| {
+                            E::custom(format_args!("`{text}` is not `skip`, `wait` or a time such as `10m`"))
+                        };
+                        time.map(Offline::FailAfter).map_err(mistake)
+                    }
                 }
             }
         }

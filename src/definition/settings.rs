@@ -6,10 +6,12 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::approvals::Approvals;
+use super::drift::Drift;
+use super::health::Health;
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::review::Review;
 use super::rollout::Rollout;
-use super::service::Health;
 use super::toml_text;
 use super::window::Window;
 use crate::diagnostic::{Diagnostic, Place};
@@ -39,6 +41,9 @@ pub struct Settings {
     /// How a release brings services to their nodes, where neither they nor their environment say so.
     #[serde(default)]
     pub rollout: Rollout,
+    /// Who says yes to a change that needs it.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// What the services of a project may take together, by the value of their label `project`; `"*"` stands for every
     /// project that is not named.
     #[serde(default)]
@@ -68,6 +73,7 @@ impl Settings {
             capabilities: Capabilities::default(),
             policy: Policy::default(),
             rollout: Rollout::default(),
+            approvals: Approvals::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),
             review: Review::default(),
@@ -108,8 +114,10 @@ pub struct Defaults {
     /// The controls that a service must meet.
     #[schemars(with = "Option<Vec<String>>")]
     pub controls: Option<Vec<ControlName>>,
-    /// When an instance counts as healthy.
-    pub health: Option<Health>,
+    /// When an instance counts as healthy, field by field.
+    pub health: Health,
+    /// What is done where others change containers, field by field.
+    pub drift: Drift,
     /// What happens to a container when nothing but a file that it mounts changes.
     pub on_file_change: Option<OnFileChange>,
     /// The Compose profiles that are active.

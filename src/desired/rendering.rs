@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::Instance;
 use super::placing::{self, Drafts, Placing};
+use super::{Instance, terms};
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
-use crate::compose::{self, Rendered};
+use crate::compose::Rendered;
 use crate::definition::{Located, Node, Rollout};
 use crate::diagnostic::Diagnostic;
 use crate::name::{EnvironmentName, NodeName};
@@ -211,20 +211,21 @@ fn render_with(
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
-    let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
+    let within = service.health.within.or(defaults.health.within);
+    let terms = terms::terms(catalog, entry, deployment, &rendered)?;
     let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
     let ensure = Ensure {
         service: service.service.clone(),
         project: rendered.project.clone(),
-        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
+        digest: rendered.digest(state, on_file_change),
         state,
         model: rendered.model.clone(),
         files,
         containers: rendered.containers.clone(),
         after: Vec::new(),
-        health_within: within,
+        health_within: within.map_or(DEFAULT_HEALTH_SECONDS, |within| within.0),
         on_file_change,
-        terms: Default::default(),
+        terms,
         because: Vec::new(),
     };
     let used = rendered.used_variables.iter();

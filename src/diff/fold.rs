@@ -108,7 +108,7 @@ fn because(
     let mut because = reasons::of_model((before, was), is, sensitive);
     // The name in the model is that of the project, which is told with the settings.
     because.retain(|reason| &*reason.field != "name");
-    because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
+    because.extend(reasons::of_settings(before, after, instance, sensitive));
     because
 }
 

@@ -10,7 +10,7 @@
 //! | `state` | one side: what stands on each node |
 //! | `pairs` | which instances differ, which moved, which have another name |
 //! | `fold` | what is said of each, once for all that change alike |
-//! | `reasons`, `fields`, `files`, `effects` | why, in which lines, and what it does to containers |
+//! | `reasons`, `fields`, `files`, `terms`, `effects` | why, in which lines, and what it does to containers |
 //! | `ground` | features and controls, and the services behind them |
 //! | `risks` | what to look at first; cost and room |
 //! | `ignore` | what services ask not to be told of |
@@ -26,6 +26,7 @@ mod pairs;
 mod reasons;
 mod risks;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ pub use document::{
 pub use effects::effects;
 pub use reasons::{displacement, reasons};
 pub use state::State;
+pub use terms::terms_in_words;
 
 /// The definitions of one side, and what it is called.
 #[derive(Clone, Debug)]

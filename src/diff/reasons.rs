@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::fields;
 use super::files::{MADE, given_as_secrets};
 use super::state::{Opened, secrets};
+use super::{fields, terms};
 use crate::align::aligned;
 use crate::catalog::Deployment;
 use crate::desired::{Desired, Instance, ServiceInstances};
@@ -23,7 +23,7 @@ pub fn reasons(old: Option<&Ensure>, new: &Instance, desired: &Desired) -> Vec<R
     let (old, opened) = (Opened::from(old), Opened::from(new));
     let mut reasons = of_model((&old, None), (&opened, new, desired), &desired.sensitive);
     reasons.extend(of_files(&old, &opened, new));
-    reasons.extend(of_settings(old.ensure, &new.ensure, new));
+    reasons.extend(of_settings(&old, &opened, new, &desired.sensitive));
     reasons
 }
 
@@ -75,6 +75,9 @@ pub(super) fn of_model(
         (None, Some(stood_in)) => stood_in(&change.path),
         (None, None) => None,
     };
+    // The profile of hooks is ours: their lists say what they are.
+    let is_profile = |path: &[Arc<str>]| matches!(path, [_, _, field] if &**field == "profiles");
+    let changes: Vec<_> = changes.into_iter().filter(|change| !is_profile(&change.path)).collect();
     let reason = |(number, change): (usize, fields::FieldChange)| Reason {
         field: change.path.join(".").into(),
         source: if number < MAX_SOURCES { source(&change) } else { None },
@@ -118,26 +121,43 @@ fn of_files(old: &Opened<'_>, opened: &Opened<'_>, new: &Instance) -> Vec<Reason
 }
 
 /// What `service.yaml` says beside the model.
-pub(super) fn of_settings(old: &Ensure, new: &Ensure, instance: &Instance) -> Vec<Reason> {
-    let path = instance.entry.path();
-    let settings = |ensure: &Ensure| {
-        let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
-        [
-            ("project", ensure.project.to_string()),
-            ("state", format!("{:?}", ensure.state).to_lowercase()),
-            ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
-            ("health.within", format!("{}s", ensure.health_within)),
-            ("depends_on", after.join(", ")),
-        ]
+pub(super) fn of_settings(
+    old: &Opened<'_>,
+    new: &Opened<'_>,
+    instance: &Instance,
+    sensitive: &Sensitive,
+) -> Vec<Reason> {
+    let reason = |field: &str, old: Option<&str>, new: Option<&str>| {
+        let [old, new] = [old, new].map(|text| text.filter(|text| !text.is_empty()).map(Arc::from));
+        Reason { field: field.into(), old, new, source: Some(instance.entry.path().clone()) }
     };
-    let pairs = settings(old).into_iter().zip(settings(new));
-    pairs
-        .filter(|((_, before), (_, after))| before != after)
-        .map(|((field, before), (_, after))| {
-            let [old, new] = [before, after].map(|text| (!text.is_empty()).then(|| text.into()));
-            Reason { field: field.into(), old, new, source: Some(path.clone()) }
-        })
-        .collect()
+    let pairs = settings(old.ensure).into_iter().zip(settings(new.ensure));
+    let pairs = pairs.filter(|(before, after)| before != after);
+    let own = pairs.map(|((field, before), (_, after))| reason(field, Some(&before), Some(&after)));
+    if old.ensure.terms == new.ensure.terms {
+        return own.collect();
+    }
+    let sensitive = secrets(sensitive, [Some(old), Some(new)]);
+    let [before, after] = [old, new].map(|side| terms::lists(&side.ensure.terms, &sensitive));
+    let differing = aligned(&before, &after).filter(|(_, before, after)| before != after);
+    let of_terms = differing
+        .map(|(field, before, after)| reason(field, before.map(String::as_str), after.map(String::as_str)));
+    own.chain(of_terms).collect()
+}
+
+/// What every service has, in the order in which it is told.
+fn settings(ensure: &Ensure) -> [(&'static str, String); 7] {
+    let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
+    let [wave, drift] = terms::single(&ensure.terms);
+    [
+        ("project", ensure.project.to_string()),
+        ("state", format!("{:?}", ensure.state).to_lowercase()),
+        ("on_file_change", format!("{:?}", ensure.on_file_change).to_lowercase()),
+        ("health.within", format!("{}s", ensure.health_within)),
+        ("depends_on", after.join(", ")),
+        wave,
+        drift,
+    ]
 }
 
 /// Why a service is no longer on nodes, although there is such a service: they are not named any more, or others were

@@ -73,6 +73,11 @@ impl Span {
         spans.is_empty() || spans.iter().any(|span| span.contains(now))
     }
 
+    /// Whether none of `spans` is left at `now`, so that what has not begun never will.
+    pub fn are_over(spans: &[Self], now: Timestamp) -> bool {
+        spans.last().is_some_and(|last| last.until <= now)
+    }
+
     /// When it may begin next: none where it may now, and where no span is left.
     pub fn next(spans: &[Self], now: Timestamp) -> Option<Timestamp> {
         let is_closed = !Self::allow(spans, now);
@@ -141,6 +146,10 @@ pub struct Hooks {
     /// Once the step has failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Hook>,
+    /// Of what their services are made from: they are part of the model, and of no instance digest. None where there is no
+    /// hook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     /// Names the attempt that they belong to: each runs once for it on a node, however often the agent starts over. None
     /// where there is no hook.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,13 +159,14 @@ pub struct Hooks {
 impl Hooks {
     /// Whether there is no hook.
     pub fn is_empty(&self) -> bool {
-        let Self { before, after, on_failure, attempt: _ } = self;
+        let Self { before, after, on_failure, content: _, attempt: _ } = self;
         before.is_empty() && after.is_empty() && on_failure.is_empty()
     }
 
     fn same_effect(&self, other: &Self) -> bool {
-        let Self { before, after, on_failure, attempt: _ } = self;
-        (before, after, on_failure) == (&other.before, &other.after, &other.on_failure)
+        let Self { before, after, on_failure, content, attempt: _ } = self;
+        (before, after, on_failure, content)
+            == (&other.before, &other.after, &other.on_failure, &other.content)
     }
 
     /// The Compose services that are hooks: they are no part of what runs.

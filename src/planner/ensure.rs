@@ -11,7 +11,7 @@ use super::{Situation, is_removed, removal, step_of, undone};
 use crate::desired::Instance;
 use crate::diff;
 use crate::name::{Digest, NodeName, ServiceName};
-use crate::plan::{Ensure, NodePlan, Reason, Step};
+use crate::plan::{Ensure, NodePlan, Reason, Span, Step};
 
 /// The `Ensure` steps of a node; and, where a service changes its Compose project, the `Remove` that comes first.
 pub(super) fn steps(
@@ -36,7 +36,7 @@ fn step(
     if let Some(step @ Step::Ensure(old)) = before
         && old.digest == want.ensure.digest
     {
-        return Some(adjusted(situation, step, old, want));
+        return Some(adjusted(situation, node, step, old, want));
     }
     let standing = before.filter(|step| !is_removed(step, previous, situation.status(node)));
     if let Some(reason) = situation.permits.held(node, service) {
@@ -45,9 +45,10 @@ fn step(
     }
     if let Some(step) = standing.filter(|step| project(step) != &*want.ensure.project) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", project(step)));
-        return Some(removal::of(step, vec![project_reason(step, want)], Vec::new()));
+        let spans = situation.spans(node, service);
+        return Some(removal::of(step, vec![project_reason(step, want)], Vec::new(), spans));
     }
-    Some(fresh(situation, before.and_then(Step::as_ensure), want))
+    Some(fresh(situation, node, before.and_then(Step::as_ensure), want))
 }
 
 fn project(step: &Step) -> &str {
@@ -67,15 +68,25 @@ fn project_reason(step: &Step, want: &Want<'_>) -> Reason {
 }
 
 /// The same content: only its order or its terms can differ, which needs no gate.
-fn adjusted(situation: &Situation<'_>, step: &Step, old: &Ensure, want: &Want<'_>) -> Step {
+fn adjusted(situation: &Situation<'_>, node: &NodeName, step: &Step, old: &Ensure, want: &Want<'_>) -> Step {
     // The attempt belongs to the change that brought the step: another is no change.
     let mut new = want.ensure.clone();
     new.terms.hooks.attempt = old.terms.hooks.attempt;
-    if old.same_effect(&new) { step.clone() } else { with_reasons(situation, Some(old), new, want) }
+    let is_open = || Span::allow(&situation.spans(node, &old.service), situation.now);
+    new.terms.spans = match situation.is_overdue(node, step) && is_open() {
+        true => situation.spans(node, &old.service),
+        false => old.terms.spans.clone(),
+    };
+    match (old.same_effect(&new), old.terms.spans == new.terms.spans) {
+        (true, true) => step.clone(),
+        (true, false) => Step::Ensure(Ensure { because: old.because.clone(), ..new }),
+        (false, _) => with_reasons(situation, Some(old), new, want),
+    }
 }
 
-fn fresh(situation: &Situation<'_>, old: Option<&Ensure>, want: &Want<'_>) -> Step {
+fn fresh(situation: &Situation<'_>, node: &NodeName, old: Option<&Ensure>, want: &Want<'_>) -> Step {
     let mut new = want.ensure.clone();
+    new.terms.spans = situation.spans(node, &want.ensure.service);
     let hooks = &mut new.terms.hooks;
     hooks.attempt = (!hooks.is_empty()).then(|| attempt(situation, &want.ensure.service));
     with_reasons(situation, old, new, want)

@@ -21,8 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::catalog::Catalog;
 use crate::desired::{Desired, Instance};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
-use crate::plan::{NodePlan, Reason, Step};
+use crate::plan::{DriftAction, Ensure, NodePlan, Reason, Span, Step};
 use crate::status::{NodeStatus, Reported};
+use crate::window::{Calendar, Hours, Subject};
 
 pub use rollout::{Failure, Permits, permits};
 pub use underway::{Brought, Facts, Underway, Undo};
@@ -46,6 +47,8 @@ pub struct Situation<'a> {
     pub facts: &'a Facts,
     /// What may not begin yet.
     pub permits: &'a Permits,
+    /// When changes may begin.
+    pub calendar: &'a Calendar<'a>,
     /// When it is planned: grants end.
     pub now: Timestamp,
     /// A report older than this is not believed.
@@ -65,6 +68,30 @@ impl<'a> Situation<'a> {
     fn is_silent(&self, node: &NodeName) -> bool {
         let reported = self.reported.nodes.get(node);
         reported.is_some_and(|reported| reported.is_stale(self.now, self.stale_after))
+    }
+
+    /// When a change of a service on a node may begin, as a plan says it.
+    fn spans(&self, node: &NodeName, service: &ServiceName) -> Vec<Span> {
+        self.hours(node, service).spans()
+    }
+
+    fn hours(&self, node: &NodeName, service: &'a ServiceName) -> Hours<'a> {
+        let subject = match self.instance(node, service) {
+            Some(instance) => Subject::instance(self.catalog, node, instance),
+            None => Subject::gone(self.catalog, node, service),
+        };
+        self.calendar.hours(&subject)
+    }
+
+    /// Whether a step of the last plan waits for a time that is over: it is planned again when it may begin.
+    pub fn is_overdue(&self, node: &NodeName, step: &Step) -> bool {
+        Span::are_over(step.spans(), self.now) && {
+            let digest = step.as_ensure().map(|ensure| ensure.digest);
+            let plan = self.plans.get(node).zip(self.status(node));
+            let is_done = plan.is_some_and(|(plan, status)| status.has_done(plan, step.service(), digest));
+            let corrects = |ensure: &Ensure| ensure.terms.drift.action == DriftAction::CorrectInWindow;
+            !is_done || step.as_ensure().is_some_and(corrects)
+        }
     }
 
     /// What the definitions want of a service on a node.
@@ -158,7 +185,8 @@ fn stands(
     let mut standing = standing.map(Step::as_ensure);
     let same = |want: Want<'_>| standing.next().flatten().is_some_and(|step| step.same_effect(want.ensure));
     let all_same = wanted.all(same);
-    all_same && standing.next().is_none()
+    let is_overdue = |step: &Step| situation.is_overdue(node, step);
+    all_same && standing.next().is_none() && !previous.steps.iter().any(is_overdue)
 }
 
 /// Why a step is as it was before a release that failed.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{Situation, is_removed, undone};
 use crate::diff;
 use crate::name::{NodeName, ServiceName};
-use crate::plan::{NodePlan, Reason, Remove, Step};
+use crate::plan::{NodePlan, Reason, Remove, Span, Step};
 
 /// The `Remove` steps of a node, dependants before what they depended on.
 pub(super) fn steps(
@@ -31,13 +31,18 @@ pub(super) fn steps(
             waiting.insert(service.clone(), reason.clone());
             return (*step).clone();
         }
-        of(step, reasons(situation, node, step), dependants(step, &previous.steps))
+        let spans = situation.spans(node, service);
+        let renewed = || situation.is_overdue(node, step) && Span::allow(&spans, situation.now);
+        match step {
+            Step::Remove(remove) if renewed() => Step::Remove(Remove { spans, ..remove.clone() }),
+            _ => of(step, reasons(situation, node, step), dependants(step, &previous.steps), spans),
+        }
     };
     going.iter().rev().map(removal).collect()
 }
 
 /// The removal of what `step` is about. A removal that stands is kept as it is, with its first reason.
-pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> Step {
+pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>, spans: Vec<Span>) -> Step {
     match step {
         Step::Remove(_) => step.clone(),
         Step::Ensure(ensure) => Step::Remove(Remove {
@@ -46,7 +51,7 @@ pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> 
             volumes_kept: ensure.named_volumes(),
             after,
             wave: ensure.terms.wave,
-            spans: Vec::new(),
+            spans,
             because,
         }),
     }

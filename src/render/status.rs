@@ -3,6 +3,7 @@
 use anstyle::Style;
 use jiff::Timestamp;
 
+use super::decisions;
 use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, drift, inert, painted, span};
@@ -17,6 +18,12 @@ pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
     let mut text = source(&fleet.source, now);
     if !fleet.diagnostics.is_empty() {
         text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
+    }
+    if !fleet.holds.is_empty() {
+        text.push_str(&format!("\n{}", decisions::holds(&fleet.holds, now)));
+    }
+    if !fleet.awaiting.is_empty() {
+        text.push_str(&format!("\n{}", decisions::awaiting(&fleet.awaiting, now)));
     }
     text.push_str(&format!("\n{}", nodes(&fleet.nodes, now)));
     let rows: Vec<_> = fleet.nodes.iter().flat_map(instance_rows).collect();

@@ -2,8 +2,11 @@
 
 use super::{Entry, Rollout, sooner};
 use crate::decision::{Held, Hold, Part};
-use crate::definition::Offline;
+use jiff::Timestamp;
+
+use crate::definition::{Offline, WindowKind};
 use crate::planner::{Situation, ensure};
+use crate::window::State;
 
 /// A reason, and whether what comes after it in the release waits as well.
 struct Reason {
@@ -28,9 +31,19 @@ impl Rollout<'_> {
         let situation = self.situation;
         for index in 0..self.entries.len() {
             let entry = &self.entries[index];
+            if !entry.unit.is_pending() {
+                let opens = closed(situation, entry).and_then(|(_, until)| until);
+                self.permits.again_at =
+                    opens.map_or(self.permits.again_at, |at| sooner(self.permits.again_at, at));
+                continue;
+            }
             if !entry.is_open() {
                 continue;
             }
+            if let Some(until) = closed(situation, entry).and_then(|(_, until)| until) {
+                self.permits.again_at = sooner(self.permits.again_at, until);
+            }
+            let entry = &self.entries[index];
             if let Some(reason) = reason(situation, entry) {
                 let entry = &mut self.entries[index];
                 entry.blocks &= reason.blocks;
@@ -47,11 +60,12 @@ impl Rollout<'_> {
 fn reason(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
     let unit = entry.unit;
     let holds = || situation.facts.decisions.holds.iter().find_map(|hold| held(situation, entry, hold));
+    let shut = || Some(Reason::blocking(closed(situation, entry)?.0));
     if let Some(undo) = &situation.facts.underway.undo {
         let is_undone = undo.of(&unit.node, &unit.service).is_some();
         let text = || format!("its release failed: {}; `gitops retry` begins it again", undo.reason);
         return match is_undone {
-            true => holds().or_else(|| silent(situation, entry)),
+            true => holds().or_else(|| silent(situation, entry)).or_else(shut),
             false => Some(Reason::passing(text())),
         };
     }
@@ -60,7 +74,19 @@ fn reason(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
         ensure::ended_grant(situation, instance).map(Reason::passing)
     };
     let depends = || Some(Reason::blocking(ensure::gate(situation, &unit.node, entry.instance?)?));
-    holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(depends)
+    holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(shut).or_else(depends)
+}
+
+/// No window is open in which it may change: why, and until when.
+fn closed(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<(String, Option<Timestamp>)> {
+    let unit = entry.unit;
+    let State::Closed { until, by } = situation.hours(&unit.node, &unit.service).state() else { return None };
+    let opens = until.map_or(String::new(), |until| format!(" until {until}"));
+    let how = match by.kind {
+        WindowKind::Deny => format!("window `{}` denies changes{opens}: {}", by.name, by.reason),
+        WindowKind::Allow => format!("window `{}` is closed{opens}: {}", by.name, by.reason),
+    };
+    Some((how, until))
 }
 
 /// A person decided it.

@@ -80,7 +80,9 @@ fn a_decision_of_another_daemon_has_the_store_read_before_anything_is_planned() 
     assert_eq!(case.state.next_tick(), at(1));
     case.at(1).check(Event::Tick, "reload");
     let mut snapshot = Snapshot { deployed: Some(rev('a')), decided: 2, ..Snapshot::default() };
-    [1, 2].map(|number| snapshot.decisions.begin(Hold { number, ..hold(Held::Lock, None) }));
+    for number in [1, 2] {
+        snapshot.decisions.begin(Hold { number, ..hold(Held::Lock, None) });
+    }
     case.check(Event::Reloaded(Ok(Box::new(snapshot))), "pass over a");
     assert_eq!(case.numbers(), [1, 2]);
 }
