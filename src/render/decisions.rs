@@ -214,6 +214,7 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             needed: Needed { approvals: 2, roles: ["dba".into()].into() },
             since: at,
             until: None,
+            author_may: false,
         };
         let short = plan.short();
         let now = at + SignedDuration::from_secs(90);
