@@ -31,6 +31,7 @@ mod promote;
 mod render;
 mod retry;
 mod review;
+mod rollback;
 mod schema;
 mod serve;
 mod show;
@@ -79,6 +80,8 @@ enum Command {
     Approvals(approve::ListArgs),
     Approve(approve::Args),
     Reject(approve::RejectArgs),
+    Rollback(Box<rollback::Args>),
+    Unpin(rollback::UnpinArgs),
     Retry(retry::Args),
     Node(node::Args),
     Operator(operator::Args),
@@ -138,6 +141,8 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Approvals(args) => client::block_on(approve::list(&args)),
         Command::Approve(args) => client::block_on(approve::run(&args)),
         Command::Reject(args) => client::block_on(approve::reject(&args)),
+        Command::Rollback(args) => rollback::run(&args),
+        Command::Unpin(args) => client::block_on(rollback::unpin(&args)),
         Command::Retry(args) => client::block_on(retry::run(&args)),
         Command::Operator(args) => client::block_on(operator::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
