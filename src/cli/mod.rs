@@ -28,6 +28,7 @@ mod output;
 mod pager;
 mod patience;
 mod promote;
+mod release;
 mod render;
 mod retry;
 mod review;
@@ -39,6 +40,7 @@ mod status;
 mod suspend;
 mod sync;
 mod target;
+mod trace;
 mod validate;
 mod why;
 
@@ -88,7 +90,11 @@ enum Command {
     Events(events::Args),
     Logs(logs::Args),
     Why(why::Args),
+    Trace(trace::Args),
+    /// Show what was deployed when, by whom, and how it went: the newest first
+    #[command(visible_alias = "releases")]
     History(history::Args),
+    Release(release::Args),
     Show(show::Args),
     Sync(sync::Args),
     Config(config::Args),
@@ -149,6 +155,8 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Why(args) => client::block_on(why::run(&args)),
+        Command::Trace(args) => client::block_on(trace::run(&args)),
+        Command::Release(args) => client::block_on(release::run(&args)),
         Command::History(args) => client::block_on(history::run(&args)),
         Command::Show(args) => client::block_on(show::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),

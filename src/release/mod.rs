@@ -12,6 +12,7 @@ mod pace;
 mod standing;
 mod steps;
 mod told;
+mod trace;
 mod why;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
 pub use told::{ReleaseEntry, ReleasePage, ReleaseView, Why, WhyNode};
+pub use trace::{Attempt, Brought, Trace, TraceCommit, TraceStep, trace};
 pub use why::{Evidence, why};
 
 /// What is known of a release when it begins.
