@@ -55,6 +55,13 @@ pub(super) struct Term {
     span: Option<u32>,
 }
 
+impl Term {
+    /// Whether somebody said how long.
+    pub(super) fn is_given(&self) -> bool {
+        self.until.is_some() || self.span.is_some()
+    }
+}
+
 /// Which hold ends
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {

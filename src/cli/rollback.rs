@@ -86,6 +86,9 @@ struct RolledBack<'a> {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
+    if args.term.is_given() && !args.pin {
+        return Err(CliError::new("--for and --until say how long the fleet is pinned").hint("add --pin"));
+    }
     let to = block_on(target(args))?;
     if let (true, Some(reason)) = (args.pin, &args.reason) {
         let (what, reason) = (Held::Pin { revision: to }, Reason { reason: reason.clone() });

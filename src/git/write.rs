@@ -124,7 +124,7 @@ impl Repository {
             PreviousValue::MustNotExist,
             "branch: Created by gitops",
         );
-        made.map(drop).map_err(|source| unwritten(branch, source.into()))
+        made.map(drop).map_err(|source| unwritten(branch, source))
     }
 
     /// Whether commits are signed here, by Git's own setting.

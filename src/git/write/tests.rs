@@ -69,7 +69,7 @@ fn a_folder_becomes_what_it_was_and_the_rest_stays() {
         branch,
         message: "Revert",
     };
-    let check = |path, from, branch: &str, expected: &str| {
+    let check = |path, from, branch, expected: &str| {
         let draft = restore(path, from, branch);
         assert_eq!(repository.changes_nothing(&draft).unwrap(), expected.is_empty(), "{branch}");
         repository.commit_to_new_branch(&draft).unwrap();
