@@ -206,7 +206,6 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             at,
         };
         let awaiting = Awaiting {
-            author_may: false,
             plan,
             revision,
             changes,
