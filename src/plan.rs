@@ -75,10 +75,7 @@ impl NodePlan {
 /// kept as it was written and serde cannot carry that through an inner tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every step is an `Ensure`, and plans share what is large in it"
-)]
+#[expect(clippy::large_enum_variant, reason = "nearly every step ensures something")]
 pub enum Step {
     /// The instance exists exactly so.
     Ensure(Ensure),

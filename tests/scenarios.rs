@@ -152,7 +152,7 @@ impl World {
             ["again"] => self.plan_again(),
             ["approve", name] => self.vote(name, true),
             ["reject", name] => self.vote(name, false),
-            ["lock", ..] => self.hold(Held::Lock, command.splitn(2, ' ').nth(1)),
+            ["lock", ..] => self.hold(Held::Lock, command.split_once(' ').map(|(_, reason)| reason)),
             ["suspend", what, name, ..] => {
                 let on = part(what, name)?;
                 self.hold(Held::Suspend { on }, command.splitn(4, ' ').nth(3));

@@ -89,7 +89,7 @@ fn waiting(view: &AwaitingView, now: Timestamp) -> String {
         text.push_str(&format!("  {} {verb} it {ago} ago{reason}\n", inert(&vote.by)));
     }
     if let Some(until) = waits.until {
-        text.push_str(&format!("  it can be approved until {until}\n"));
+        text.push_str(&format!("  it can be approved until {until:.0}\n"));
     }
     text.push_str(&format!("  {}\n", verdict(view)));
     text.push_str(&format!("  gitops approve {plan}   or   gitops reject {plan}\n"));
