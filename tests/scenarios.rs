@@ -324,7 +324,8 @@ impl World {
             for plan in &outcome.plans {
                 self.plan_is_clean(plan)?;
             }
-            let quiet = outcome.plans.is_empty() && outcome.awaiting.is_empty() && outcome.failure.is_none();
+            let is_undone = outcome.failure.is_some() || self.rollout.facts.underway.undo.is_some();
+            let quiet = outcome.plans.is_empty() && outcome.awaiting.is_empty() && !is_undone;
             self.publish(&outcome);
             if quiet && self.plans.values().all(|plan| self.has_acked(plan)) {
                 return self.nothing_waits(&outcome);
