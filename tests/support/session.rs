@@ -3,11 +3,12 @@
 //! In a block that is fenced as `console`, a line `$ command` is run by `sh`, and the lines under it are what it must
 //! print, both streams as they come. `[..]` in a line stands for anything, a line `...` for any lines, and a last line
 //! `[exit 1]` for an exit code other than 0. In a block with a mark, spans of time and moments stand for any others, as what
-//! takes time in it is real. A command goes on where its line ends in `\`; `cd` lasts. The blocks of a
+//! takes time in it is real, and what only looks is repeated until it sees what is written. A command goes on where its line ends in `\`; `cd` lasts. The blocks of a
 //! document are one session. `UPDATE_GOLDENS=1` writes what was printed in place of what does not match.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::Sandbox;
 
@@ -42,10 +43,9 @@ pub fn run(
             Part::Block { marks, body } if is_run(marks) => {
                 for step in steps(body) {
                     number += 1;
-                    let actual = execute(sandbox, &mut here, &step.command);
-                    let is_same = match marks {
-                        "" => matches(&step.output, &actual),
-                        _ => matches(&timeless(&step.output), &timeless(&actual)),
+                    let (actual, is_same) = match marks {
+                        "" => happen(sandbox, &mut here, &step, matches),
+                        _ => happen_in_time(sandbox, &mut here, &step),
                     };
                     let output = if is_same { step.output } else { actual };
                     let _ = write!(written, "$ {}\n{output}", step.command);
@@ -55,6 +55,40 @@ pub fn run(
         }
     }
     (number, written)
+}
+
+/// Runs a command. Returns what it printed, and whether that is what is written.
+fn happen(
+    sandbox: &Sandbox,
+    here: &mut PathBuf,
+    step: &Step,
+    is_same: impl Fn(&str, &str) -> bool,
+) -> (String, bool) {
+    let actual = execute(sandbox, here, &step.command);
+    let is_same = is_same(&step.output, &actual);
+    (actual, is_same)
+}
+
+/// Commands that change nothing.
+const LOOKS: [&str; 6] =
+    ["gitops status", "gitops approvals", "gitops holds", "gitops release", "gitops trace", "gitops events"];
+/// How long they are repeated, and how long where the document is written anew.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SETTLES_IN: Duration = Duration::from_secs(15);
+
+/// The same where things take their time.
+fn happen_in_time(sandbox: &Sandbox, here: &mut PathBuf, step: &Step) -> (String, bool) {
+    let only_looks = LOOKS.iter().any(|look| step.command.starts_with(look));
+    let is_written = std::env::var_os("UPDATE_GOLDENS").is_some();
+    let give_up = Instant::now() + if is_written { SETTLES_IN } else { PATIENCE };
+    loop {
+        let same = |expected: &str, actual: &str| matches(&timeless(expected), &timeless(actual));
+        let (actual, is_same) = happen(sandbox, here, step, same);
+        if is_same || !only_looks || Instant::now() > give_up {
+            return (actual, is_same);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Runs a document that is a file, and says how it differs from what happens. Returns the number of commands.

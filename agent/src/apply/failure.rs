@@ -11,7 +11,7 @@ use crate::health::Trouble;
 /// Bytes of a failure's text in all.
 pub(super) const MAX_TEXT: usize = 4096;
 /// How long a failure is not told because log lines are being read: what is told first is what a release fails with.
-const READ_WITHIN: Duration = Duration::from_secs(3);
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(failure.reads_until(second(1)), None);
         assert_eq!(failure.wants_logs(second(1)).as_deref(), Some("c1"));
         assert_eq!(failure.wants_logs(second(2)), None);
-        assert_eq!([2, 4].map(|now| failure.reads_until(second(now))), [Some(second(4)), None]);
+        assert_eq!([2, 6].map(|now| failure.reads_until(second(now))), [Some(second(6)), None]);
         failure.add_logs("c2", &["other".into()]);
         assert_eq!(failure.text(), "container a has ended");
         failure.add_logs("c1", &["\u{1b}[31mred\u{7}\tx".into(), "end".into()]);
