@@ -87,6 +87,8 @@ pub enum Event {
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
     Reloaded(Result<Box<Snapshot>, String>),
+    /// After [`Effect::Peek`]: the number of the newest event.
+    Peeked(Result<u64, String>),
     /// After [`Effect::Study`].
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
@@ -134,6 +136,11 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
+    /// Find out whether the store has a newer event than this.
+    Peek {
+        /// The newest that is known.
+        after: u64,
+    },
     /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event
     /// and loses none.
     Record {
@@ -181,7 +188,7 @@ pub struct Pass {
 
 /// What a pass plans from.
 #[derive(Debug)]
-struct Planned {
+pub(super) struct Planned {
     definitions: Arc<Definitions>,
     /// It is only deployed if it is the plan that somebody asked for.
     is_trial: bool,
@@ -216,15 +223,19 @@ pub struct State {
     pub(super) started_at: Timestamp,
     pub(super) errands: Errands,
     pub(super) told: Told,
-    passes: OneSlot<BTreeSet<&'static str>>,
+    pub(super) passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
     /// The outcome that is being published, and what it was planned from.
-    publishing: Option<(Outcome, Planned)>,
+    pub(super) publishing: Option<(Outcome, Planned)>,
     /// The store failed: nothing is planned until it was read again.
-    reload_at: Option<Timestamp>,
+    pub(super) reload_at: Option<Timestamp>,
     store_failures: u32,
-    prune_at: Timestamp,
+    pub(super) prune_at: Timestamp,
+    /// When the clock was looked at last.
+    pub(super) looked_at: Timestamp,
+    /// Another daemon wrote something.
+    pub(super) is_behind: bool,
     pub(super) stopping: bool,
 }
 
@@ -237,6 +248,8 @@ impl State {
             last_event,
             reading: Reading::new(policy.seed, now),
             prune_at: now + policy.prune,
+            looked_at: now,
+            is_behind: false,
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
@@ -303,7 +316,8 @@ impl State {
     fn start_runs(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !self.stopping {
-            effects.extend(self.start_reading(now));
+            effects.extend(self.start_round(now));
+            effects.extend(self.start_catching_up());
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
             effects.extend(self.start_errand(now));
@@ -461,6 +475,7 @@ impl State {
         self.plans = Arc::new(plans);
         self.reported = Arc::new(reported);
         self.status_digests.clear();
+        self.take_over_leases();
         self.last_event = self.last_event.max(last_event);
         self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
@@ -475,10 +490,6 @@ impl State {
             return self.abandon_trial();
         }
         Vec::new()
-    }
-
-    pub(super) fn numbered(&mut self, events: &[store::Event]) {
-        self.last_event = events.iter().map(|event| event.id).fold(self.last_event, u64::max);
     }
 
     fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
@@ -528,6 +539,7 @@ impl State {
 
 /// The next state, and what to do.
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
+    state.look_at_clock(now);
     let before = state.source_status();
     let is_new_picture = matches!(event, Event::Passed(..) | Event::Published(_));
     let mut effects = Vec::new();
@@ -541,6 +553,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
+        Event::Peeked(newest) => state.peeked(newest),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
         Event::Ended(result) => state.ended(result, now),

@@ -9,7 +9,7 @@ use crate::name::{Generation, NodeName, Revision, ServiceName};
 use crate::release::{KeptDiff, Opened, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord};
 
 /// What is kept of releases.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Releases {
     by_number: BTreeMap<u64, Kept>,
     /// Number of the newest that there ever was.
@@ -18,7 +18,7 @@ pub(super) struct Releases {
     steps: BTreeMap<(ServiceName, NodeName, Generation), StepRecord>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     release: Release,
     diff: KeptDiff,
