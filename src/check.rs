@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::name::ServiceName;
-use crate::plan::{NodePlan, SCHEMA, Step};
+use crate::plan::{Ensure, Hooks, NodePlan, SCHEMA, Step};
 use crate::status::NodeStatus;
 
 /// What is wrong with `plan` as the successor of `previous`, given what the node last said. Empty if nothing is.
@@ -54,11 +54,12 @@ fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut
             let model = serde_json::from_str::<serde_json::Value>(ensure.model.as_str());
             let services = model.as_ref().ok().and_then(|model| model.get("services")?.as_object());
             let names: Option<BTreeSet<&str>> = services.map(|map| map.keys().map(String::as_str).collect());
-            let specified: BTreeSet<&str> = ensure.containers.keys().map(|name| &**name).collect();
+            let specified = ensure.containers.keys().chain(ensure.terms.hooks.services());
             require(
-                names == Some(specified),
+                names == Some(specified.map(|name| &**name).collect()),
                 format!("the containers of `{service}` are not those of its model"),
             );
+            check_terms(ensure, require);
             require(ensure.health_within > 0, format!("`{service}` has no time to become healthy"));
             for path in ensure.files.keys() {
                 let inside =
@@ -76,4 +77,26 @@ fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut
             require(project == Some(&remove.project), format!("`{service}` is removed and was never there"));
         }
     }
+}
+
+/// What is asked is asked of its containers, what runs around a change is none of them, and there is time for each.
+fn check_terms(ensure: &Ensure, require: &mut impl FnMut(bool, String)) {
+    let (service, terms) = (&ensure.service, &ensure.terms);
+    let mut names = BTreeSet::new();
+    for check in &terms.checks {
+        let name = &check.name;
+        require(names.insert(name), format!("`{service}` has two checks `{name}`"));
+        let is_there = ensure.containers.contains_key(&check.container);
+        require(is_there, format!("check `{name}` of `{service}` asks a container that is not there"));
+        let numbers = [check.interval, check.timeout, check.healthy_after, check.unhealthy_after];
+        require(!numbers.contains(&0), format!("check `{name}` of `{service}` has no time or no number"));
+    }
+    let Hooks { before, after, on_failure, .. } = &terms.hooks;
+    for hook in before.iter().chain(after).chain(on_failure) {
+        let runs = ensure.containers.contains_key(&hook.service);
+        require(!runs, format!("hook `{}` of `{service}` is one of its containers", hook.service));
+        require(hook.timeout > 0, format!("hook `{}` of `{service}` has no time", hook.service));
+    }
+    let is_ordered = terms.spans.windows(2).all(|pair| pair[0].until <= pair[1].from);
+    require(is_ordered, format!("the spans of `{service}` are not in order"));
 }

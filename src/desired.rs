@@ -8,6 +8,7 @@
 mod holding;
 mod placing;
 mod rendering;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -15,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use jiff::Timestamp;
 
 use crate::align::differing;
-use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
+use crate::catalog::{ApprovalDemand, Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::Rendered;
 use crate::definition::{Rollout, Settings};
 use crate::diagnostic::Diagnostic;
@@ -40,8 +41,12 @@ pub struct Instance {
     pub entry: Arc<ServiceEntry>,
     /// Which of its deployments.
     deployment: usize,
+    /// As the service, its environment and the settings say it together.
+    rollout: Arc<Rollout>,
     /// The render that it comes from.
     pub rendered: Arc<Rendered>,
+    /// The variables that its files use, as they are there.
+    pub variables: Arc<BTreeMap<Arc<str>, Arc<str>>>,
     /// The features that it uses.
     pub uses: Arc<Uses>,
     /// What it lets its containers do to the host or to other projects.
@@ -60,7 +65,17 @@ impl Instance {
 
     /// How a release brings it to its node.
     pub fn rollout(&self) -> &Rollout {
-        &self.deployment().service.rollout
+        &self.rollout
+    }
+
+    /// Who must say yes before a release changes it on a node, for every reason that there is.
+    pub fn approval_demands(&self, catalog: &Catalog, node: &NodeName) -> Vec<ApprovalDemand> {
+        catalog.approval_demands(self.deployment(), catalog.environment_of(node), &self.rollout)
+    }
+
+    /// The service that it takes over from.
+    pub fn moved_from(&self) -> Option<&ServiceName> {
+        self.entry.service().moved.as_ref().map(|moved| &moved.from)
     }
 
     /// Whether both can be in one environment: one that belongs to none is in all of them.

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{AwaitingView, Hold};
 use crate::definition::{Located, Node};
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, RunState, Step};
 use crate::status::{
-    Container, ContainerState, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
+    Container, ContainerState, Difference, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
+    first_line,
 };
 
 pub use promise::Unmet;
@@ -31,6 +33,12 @@ pub struct FleetStatus {
     pub nodes: Vec<NodeView>,
     /// Of the newest revision: all its mistakes where it is invalid, its warnings otherwise.
     pub diagnostics: Vec<Diagnostic>,
+    /// What people hold, by number; also what they held until lately.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// Changes that wait for somebody's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting: Vec<AwaitingView>,
 }
 
 /// How the definitions repository stands.
@@ -65,6 +73,8 @@ pub enum SourceState {
     Held,
     /// The newest revision has mistakes; the last good plans stand.
     Invalid,
+    /// The release of the newest revision failed; what ran before it is back, or on its way back.
+    Failed,
     /// The newest revision is valid and waits for `gitops sync`, because the daemon does not deploy by itself.
     Waiting,
 }
@@ -92,8 +102,15 @@ pub struct NodeView {
     /// What its definition promises and its agent does not find.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmet: Vec<Unmet>,
+    /// Containers on it that no plan made. `gitops diff --live` names them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub orphans: u64,
     /// By service. Shared, because most nodes stand as they stood a pass ago.
     pub instances: Arc<[InstanceView]>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The state of a node in one word.
@@ -102,7 +119,8 @@ pub struct NodeView {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
-    /// Heard within three heartbeats, and everything is as its newest plan says.
+    /// Heard within three heartbeats, and everything was made as its newest plan says. What others changed since is told of
+    /// each instance.
     Ok,
     /// Heard, and not there yet: see its instances.
     Pending,
@@ -130,6 +148,7 @@ impl NodeView {
             host: None,
             agent: None,
             unmet: Vec::new(),
+            orphans: 0,
             instances: Arc::new([]),
         }
     }
@@ -153,6 +172,9 @@ pub struct InstanceView {
     /// Containers that run another image than their reference names on the node by now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outdated: Vec<OutdatedImage>,
+    /// What others changed of its containers: as it stands, and for an hour what was undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Difference>,
 }
 
 /// A container whose image reference names another image by now. Nothing is done about it: a container is made anew
@@ -183,6 +205,8 @@ pub enum InstanceState {
     Waiting,
     /// In a plan that the agent has not accepted yet.
     Pending,
+    /// Was made as the plan says and is so no more: others changed it.
+    Drifted,
     /// Being made so.
     Applying,
     /// Did not become so.
@@ -243,6 +267,7 @@ pub fn view(facts: &NodeFacts<'_>) -> NodeView {
         host: status.map(|status| status.host.clone()),
         agent: status.map(|status| status.agent.version.clone()),
         unmet: unmet(facts),
+        orphans: status.map_or(0, |status| status.orphans.count),
         instances,
     }
 }
@@ -253,10 +278,11 @@ fn unmet(facts: &NodeFacts<'_>) -> Vec<Unmet> {
 }
 
 fn node_state(facts: &NodeFacts<'_>, instances: &[InstanceView]) -> NodeState {
-    use InstanceState::{Failed, Healthy, Orphan, Stopped};
+    use InstanceState::{Drifted, Failed, Healthy, Orphan, Stopped};
     let Some(status) = facts.status() else { return NodeState::Never };
     let any_failed = instances.iter().any(|instance| instance.state == Failed);
-    let all_done = instances.iter().all(|instance| matches!(instance.state, Healthy | Stopped | Orphan));
+    let is_done = |instance: &InstanceView| matches!(instance.state, Healthy | Stopped | Drifted | Orphan);
+    let all_done = instances.iter().all(is_done);
     if facts.is_stale() {
         NodeState::Stale
     } else if any_failed || status.refused.is_some() || status.host.problem.is_some() {
@@ -302,6 +328,7 @@ fn instances(facts: &NodeFacts<'_>) -> Arc<[InstanceView]> {
 fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
     let (state, running) = (InstanceState::Orphan, running(facts, service));
     let outdated = outdated(facts, service);
+    let drift = facts.status().and_then(|status| status.drift.get(service)).cloned().unwrap_or_default();
     InstanceView {
         service: service.clone(),
         state,
@@ -310,6 +337,7 @@ fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
         running,
         wanted: 0,
         outdated,
+        drift,
     }
 }
 
@@ -365,11 +393,16 @@ fn step_state(facts: &NodeFacts<'_>, step: &Step) -> (InstanceState, Option<Stri
     let (Some(result), true) = (result, facts.has_accepted_plan()) else {
         return (InstanceState::Pending, None);
     };
+    let told = status.drift.get(step.service());
+    let changed = first_line(told.into_iter().flatten().filter(|difference| difference.is_standing()));
     let state = match (result.outcome, step) {
         (StepOutcome::Failed, _) => InstanceState::Failed,
         (StepOutcome::Waiting, _) => InstanceState::Waiting,
         (_, Step::Remove(_)) => InstanceState::Removing,
         (StepOutcome::Applying, _) => InstanceState::Applying,
+        (StepOutcome::Satisfied, Step::Ensure(_)) if changed.is_some() => {
+            return (InstanceState::Drifted, changed);
+        }
         (StepOutcome::Satisfied, Step::Ensure(ensure)) => match ensure.state {
             RunState::Running => InstanceState::Healthy,
             RunState::Stopped => InstanceState::Stopped,

@@ -16,7 +16,17 @@ pub struct Holders {
     plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
     others: BTreeMap<NodeName, Vec<(ServiceName, Model)>>,
     offline: BTreeSet<NodeName>,
+    closed: Closed,
     unknown: bool,
+}
+
+/// The nodes to which people decided that nothing new comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// What stands there stays.
+    pub cordoned: BTreeSet<NodeName>,
+    /// What stands there goes, where another node takes it.
+    pub drained: BTreeSet<NodeName>,
 }
 
 impl Holders {
@@ -48,6 +58,17 @@ impl Holders {
     pub fn with_offline(mut self, offline: BTreeSet<NodeName>) -> Self {
         self.offline = offline;
         self
+    }
+
+    /// With the nodes that people closed.
+    pub fn with_closed(mut self, closed: Closed) -> Self {
+        self.closed = closed;
+        self
+    }
+
+    /// The nodes that people closed.
+    pub fn closed(&self) -> &Closed {
+        &self.closed
     }
 
     /// Whether a node has not been heard for too long.

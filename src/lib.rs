@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod usage;
 pub mod place;
 pub mod desired;
+pub mod window;
 pub mod govern;
 pub mod capacity;
 pub mod explain;

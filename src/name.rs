@@ -40,12 +40,23 @@ fn is_label(text: &str) -> bool {
         && edge(bytes[bytes.len() - 1])
 }
 
+const PERSON_RULE: &str =
+    "use 1 to 100 letters, digits, `.`, `_`, `-`, `+` and `@`, starting with a letter or digit";
+
 fn is_dotted(text: &str) -> bool {
     let bytes = text.as_bytes();
     matches!(bytes.len(), 1..=100)
         && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && bytes[0].is_ascii_alphanumeric()
         && bytes[bytes.len() - 1].is_ascii_alphanumeric()
+}
+
+/// What an e-mail address or a login may be, and fits into the path of a URL as it is.
+fn is_person(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    matches!(bytes.len(), 1..=100)
+        && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte))
+        && bytes[0].is_ascii_alphanumeric()
 }
 
 macro_rules! name_type {
@@ -123,7 +134,21 @@ name_type!(
     /// An environment: some of the nodes, and what holds for them, such as `production`.
     EnvironmentName, "environment", is_label, LABEL_RULE
 );
+name_type!(
+    /// A person or a script with a token: `ada`, `ada@example.org`.
+    OperatorName, "operator", is_person, PERSON_RULE
+);
+name_type!(
+    /// What an operator may speak for when changes wait for approval: `dba`, `security`.
+    RoleName, "role", is_dotted, DOTTED_RULE
+);
 
+impl OperatorName {
+    /// The operator of a daemon whose people have no names of their own: its first token is theirs.
+    pub fn first() -> Self {
+        Self("operator".into())
+    }
+}
 /// A commit id, in full: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
@@ -336,6 +361,17 @@ mod tests {
         for bad in ["", ".a", "a.", "a b", "a/b", &"x".repeat(101)] {
             assert!(bad.parse::<ControlName>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn operators_are_called_as_people_sign() {
+        for good in ["ada", "Ada.Lovelace", "ada+ops@example.org", "0"] {
+            assert!(good.parse::<OperatorName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".ada", "@ada", "ada lovelace", "a/b", "a?b", "a%2f", "ä", &"x".repeat(101)] {
+            assert!(bad.parse::<OperatorName>().is_err(), "{bad:?}");
+        }
+        assert_eq!(OperatorName::first().as_str().parse(), Ok(OperatorName::first()));
     }
 
     #[test]

@@ -107,6 +107,14 @@ impl Step {
         }
     }
 
+    /// Its place in the order of a release.
+    pub fn wave(&self) -> i32 {
+        match self {
+            Self::Ensure(ensure) => ensure.terms.wave,
+            Self::Remove(remove) => remove.wave,
+        }
+    }
+
     /// When what it asks for may begin: see [`Terms::spans`].
     pub fn spans(&self) -> &[Span] {
         match self {
@@ -167,9 +175,11 @@ pub struct Ensure {
 impl Ensure {
     /// The files that Compose itself reads for its services, `env_file` and `label_file`, by Compose service, with their
     /// content. What they say becomes environment and labels: a change of one makes a new container, whatever is said of
-    /// files that are mounted.
-    pub fn environment_files(&self) -> BTreeMap<String, BTreeMap<String, Option<Digest>>> {
-        let model = self.model.value();
+    /// files that are mounted. `model` is its own, as a value.
+    pub fn environment_files(
+        &self,
+        model: &serde_json::Value,
+    ) -> BTreeMap<String, BTreeMap<String, Option<Digest>>> {
         let services = model.get("services").and_then(|services| services.as_object()).into_iter().flatten();
         services.map(|(name, service)| (name.clone(), self.read_by_compose(service))).collect()
     }
@@ -189,7 +199,11 @@ impl Ensure {
 
     /// The volumes that Compose made for this project and will not remove. External ones were never its own.
     pub fn named_volumes(&self) -> Vec<Arc<str>> {
-        let model = self.model.value();
+        self.volumes_of(&self.model.value())
+    }
+
+    /// The same, where its model was read already.
+    pub fn volumes_of(&self, model: &serde_json::Value) -> Vec<Arc<str>> {
         let volumes = model.get("volumes").and_then(|volumes| volumes.as_object());
         let is_external =
             |volume: &serde_json::Value| volume.get("external").and_then(|is| is.as_bool()) == Some(true);
@@ -225,6 +239,9 @@ pub struct Remove {
     /// Services whose removal comes first: those that depended on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ServiceName>,
+    /// Which wave it belonged to: see [`Terms::wave`].
+    #[serde(default, skip_serializing_if = "terms::is_zero")]
+    pub wave: i32,
     /// It may only begin within one of these, in order; none where it may at any time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::{self, Catalog};
 use crate::check;
+use crate::decision::Awaiting;
 use crate::definition::{Located, Node};
 use crate::desired::{Desired, Instance};
 use crate::diagnostic::Diagnostic;
@@ -22,10 +23,11 @@ use crate::govern::{Before, Judgements};
 use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::{Ensure, NodePlan, Step};
-use crate::planner::{self, Planned, Situation};
+use crate::planner::{self, Facts, Failure, Permits, Planned, Situation, Undo, Unit};
 use crate::spread::spread;
 use crate::status::{NodeStatus, Reported};
 use crate::tree::Tree;
+use crate::window::Calendar;
 use failover::Moved;
 use preview::Touched;
 
@@ -135,6 +137,8 @@ pub struct Inputs<'a> {
     pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
     /// What nodes said last.
     pub reported: &'a Reported,
+    /// What is known beside them.
+    pub facts: &'a Facts,
     /// When the pass runs.
     pub now: Timestamp,
     /// A report older than this is not believed: three heartbeats.
@@ -157,6 +161,14 @@ pub struct Outcome {
     pub nodes: Vec<NodeView>,
     /// The nodes on which something changes or is held back, with what the id of this outcome covers of each.
     pub touched: BTreeMap<NodeName, Touched>,
+    /// What waits for somebody's approval.
+    pub awaiting: Vec<Awaiting>,
+    /// The release failed, and is to be undone.
+    pub failure: Option<Failure>,
+    /// When to look again though nothing is heard: something may begin then, or has failed.
+    pub again_at: Option<Timestamp>,
+    /// Whether something of the release is left to be done, or to stand its time.
+    pub is_open: bool,
     /// For the next pass.
     pub seen: Seen,
 }
@@ -174,6 +186,8 @@ pub struct Seen {
 struct AtRest {
     sight: Sight,
     view: NodeView,
+    /// What is not done there yet.
+    units: Vec<Unit>,
 }
 
 /// All that the plan and the picture of a node at rest depend on. Gates look at other nodes, too; but nothing waits
@@ -184,6 +198,7 @@ struct Sight {
     plan: Option<Arc<NodePlan>>,
     status: Option<Arc<NodeStatus>>,
     is_stale: bool,
+    undo: Option<Arc<Undo>>,
     /// The definitions of all nodes: they are read anew together.
     promised: Arc<BTreeMap<NodeName, Located<Node>>>,
 }
@@ -196,6 +211,7 @@ impl Sight {
             plan: inputs.plans.get(node).cloned(),
             status: reported.map(|reported| reported.status.clone()),
             is_stale: reported.is_some_and(|reported| reported.is_stale(inputs.now, inputs.stale_after)),
+            undo: inputs.facts.underway.undo.clone(),
             promised: inputs.definitions.catalog.nodes.clone(),
         }
     }
@@ -208,6 +224,7 @@ impl Sight {
         same(&self.wanted, &other.wanted)
             && same(&self.plan, &other.plan)
             && same(&self.status, &other.status)
+            && same(&self.undo, &other.undo)
             && self.is_stale == other.is_stale
             && Arc::ptr_eq(&self.promised, &other.promised)
     }
@@ -215,54 +232,94 @@ impl Sight {
 
 /// Plans for every node, and what is waited on.
 pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
-    let Inputs { definitions, plans, reported, now, .. } = *inputs;
     let moved = failover::moved(inputs);
-    let desired = moved.as_ref().map_or(&definitions.desired, |moved| &moved.desired);
-    let situation = Situation { revision: &definitions.revision, desired, plans, reported, now };
+    let calendar = Calendar::new(&inputs.definitions.catalog.settings.window, inputs.now);
+    let situation = situation(inputs, moved.as_deref(), &calendar);
     let mut outcome = Outcome::default();
-    let (mut awake, mut sights) = (Vec::new(), Vec::new());
+    let (mut awake, mut units) = (Vec::new(), Vec::new());
     for node in situation.nodes() {
-        let sight = Sight::of(inputs, desired, node);
+        let sight = Sight::of(inputs, situation.desired, node);
         let stays = moved.as_ref().is_some_and(|moved| moved.stays.contains_key(node));
-        match at_rest(inputs, node, &sight).filter(|_| !stays) {
-            Some(view) => outcome.rests(view, sight),
-            None => {
-                awake.push(node);
-                sights.push(sight);
+        let overdue = situation
+            .plans
+            .get(node)
+            .is_some_and(|plan| plan.steps.iter().any(|step| situation.is_overdue(node, step)));
+        match at_rest(inputs, node, &sight).filter(|_| !stays && !overdue) {
+            Some((view, open)) => {
+                units.extend_from_slice(&open);
+                outcome.rests(view, sight, open);
             }
+            None => awake.push((node, sight)),
         }
     }
-    let planned = spread(&awake, |node| one(inputs, &situation, moved.as_deref(), node));
-    for ((planned, view), sight) in planned.into_iter().zip(sights) {
-        let touched = preview::touched(inputs, desired, &view.node, &planned);
-        outcome.touched.extend(touched.map(|touched| (view.node.clone(), touched)));
-        match planned.plan {
-            Some(plan) => {
-                outcome.blobs.extend(blobs(desired, &plan));
-                outcome.plans.push(plan);
-                outcome.nodes.push(view);
-            }
-            None if planned.waiting.is_empty() => outcome.rests(view, sight),
-            None => outcome.nodes.push(view),
-        }
+    let open = spread(&awake, |(node, _)| planner::units(&situation, node));
+    units.extend(open.iter().flatten().cloned());
+    let permits = planner::permits(&situation, &units);
+    let situation = Situation { permits: &permits, ..situation };
+    let planned = spread(&awake, |(node, _)| one(inputs, &situation, moved.as_deref(), node));
+    for (((planned, view), (_, sight)), open) in planned.into_iter().zip(awake).zip(open) {
+        outcome.takes(inputs, situation.desired, planned, view, (sight, open));
     }
     outcome.nodes.sort_by(|one, other| one.node.cmp(&other.node));
     outcome.seen.moved = moved;
-    outcome
+    let Permits { awaiting, failure, again_at, is_open, .. } = permits;
+    Outcome { awaiting, failure, again_at, is_open, ..outcome }
+}
+
+/// What planning looks at, before it is known what may begin.
+fn situation<'a>(inputs: &Inputs<'a>, moved: Option<&'a Moved>, calendar: &'a Calendar<'a>) -> Situation<'a> {
+    static NONE: std::sync::LazyLock<Permits> = std::sync::LazyLock::new(Permits::default);
+    let Inputs { definitions, plans, reported, facts, now, stale_after, .. } = *inputs;
+    let Definitions { revision, catalog, desired, .. } = definitions;
+    let desired = moved.map_or(desired, |moved| &moved.desired);
+    Situation {
+        revision,
+        catalog,
+        desired,
+        plans,
+        reported,
+        facts,
+        permits: &NONE,
+        calendar,
+        now,
+        stale_after,
+    }
 }
 
 impl Outcome {
-    fn rests(&mut self, view: NodeView, sight: Sight) {
-        self.seen.at_rest.insert(view.node.clone(), AtRest { sight, view: view.clone() });
+    /// Takes in what planning a node came to.
+    fn takes(
+        &mut self,
+        inputs: &Inputs<'_>,
+        desired: &Desired,
+        planned: Planned,
+        view: NodeView,
+        (sight, open): (Sight, Vec<Unit>),
+    ) {
+        let touched = preview::touched(inputs, desired, &view.node, &planned);
+        self.touched.extend(touched.map(|touched| (view.node.clone(), touched)));
+        match planned.plan {
+            Some(plan) => {
+                self.blobs.extend(blobs(desired, &plan));
+                self.plans.push(plan);
+                self.nodes.push(view);
+            }
+            None if planned.waiting.is_empty() => self.rests(view, sight, open),
+            None => self.nodes.push(view),
+        }
+    }
+
+    fn rests(&mut self, view: NodeView, sight: Sight, units: Vec<Unit>) {
+        self.seen.at_rest.insert(view.node.clone(), AtRest { sight, view: view.clone(), units });
         self.nodes.push(view);
     }
 }
 
-/// The picture of a node about which nothing changed since it was found at rest.
-fn at_rest(inputs: &Inputs<'_>, node: &NodeName, sight: &Sight) -> Option<NodeView> {
+/// The picture of a node about which nothing changed since it was found at rest, and what is not done there yet.
+fn at_rest(inputs: &Inputs<'_>, node: &NodeName, sight: &Sight) -> Option<(NodeView, Vec<Unit>)> {
     let before = inputs.seen?.at_rest.get(node).filter(|before| before.sight.is(sight))?;
     let heard_at = inputs.reported.nodes.get(node).map(|reported| reported.heard_at);
-    Some(NodeView { heard_at, ..before.view.clone() })
+    Some((NodeView { heard_at, ..before.view.clone() }, before.units.clone()))
 }
 
 /// One node's plan and picture.

@@ -5,6 +5,8 @@
 //! it was received is known only to the daemon, which keeps it beside it in [`Reported`]. Old state is old, not
 //! wrong: it always has an age.
 
+mod drift;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,6 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::name::{Digest, Generation, NodeName, ServiceName};
 use crate::plan::{ContainerDigest, NodePlan, Step};
 use crate::sensitive::Sensitive;
+
+pub use drift::{
+    Difference, DriftOutcome, MAX_DIFFERENCES, MAX_ORPHANS, Orphan, Orphans, SECTIONS, first_line,
+};
 
 /// The version of this document that is written.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +47,12 @@ pub struct NodeStatus {
     /// What Docker reports of each instance that carries this node's label, in the plan or not.
     #[serde(default)]
     pub instances: BTreeMap<ServiceName, Vec<Container>>,
+    /// What others changed of the instances in the plan, by service: as it stands, and for an hour what was undone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<ServiceName, Vec<Difference>>,
+    /// Containers that carry no node's label.
+    #[serde(default, skip_serializing_if = "Orphans::is_empty")]
+    pub orphans: Orphans,
 }
 
 impl NodeStatus {
@@ -57,6 +69,7 @@ impl NodeStatus {
         for text in steps.chain(refused).chain(&mut self.host.problem) {
             *text = sensitive.redacted(text);
         }
+        self.drift.values_mut().flatten().for_each(|difference| difference.redact(sensitive));
         self
     }
 
@@ -230,6 +243,9 @@ pub struct Container {
     /// Of the last run, where it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
+    /// Its last run that ended was killed for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
     /// When it was last started, as Docker writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -213,6 +213,7 @@ fn plan(definitions: &Definitions, plans: &BTreeMap<NodeName, Arc<NodePlan>>, no
     let (reported, stale_after) = (Reported::default(), SignedDuration::from_secs(45));
     let reported = &reported;
     reconcile(&Inputs {
+        facts: gitops::planner::Facts::none(),
         definitions,
         plans,
         reported,

@@ -176,6 +176,8 @@ impl Fleet {
             refused: None,
             steps: plan.steps.iter().enumerate().map(result).collect(),
             instances: BTreeMap::new(),
+            drift: Default::default(),
+            orphans: Default::default(),
         };
         self.reported
             .nodes
@@ -207,6 +209,7 @@ impl Fleet {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
         let stale_after = SignedDuration::from_secs(45);
         let afresh = Inputs {
+            facts: gitops::planner::Facts::none(),
             definitions,
             plans,
             reported,

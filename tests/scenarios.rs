@@ -9,12 +9,19 @@
 //! --- link PATH TARGET     a symbolic link
 //! --- submodule PATH
 //! --- size PATH BYTES      a file of that size, whose content was not read
-//! --- pass                 commits the files, runs a pass and publishes its plans
+//! --- pass                 commits the files, runs a pass and publishes its plans: a new release
+//! --- again                runs another pass over the same commit
 //! --- ack [NODE…]          those nodes (all of them) report their newest plan as done
 //! --- accept NODE          it reports its newest plan as accepted and being applied
 //! --- fail NODE SERVICE M  as `ack`, but this step failed with message M
 //! --- status NODE          the lines that follow are the report, as JSON
 //! --- time SPAN            that much time passes
+//! --- approve NAME         says yes to all that waits for approval
+//! --- reject NAME          says no to it
+//! --- lock M               nothing may change, for reason M
+//! --- suspend WHAT NAME M  no change of that service, node or environment
+//! --- resume               ends every lock and suspension
+//! --- retry                begins the release again that failed
 //! --- forget plans         the plans are lost, as after the restore of an empty database
 //! ```
 //!
@@ -27,6 +34,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
 mod support;
+#[path = "scenarios/rollout.rs"]
+mod rollout;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -34,12 +43,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gitops::check;
+use gitops::decision::{Awaiting, Decisions, Held, Hold, Part, Vote};
 use gitops::desired::Desired;
 use gitops::diff;
 use gitops::holders::Holders;
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::{NodePlan, RunState, Step};
 use gitops::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
+use gitops::release;
 use gitops::render;
 use gitops::render::diagnostics::Form;
 use gitops::status::{
@@ -48,6 +59,7 @@ use gitops::status::{
 };
 use gitops::tree::{BlobId, Entry, EntryKind, Tree};
 use jiff::{SignedDuration, Timestamp};
+use rollout::Rollout;
 use support::script::commands;
 
 #[test]
@@ -99,6 +111,8 @@ struct World {
     plans: BTreeMap<NodeName, Arc<NodePlan>>,
     reported: Reported,
     valid: bool,
+    rollout: Rollout,
+    awaiting: Vec<Awaiting>,
     output: String,
 }
 
@@ -115,6 +129,8 @@ impl World {
             plans: BTreeMap::new(),
             reported: Reported::default(),
             valid: false,
+            rollout: Rollout::new(),
+            awaiting: Vec::new(),
             output: String::new(),
         }
     }
@@ -133,21 +149,31 @@ impl World {
             }
             ["delete", path] => _ = self.files.remove(*path).ok_or("no such file")?,
             ["pass"] => self.pass(),
+            ["again"] => self.plan_again(),
+            ["approve", name] => self.vote(name, true),
+            ["reject", name] => self.vote(name, false),
+            ["lock", ..] => self.hold(Held::Lock, command.splitn(2, ' ').nth(1)),
+            ["suspend", what, name, ..] => {
+                let on = part(what, name)?;
+                self.hold(Held::Suspend { on }, command.splitn(4, ' ').nth(3));
+            }
+            ["resume"] => self.decisions().holds.clear(),
+            ["retry"] => self.rollout.retry(),
             ["ack"] => self.plans.clone().values().for_each(|plan| self.report(done(plan))),
             ["ack", nodes @ ..] => {
                 for node in nodes {
-                    let plan = self.plan(node)?;
+                    let plan = self.plan_of(node)?;
                     self.report(done(&plan));
                 }
             }
             ["accept", node] => {
-                let mut status = done(&*self.plan(node)?);
+                let mut status = done(&*self.plan_of(node)?);
                 status.steps.values_mut().for_each(|step| step.outcome = StepOutcome::Applying);
                 self.report(status);
             }
             ["fail", node, service, ..] => {
                 let message = command.splitn(4, ' ').nth(3).map(str::to_owned);
-                let mut status = done(&*self.plan(node)?);
+                let mut status = done(&*self.plan_of(node)?);
                 let step = status.steps.get_mut(*service).ok_or("the plan has no such step")?;
                 (step.outcome, step.message) = (StepOutcome::Failed, message);
                 self.report(status);
@@ -173,12 +199,17 @@ impl World {
         self.files.insert(path.to_owned(), entry);
     }
 
-    fn plan(&self, node: &str) -> Result<Arc<NodePlan>, String> {
+    fn plan_of(&self, node: &str) -> Result<Arc<NodePlan>, String> {
         self.plans.get(node).cloned().ok_or_else(|| format!("{node} has no plan"))
     }
 
     fn report(&mut self, status: NodeStatus) {
         let node = status.node.clone();
+        let last = self.reported.nodes.get(&node).map(|last| last.status.clone());
+        let reached = self.plans.get(&node).and_then(|plan| release::reached(last.as_deref(), &status, plan));
+        if let Some(reached) = reached {
+            self.rollout.reached(&node, &reached, self.now);
+        }
         self.reported.nodes.insert(node, ReportedNode { status: Arc::new(status), heard_at: self.now });
     }
 
@@ -211,6 +242,18 @@ impl World {
                 self.definitions = Some(Arc::new(definitions));
             }
         }
+        if self.valid {
+            self.rollout.begin(revision(self.commits), self.now);
+        }
+        self.plan();
+    }
+
+    fn plan_again(&mut self) {
+        let _ = writeln!(self.output, "=== again at {}", self.now);
+        self.plan();
+    }
+
+    fn plan(&mut self) {
         let Some(definitions) = self.definitions.clone() else { return };
         let outcome = self.reconcile(&definitions);
         self.say("plans", &outcome.plans.iter().map(|plan| render::plan::text(plan)).collect::<String>());
@@ -219,6 +262,28 @@ impl World {
         let nodes = render::status::nodes(&outcome.nodes, self.now);
         let fleet = format!("{nodes}{}{promises}", instances(&outcome));
         self.say("report", &fleet);
+        self.say("release", &release_of(&outcome, self.now));
+    }
+
+    fn decisions(&mut self) -> &mut Decisions {
+        Arc::make_mut(&mut self.rollout.facts.decisions)
+    }
+
+    fn hold(&mut self, what: Held, reason: Option<&str>) {
+        let since = self.now;
+        let holds = &mut self.decisions().holds;
+        let (number, reason) = (holds.len() as u64 + 1, reason.unwrap_or_default().into());
+        holds.push(Hold { number, what, reason, owner: "ada".into(), since, until: None });
+    }
+
+    fn vote(&mut self, by: &str, approves: bool) {
+        let at = self.now;
+        for awaiting in self.awaiting.clone() {
+            let Awaiting { plan, revision, changes, needed, .. } = awaiting;
+            let (by, roles) = (by.into(), needed.roles);
+            let vote = Vote { plan, revision, changes, by, roles, approves, reason: None, at };
+            self.decisions().votes.push(vote);
+        }
     }
 
     fn say(&mut self, heading: &str, text: &str) {
@@ -231,6 +296,7 @@ impl World {
     fn reconcile(&self, definitions: &Definitions) -> Outcome {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
         reconcile(&Inputs {
+            facts: &self.rollout.facts,
             definitions,
             plans,
             reported,
@@ -242,6 +308,8 @@ impl World {
     }
 
     fn publish(&mut self, outcome: &Outcome) {
+        self.rollout.publish(&self.plans, outcome, self.now);
+        self.awaiting.clone_from(&outcome.awaiting);
         for plan in &outcome.plans {
             self.plans.insert(plan.node.clone(), plan.clone());
         }
@@ -250,19 +318,25 @@ impl World {
     fn invariants(&mut self) -> Result<(), String> {
         let Some(definitions) = self.definitions.clone().filter(|_| self.valid) else { return Ok(()) };
         self.order_makes_no_difference(&definitions)?;
-        for _ in 0..20 {
+        self.decisions().holds.clear();
+        for _ in 0..40 {
             let outcome = self.reconcile(&definitions);
             for plan in &outcome.plans {
                 self.plan_is_clean(plan)?;
             }
-            let quiet = outcome.plans.is_empty();
+            let quiet = outcome.plans.is_empty() && outcome.awaiting.is_empty() && outcome.failure.is_none();
             self.publish(&outcome);
             if quiet && self.plans.values().all(|plan| self.has_acked(plan)) {
                 return self.nothing_waits(&outcome);
             }
+            self.now += SignedDuration::from_mins(10);
             self.plans.clone().values().for_each(|plan| self.report(done(plan)));
+            for name in ["ada", "bob", "eve"] {
+                self.vote(name, true);
+            }
+            self.rollout.retry();
         }
-        Err("twenty rounds of acknowledging everything did not bring planning to an end".into())
+        Err("forty rounds of acknowledging everything did not bring planning to an end".into())
     }
 
     fn has_acked(&self, plan: &NodePlan) -> bool {
@@ -323,6 +397,33 @@ fn revision(number: u8) -> Revision {
     format!("{number:02x}").repeat(20).parse().expect("forty digits")
 }
 
+fn part(what: &str, name: &str) -> Result<Part, String> {
+    let mistake = |error: gitops::name::NameError| error.to_string();
+    match what {
+        "service" => name.parse().map(Part::Service).map_err(mistake),
+        "node" => name.parse().map(Part::Node).map_err(mistake),
+        "environment" => name.parse().map(Part::Environment).map_err(mistake),
+        _ => Err("suspend a service, a node or an environment".into()),
+    }
+}
+
+/// What is told of the release beyond its instances.
+fn release_of(outcome: &Outcome, now: Timestamp) -> String {
+    let mut text = String::new();
+    for awaiting in &outcome.awaiting {
+        let (plan, why) = (awaiting.plan.short(), awaiting.because.join("; "));
+        let changes = render::count(awaiting.changes.len(), "change");
+        let _ = writeln!(text, "plan {plan} waits for approval of {changes}: {why}");
+    }
+    if let Some(failure) = &outcome.failure {
+        let _ = writeln!(text, "it failed: {}", failure.reason);
+    }
+    if let Some(at) = outcome.again_at {
+        let _ = writeln!(text, "looks again in {:#}", at.duration_since(now));
+    }
+    text
+}
+
 fn instances(outcome: &Outcome) -> String {
     let mut text = String::new();
     for node in &outcome.nodes {
@@ -357,6 +458,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(|step| (step.service().clone(), result(step))).collect(),
         instances: ensures.map(|ensure| (ensure.service.clone(), containers(ensure))).collect(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 
@@ -378,6 +481,7 @@ fn containers(ensure: &gitops::plan::Ensure) -> Vec<Container> {
             health: Health::None,
             restarts: 0,
             exit_code: (!running).then_some(0),
+            oom_killed: false,
             started_at: None,
         })
     };

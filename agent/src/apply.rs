@@ -6,7 +6,7 @@
 //! tell: what is being done, what failed and when to try again, since when a step has not been well. Its tests are
 //! those of the whole state machine, in `agent/tests.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +14,26 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{Container, StepOutcome, StepResult};
 
+use jiff::Timestamp;
+
+use crate::checks::{Answer, Ask, Checks};
 use crate::decide::{Action, Known, decide};
-use crate::health::{Gate, Rules, Tracks, Trouble, gate};
-use crate::host::Observation;
+use crate::drift::{Pictures, Undo};
+use crate::health::{Gate, Rules, Tracks, Trouble, gate, graver};
+use crate::host::{HookCall, Observation};
+use crate::journal::Journal;
 use crate::ledger::{Applied, Record};
 use crate::moment::{Moment, Pauses};
+use crate::streak::{Patience, Streak};
 
+mod around;
+mod changes;
+mod drift;
 mod failure;
+use changes::Changes;
+use drift::{Drifted, Told};
 use failure::Failure;
 
-/// An instance that ends again within this time of being healed is not healed at once for ever.
-const HEAL_STREAK: Duration = Duration::from_secs(60);
-/// Heals in such a streak that happen without a pause.
-const FREE_HEALS: u32 = 3;
 /// Docker is asked again this often while a step is under way, should an event get lost.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// A removal has no health window of its own; its restarts are never counted.
@@ -44,11 +51,36 @@ pub enum Act {
         /// For the log.
         reason: String,
     },
+    /// Undo what others changed of an instance that is in place. Exactly one [`Walk::ended`] answers it.
+    Correct {
+        /// The step.
+        step: Step,
+        /// What undoes it.
+        undo: Vec<Undo>,
+        /// For the log.
+        reason: String,
+    },
     /// Read the last log lines of a container. [`Walk::logs`] answers it.
     ReadLogs {
         /// The step that failed.
         service: ServiceName,
         /// Docker's id.
+        container: Arc<str>,
+    },
+    /// Ask a container. [`Walk::probed`] answers it.
+    Probe(Ask),
+    /// Write down what was begun, durably. [`Walk::journaled`] answers it.
+    SaveJournal(Journal),
+    /// Run a hook, or wait for one that runs. Exactly one [`Walk::hook_ended`] answers it.
+    RunHook {
+        /// Which.
+        call: HookCall,
+        /// For the log.
+        reason: String,
+    },
+    /// Let the container of a hook go. Nothing answers.
+    ForgetHook {
+        /// Its name.
         container: Arc<str>,
     },
 }
@@ -84,8 +116,16 @@ pub struct Walk {
     limits: Limits,
     record: Record,
     tracks: Tracks,
+    checks: Checks,
+    changes: Changes,
     look: Option<Look>,
     progress: BTreeMap<ServiceName, Progress>,
+    pictures: Pictures,
+    /// They are not what is on the disk.
+    pictures_changed: bool,
+    /// Instances of which pictures are to be taken, because a step has just ended.
+    retake: BTreeSet<ServiceName>,
+    told: BTreeMap<ServiceName, Told>,
 }
 
 /// What is remembered of one step.
@@ -97,6 +137,8 @@ struct Progress {
     busy: Option<String>,
     /// The first look that shows the host as the last call left it.
     fresh_from: u64,
+    /// When that ended, by the clock that Docker dates its events with.
+    ended_at: Option<Timestamp>,
     /// Since when it has not been well; none while it is.
     unwell_since: Option<Duration>,
     /// It was done in this form, and has not been well since.
@@ -105,9 +147,10 @@ struct Progress {
     /// Not begun again before.
     retry_at: Duration,
     failure: Option<Failure>,
-    last_heal: Option<Duration>,
-    heals: u32,
+    heals: Streak,
     result: Option<StepResult>,
+    /// It was well in this form.
+    was_well: bool,
     /// When it has to be looked at again without an event.
     wake_at: Option<Duration>,
 }
@@ -119,14 +162,38 @@ enum Verdict {
     Applying(String),
     Failed,
     Keep,
+    /// As the plan says but for what others changed, which is left.
+    Left(Option<String>),
     Begin(String),
+    Correct(Vec<Undo>, String),
+    /// The hook with this container is to run, or is awaited.
+    Hook(HookCall),
+}
+
+impl Verdict {
+    fn under_way(slots: usize) -> Self {
+        Self::Waiting(format!("{slots} other steps are under way"))
+    }
 }
 
 impl Walk {
-    /// With what was put in place before.
-    pub fn new(limits: Limits, record: Record) -> Self {
-        let (tracks, progress) = Default::default();
-        Self { limits, record, tracks, look: None, progress }
+    /// With what was put in place before, and what was begun.
+    pub fn new(limits: Limits, record: Record, journal: Journal) -> Self {
+        let (tracks, checks, progress, pictures, retake, told) = Default::default();
+        let (changes, look, pictures_changed) = (Changes::new(journal), None, false);
+        Self {
+            limits,
+            record,
+            tracks,
+            checks,
+            changes,
+            look,
+            progress,
+            pictures,
+            pictures_changed,
+            retake,
+            told,
+        }
     }
 
     /// What is put in place, for the disk.
@@ -164,8 +231,10 @@ impl Walk {
     /// Takes in the end of a step that was begun; `fresh_from` is the number of the next look. Returns whether the
     /// record changed.
     pub fn ended(&mut self, step: &Step, result: Result<(), Fault>, fresh_from: u64, moment: Moment) -> bool {
+        self.note_ended(step, result.is_ok());
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.busy = None;
+        progress.ended_at = Some(moment.wall);
         progress.fresh_from = fresh_from;
         let same_form = progress.form == form(step);
         match result {
@@ -183,6 +252,7 @@ impl Walk {
     }
 
     fn note_done(&mut self, step: &Step) -> bool {
+        self.changes.made(step.service(), form(step));
         match step {
             Step::Ensure(ensure) => {
                 let applied = Applied { digest: ensure.digest };
@@ -190,6 +260,11 @@ impl Walk {
             }
             Step::Remove(remove) => self.record.remove(&remove.service).is_some(),
         }
+    }
+
+    /// Takes in what a container answered.
+    pub fn probed(&mut self, number: u64, answer: Answer, moment: Moment) {
+        self.checks.answered(number, answer, moment);
     }
 
     /// Takes in the log lines that were asked for.
@@ -203,6 +278,7 @@ impl Walk {
     pub fn advance(&mut self, plan: &NodePlan, moment: Moment) -> Vec<Act> {
         let Some(look) = self.look.take() else { return Vec::new() };
         self.forget_unnamed(plan);
+        self.checks.follow(plan, &look.observation, &self.record, moment);
         let mut acts = Vec::new();
         for step in &plan.steps {
             let observed = look.observation.instances.get(step.service()).map_or(&[][..], Vec::as_slice);
@@ -210,24 +286,41 @@ impl Walk {
             self.settle(step, observed, verdict, moment, &mut acts);
         }
         self.look = Some(look);
+        acts.extend(self.checks.ask(moment).into_iter().map(Act::Probe));
+        acts.extend(self.changes.save(moment).map(Act::SaveJournal));
+        acts.extend(self.changes.forgettable().into_iter().map(|container| Act::ForgetHook { container }));
         acts
     }
 
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
-        self.progress.values().filter_map(|progress| progress.wake_at).min()
+        let steps = self.progress.values().filter_map(|progress| progress.wake_at);
+        let told = self.told.values().filter_map(Told::wake_at);
+        steps.chain(told).chain(self.changes.wake_at()).min()
+    }
+
+    /// When a question to a container is due, for which Docker need not be looked at.
+    pub fn ask_at(&self) -> Option<Duration> {
+        self.checks.wake_at()
     }
 
     /// A service that the plan does not name is not touched; what is under way is still awaited.
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
+        self.changes.forget_unnamed(plan);
+        self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
     }
 
+    /// How the step stands by itself, and then what its hooks make of that.
     fn judge(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
-        let applied = self.record.get(step.service()).map(|applied| applied.digest);
-        let gate = self.gate(step, observed, moment);
-        let blocked = self.blocked(step);
-        let slots = self.progress.values().filter(|progress| progress.busy.is_some()).count();
+        let verdict = self.judge_alone(step, observed, look, moment);
+        match step.as_ensure() {
+            Some(ensure) if !ensure.terms.hooks.is_empty() => self.with_hooks(ensure, verdict),
+            _ => verdict,
+        }
+    }
+
+    fn judge_alone(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Verdict {
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.take_form(step);
         progress.wake_at = None;
@@ -237,45 +330,101 @@ impl Walk {
         if look.number < progress.fresh_from {
             return Verdict::Keep;
         }
-        let looping = match &gate {
-            Gate::Looping(trouble) => Some(trouble.clone()),
-            _ => None,
-        };
-        let lost = look.observation.lost.contains(step.service());
-        let reason = match decide(step, observed, &Known { applied, looping, lost }) {
-            Action::Nothing => return progress.watch(step, gate, moment.elapsed),
+        if let Some(hook) = self.changes.unended(step.service()) {
+            return self.hook(step, hook, moment);
+        }
+        match self.drifted(step, observed, look, moment) {
+            Drifted::Left(message) => return Verdict::Left(message),
+            Drifted::Undo { undo, reason } => return self.may_correct(step, undo, reason, moment),
+            Drifted::No => {}
+        }
+        match self.asks_for(step, observed, look, moment) {
+            Ok(reason) => self.may_begin(step, reason, moment),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Undoes what others changed, once it may be tried again and there is a free slot.
+    fn may_correct(&mut self, step: &Step, undo: Vec<Undo>, reason: String, moment: Moment) -> Verdict {
+        let held_up = self.held_up(step.service(), &reason, moment);
+        held_up.unwrap_or(Verdict::Correct(undo, reason))
+    }
+
+    /// Why the host has to do something about the step; else how it stands.
+    fn asks_for(
+        &mut self,
+        step: &Step,
+        observed: &[Container],
+        look: &Look,
+        moment: Moment,
+    ) -> Result<String, Verdict> {
+        let gate = self.gate(step, observed, moment);
+        let known = self.known(step, &gate, look);
+        let progress = self.progress.entry(step.service().clone()).or_default();
+        match decide(step, observed, &known) {
+            Action::Nothing => Err(progress.watch(step, gate, moment.elapsed)),
             Action::Report(trouble) => {
                 progress.unwell_since.get_or_insert(moment.elapsed);
-                progress.wake_at = Some(moment.elapsed + WATCH_EVERY);
-                progress.set_failure(Failure::of_container(trouble));
-                return Verdict::Failed;
+                Err(progress.fails_by(trouble, moment.elapsed))
             }
             Action::Change { reason } | Action::Remove { reason } => {
                 progress.count_repeat(&reason, moment.elapsed);
-                reason
+                Ok(reason)
             }
             Action::Heal { reason, ended } => {
                 progress.count_heal(&reason, ended, moment.elapsed);
-                reason
+                Ok(reason)
             }
+        }
+    }
+
+    fn known(&self, step: &Step, gate: &Gate, look: &Look) -> Known {
+        let applied = self.record.get(step.service()).map(|applied| applied.digest);
+        let looping = match gate {
+            Gate::Looping(trouble) => Some(trouble.clone()),
+            _ => None,
         };
-        if let Some(waits) = blocked {
+        let interrupted = form(step).is_some_and(|form| self.changes.is_other(step.service(), form));
+        let lost = look.observation.lost.contains(step.service());
+        Known { applied, looping, interrupted, lost }
+    }
+
+    /// Begins what the host has to do, unless something comes first.
+    fn may_begin(&mut self, step: &Step, reason: String, moment: Moment) -> Verdict {
+        let applied = self.record.get(step.service()).map(|applied| applied.digest);
+        let is_change = step.as_ensure().is_none_or(|ensure| applied != Some(ensure.digest));
+        if let Some(verdict) = self.closed(step, moment).filter(|_| is_change) {
+            return verdict;
+        }
+        if let Some(waits) = self.blocked(step) {
             return Verdict::Waiting(waits);
         }
+        if let Some(verdict) = self.held_up(step.service(), &reason, moment) {
+            return verdict;
+        }
+        match step.as_ensure().filter(|_| is_change) {
+            Some(ensure) => self.open(ensure, reason, applied.is_some()),
+            None => Verdict::Begin(reason),
+        }
+    }
+
+    /// What is due waits for its next try, or for a free slot.
+    fn held_up(&mut self, service: &ServiceName, reason: &str, moment: Moment) -> Option<Verdict> {
+        let slots = self.progress.values().filter(|progress| progress.busy.is_some()).count();
+        let progress = self.progress.get_mut(service)?;
         if moment.elapsed < progress.retry_at {
             progress.wake_at = Some(progress.retry_at);
-            return if progress.failure.is_some() { Verdict::Failed } else { Verdict::Applying(reason) };
+            let failed = progress.failure.is_some();
+            return Some(if failed { Verdict::Failed } else { Verdict::Applying(reason.to_owned()) });
         }
-        if slots >= self.limits.concurrency {
-            return Verdict::Waiting(format!("{slots} other steps are under way"));
-        }
-        Verdict::Begin(reason)
+        (slots >= self.limits.concurrency).then(|| Verdict::under_way(slots))
     }
 
     fn gate(&self, step: &Step, observed: &[Container], moment: Moment) -> Gate {
         let Some(ensure) = step.as_ensure() else { return Gate::Healthy };
         let rules = Rules { settle: self.limits.settle, window: window(step) };
-        gate(ensure, observed, &self.tracks, rules, moment)
+        let docker = gate(ensure, observed, &self.tracks, rules, moment);
+        graver(docker, self.checks.gate(ensure, observed))
     }
 
     /// What `step` waits on: the first step it names that is not done. A service that the plan does not name is not
@@ -309,7 +458,19 @@ impl Walk {
             Verdict::Applying(message) => {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(message)))
             }
+            Verdict::Left(message) => (StepOutcome::Satisfied, message),
+            Verdict::Correct(undo, reason) => {
+                progress.busy = Some(reason.clone());
+                acts.push(Act::Correct { step: step.clone(), undo, reason: reason.clone() });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
             Verdict::Failed => (StepOutcome::Failed, progress.failure.as_ref().map(Failure::text)),
+            Verdict::Hook(call) => {
+                let reason = format!("{} runs", call.run.title());
+                progress.busy = Some(reason.clone());
+                acts.push(Act::RunHook { call, reason: reason.clone() });
+                progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
+            }
             Verdict::Begin(reason) => {
                 progress.busy = Some(reason.clone());
                 progress.unwell_since.get_or_insert(moment.elapsed);
@@ -324,6 +485,10 @@ impl Walk {
         if let Some(container) = progress.failure.as_mut().and_then(Failure::wants_logs) {
             acts.push(Act::ReadLogs { service: service.clone(), container });
         }
+        let message = match step.as_ensure().filter(|_| outcome == StepOutcome::Failed) {
+            Some(ensure) => message.map(|message| self.changes.with_word_of_failure(ensure, message)),
+            None => message,
+        };
         progress.result = Some(StepResult { digest: form(step), outcome, message });
     }
 }
@@ -336,8 +501,8 @@ impl Progress {
     /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.
     fn take_form(&mut self, step: &Step) {
         if self.form != form(step) {
-            let (busy, fresh_from) = (self.busy.take(), self.fresh_from);
-            *self = Self { form: form(step), busy, fresh_from, ..Self::default() };
+            let (busy, fresh_from, ended_at) = (self.busy.take(), self.fresh_from, self.ended_at);
+            *self = Self { form: form(step), busy, fresh_from, ended_at, ..Self::default() };
         }
     }
 
@@ -361,24 +526,31 @@ impl Progress {
         Some((StepOutcome::Failed, Some(failure.text())))
     }
 
+    /// A container is not well, and time alone will not make it so.
+    fn fails_by(&mut self, trouble: Trouble, now: Duration) -> Verdict {
+        self.set_failure(Failure::of_container(trouble));
+        self.wake_at = Some(now + WATCH_EVERY);
+        Verdict::Failed
+    }
+
     /// Compose has nothing to do here: what counts is health, and time.
     fn watch(&mut self, step: &Step, gate: Gate, now: Duration) -> Verdict {
         let since = *self.unwell_since.get_or_insert(now);
         let deadline = since + window(step);
-        let was_well = self.outcome() == Some(StepOutcome::Satisfied);
+        let is_satisfied = self.outcome() == Some(StepOutcome::Satisfied);
         let (trouble, look_in) = match gate {
             Gate::Healthy => {
                 (self.unwell_since, self.failure, self.attempted, self.failures) = (None, None, false, 0);
+                self.was_well = true;
                 return Verdict::Satisfied;
             }
+            // It will happen again, however long one waits.
+            Gate::Killed(trouble) if !self.was_well => return self.fails_by(trouble, now),
+            Gate::Killed(trouble) => (trouble, WATCH_EVERY),
             Gate::Pending { trouble, settles_in } => (trouble, settles_in.unwrap_or(WATCH_EVERY)),
             Gate::Looping(trouble) => (trouble, WATCH_EVERY),
             // While it starts, a failing check may still come good; after it was well, it is an answer.
-            Gate::Unhealthy(trouble) if was_well => {
-                self.set_failure(Failure::of_container(trouble));
-                self.wake_at = Some(now + WATCH_EVERY);
-                return Verdict::Failed;
-            }
+            Gate::Unhealthy(trouble) if is_satisfied => return self.fails_by(trouble, now),
             Gate::Unhealthy(trouble) => (trouble, WATCH_EVERY),
         };
         self.wake_at = Some(now + look_in.min(WATCH_EVERY));
@@ -406,11 +578,8 @@ impl Progress {
             let failure = ended.map_or_else(|| Failure::of_call(reason.to_owned()), Failure::of_container);
             self.fail(failure, now);
         } else if self.outcome() == Some(StepOutcome::Satisfied) {
-            let again = self.last_heal.is_some_and(|last| now.saturating_sub(last) < HEAL_STREAK);
-            self.heals = if again { self.heals.saturating_add(1) } else { 1 };
-            self.retry_at = now + Pauses::STEP.after(self.heals.saturating_sub(FREE_HEALS));
-            self.last_heal = Some(self.retry_at);
-            if self.heals > FREE_HEALS {
+            self.retry_at = self.heals.add(&Patience::ENDING, now);
+            if self.heals.is_long(&Patience::ENDING) {
                 self.set_failure(Failure::keeps_ending(reason, ended));
             }
         }

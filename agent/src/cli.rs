@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use gitops::status::AgentInfo;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use crate::agent::state::{Settings, State};
 use crate::agent::{self, Parts, chain};
@@ -189,15 +188,18 @@ async fn run(config: Config) -> Result<(), Error> {
     let ledger = Ledger::at(&config.state_dir);
     let held = found("the accepted plan", ledger.load(&config.node)?);
     let record = found("what is in place", ledger.load_record()?).unwrap_or_default();
+    let journal = found("what was begun", ledger.load_journal()?).unwrap_or_default();
     tracing::info!(
         node = %config.node,
         server = %config.server.origin().ascii_serialization(),
         plan = held.as_ref().map_or(0, |plan| plan.generation.0),
         "started"
     );
-    let state = State::new(settings(&config, agent), held, record);
-    let changed = Arc::new(Notify::new());
-    let watch = watch(host.clone(), changed.clone());
+    let pictures = found("how containers are meant to stay", ledger.load_pictures()?).unwrap_or_default();
+    let state = State::new(settings(&config, agent), held, record, journal).with_pictures(pictures);
+    let (wake, wakes) = mpsc::channel(64);
+    let watching = host.clone();
+    let watch = tokio::spawn(async move { watching.watch(wake).await });
     let snapshot = folder.join("status.json");
     let parts = Parts {
         host,
@@ -206,7 +208,7 @@ async fn run(config: Config) -> Result<(), Error> {
         blobs,
         logs,
         snapshot,
-        changed,
+        wakes,
         stop_within: STOP_WITHIN,
     };
     agent::run(state, parts, stop_signal()?).await;
@@ -252,19 +254,6 @@ fn found<T>(what: &str, loaded: Loaded<T>) -> Option<T> {
             None
         }
     }
-}
-
-/// Any number of events between two looks is one reason to look.
-fn watch(host: Arc<DockerHost>, changed: Arc<Notify>) -> JoinHandle<()> {
-    let (wake, mut woken) = mpsc::channel(16);
-    tokio::spawn(async move {
-        let forward = async {
-            while woken.recv().await.is_some() {
-                changed.notify_one();
-            }
-        };
-        tokio::join!(host.watch(wake), forward);
-    })
 }
 
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {

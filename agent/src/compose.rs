@@ -56,6 +56,21 @@ pub enum Verb {
     Restart(Vec<Arc<str>>),
     /// Removes containers and networks. Volumes stay.
     Down,
+    /// Gets the images that are not here yet, and touches no container. (`--policy` is there since Compose 2.22.)
+    Pull,
+    /// Creates and starts one container of a Compose service, whatever its profiles, and nothing that it depends on.
+    Run(OneShot),
+}
+
+/// A container that runs once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneShot {
+    /// The Compose service.
+    pub service: Arc<str>,
+    /// The name of the container. Where there is one of this name, Compose fails.
+    pub container: Arc<str>,
+    /// What it carries beside the labels of the Compose file.
+    pub labels: Vec<(&'static str, String)>,
 }
 
 impl Verb {
@@ -68,6 +83,8 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart(_) => "restart",
             Self::Down => "down",
+            Self::Pull => "pull",
+            Self::Run(_) => "run",
         }
     }
 }
@@ -105,6 +122,9 @@ pub fn arguments(project: &Project<'_>, verb: &Verb) -> Vec<OsString> {
 }
 
 fn verb_arguments(verb: &Verb) -> Vec<OsString> {
+    if let Verb::Run(one_shot) = verb {
+        return run_arguments(one_shot);
+    }
     /// `--no-build` and `--quiet-pull`: images come from registries, and progress bars help nobody in a log.
     const UP: [&str; 5] = ["up", "--detach", "--remove-orphans", "--no-build", "--quiet-pull"];
     let (fixed, services): (&[&str], &[Arc<str>]) = match verb {
@@ -116,14 +136,28 @@ fn verb_arguments(verb: &Verb) -> Vec<OsString> {
         // Without `--no-deps` Compose restarts whoever says `depends_on: …: restart: true` as well.
         Verb::Restart(services) => (&["restart", "--no-deps"], services),
         Verb::Down => (&["down", "--remove-orphans"], &[]),
+        Verb::Pull => (&["pull", "--policy", "missing", "--quiet"], &[]),
+        Verb::Run(_) => (&[], &[]),
     };
     let up: &[&str] = match verb {
         Verb::Up | Verb::UpOnly(_) | Verb::Recreate(_) | Verb::Create => &UP,
-        Verb::Stop | Verb::Restart(_) | Verb::Down => &[],
+        Verb::Stop | Verb::Restart(_) | Verb::Down | Verb::Pull | Verb::Run(_) => &[],
     };
     let separator = if services.is_empty() { &[][..] } else { &["--"] };
     let words = up.iter().chain(fixed).chain(separator).map(|word| OsString::from(*word));
     words.chain(services.iter().map(|service| OsString::from(&**service))).collect()
+}
+
+/// Without a terminal, and without an end to wait for: whoever started it may be gone by then.
+fn run_arguments(one_shot: &OneShot) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> =
+        ["run", "--detach", "--no-deps", "-T", "--quiet-pull"].map(OsString::from).into();
+    arguments.extend(["--name".into(), OsString::from(&*one_shot.container)]);
+    for (name, value) in &one_shot.labels {
+        arguments.extend(["--label".into(), format!("{name}={value}").into()]);
+    }
+    arguments.extend(["--".into(), OsString::from(&*one_shot.service)]);
+    arguments
 }
 
 /// How Compose is called.

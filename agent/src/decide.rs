@@ -10,7 +10,7 @@ use gitops::name::Digest;
 use gitops::plan::{ContainerSpec, Ensure, OnFileChange, Reason, Remove, RunState, Step};
 use gitops::status::{Container, ContainerState};
 
-use crate::health::{Trouble, trouble};
+use crate::health::{self, Trouble, trouble};
 
 /// What is known of the instance beside its containers.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Known {
     pub applied: Option<Digest>,
     /// The restart loop that it is in.
     pub looping: Option<Trouble>,
+    /// Another change of it was begun and not made: its files may be those of that one.
+    pub interrupted: bool,
     /// Its folder is gone, and with it what its containers mount from there.
     pub lost: bool,
 }
@@ -68,6 +70,11 @@ fn decide_remove(step: &Remove, observed: &[Container], known: &Known) -> Action
 fn decide_ensure(step: &Ensure, observed: &[Container], known: &Known) -> Action {
     if let Some(reason) = change(step, observed, known.applied) {
         return Action::Change { reason };
+    }
+    if known.interrupted {
+        return Action::Change {
+            reason: "another change of it was begun and is not wanted any more".to_owned(),
+        };
     }
     if known.lost {
         return Action::Change { reason: "its folder was deleted from the agent's state folder".to_owned() };
@@ -148,7 +155,7 @@ fn ended(step: &Ensure, container: &Container) -> Option<Trouble> {
     let completes = step.containers.get(&container.service).is_some_and(|spec| spec.completes);
     match container.state {
         ContainerState::Exited if completes && container.exit_code == Some(0) => None,
-        ContainerState::Exited | ContainerState::Dead => Some(trouble(container, "has ended")),
+        ContainerState::Exited | ContainerState::Dead => Some(trouble(container, health::ended(container))),
         ContainerState::Created => Some(trouble(container, "was created and not started")),
         // Docker itself is at work on these, or a person paused it: Compose would not change that.
         ContainerState::Running

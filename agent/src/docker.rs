@@ -3,15 +3,19 @@
 //! **Invariant:** only containers that carry this node's label are looked at or touched, so that two agents can
 //! share one engine; a Compose project with any other container in it is refused. Changes go
 //! through [`Compose`](crate::compose::Compose), each logged with its reason; the engine's API is only read, but to
-//! end what a Compose that was killed left half done.
+//! end what a Compose that was killed left half done, and to undo what others did to a container over the same API.
 
 mod decide;
 mod events;
+mod hooks;
 mod info;
 mod look;
 mod mounts;
 mod offers;
+mod picture;
+mod probe;
 mod rows;
+mod undo;
 mod unfinished;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,17 +32,20 @@ use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use gitops::compose::labelled;
 use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, Remove};
-use gitops::status::{Container, ContainerState, HostInfo};
+use gitops::plan::{Ensure, Probe, Remove};
+use gitops::status::{Container, ContainerState, HostInfo, Orphans};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 pub use self::events::Wake;
 use self::rows::Row;
 use crate::attempt::Attempt;
+use crate::checks::Answer;
 use crate::compose::{Compose, Lock, Project, ProjectFiles, Verb};
+use crate::drift::{Seen, Undo};
 use crate::files::{self, InstanceFiles, Record};
-use crate::host::{Blobs, Host, HostError, Observation};
+use crate::host::{Blobs, HookCall, Host, HostError, Observation};
+use crate::journal::HookEnd;
 use crate::text::Tail;
 
 /// How long the engine may take to answer. It answers in milliseconds; minutes of silence are a hung engine.
@@ -79,6 +86,7 @@ pub struct DockerHost {
     compose: Compose,
     compose_version: Mutex<Option<Arc<str>>>,
     memory: look::Memory,
+    questions: probe::Questions,
 }
 
 impl DockerHost {
@@ -120,6 +128,7 @@ impl DockerHost {
             compose: Compose { program, environment, within: compose_within },
             compose_version: Mutex::default(),
             memory: look::Memory::default(),
+            questions: probe::Questions::default(),
         })
     }
 
@@ -158,8 +167,11 @@ impl DockerHost {
             event = events.next() => event,
             () = wake.closed() => None,
         } {
-            self.memory.forget(&event.container);
-            let _ = wake.send(event.service.map_or(Wake::Everything, Wake::Service)).await;
+            if event.is_of_network && !self.memory.knows(&event.container) {
+                continue;
+            }
+            self.memory.heard(&event);
+            let _ = wake.send(event.wake).await;
         }
         Ok(())
     }
@@ -227,6 +239,7 @@ impl DockerHost {
         mut files: InstanceFiles,
         step: &Ensure,
         rows: &[Row],
+        anew: &BTreeSet<Arc<str>>,
         attempt: &Attempt,
     ) -> Result<Prepared, HostError> {
         let (wanted, blobs) = (step.files.clone(), self.blobs.clone());
@@ -243,8 +256,12 @@ impl DockerHost {
         let text = labelled(&step.model, &labels);
         let fingerprint = decide::fingerprint(step, &text);
         let gone = mounts::held(step, rows, &files.record);
+        if !gone.is_empty() {
+            attempt.tell("what some containers mount was gone from their folder");
+        }
+        let anew = gone.union(anew).cloned().collect();
         let others = decide::calls(step, &labels, rows, files.record.applied == Some(fingerprint));
-        let calls = decide::made_anew(&gone).into_iter().chain(others).collect();
+        let calls = decide::made_anew(&anew).into_iter().chain(others).collect();
         let files = blocking(move || files.put_compose_file(&text).map(|()| files)).await?;
         Ok(Prepared { files, fingerprint, calls })
     }
@@ -260,6 +277,66 @@ impl DockerHost {
         tracing::info!(project = project.name, verb = verb.name(), reason, "calling docker compose");
         attempt.tell(&format!("docker compose {}", verb.name()));
         self.compose.run(project, verb, lock, attempt).await
+    }
+
+    /// Puts the instance in place, with new containers for some of its Compose services.
+    async fn put(
+        &self,
+        step: &Ensure,
+        attempt: &Attempt,
+        files: InstanceFiles,
+        lock: &Lock,
+        anew: &BTreeSet<Arc<str>>,
+    ) -> Result<(), HostError> {
+        // Not what was observed: that lists only our own containers, and may be seconds old.
+        let rows = self.finished(step, attempt).await?;
+        let Prepared { mut files, fingerprint, calls } =
+            self.prepare(files, step, &rows, anew, attempt).await?;
+        let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
+        let project = Project { name: &step.project, files: Some(paths) };
+        for verb in &calls {
+            self.call(&project, verb, lock, attempt).await?;
+        }
+        let old = self.running_on_old_files(step, &files.record).await?;
+        if !old.is_empty() {
+            self.call(&project, &Verb::Restart(old.into_iter().collect()), lock, attempt).await?;
+        }
+        let record = Record {
+            pending: false,
+            ran: None,
+            outlived: BTreeMap::new(),
+            applied: Some(fingerprint),
+            services: decide::applied(step),
+            ..files.record.clone()
+        };
+        if files.record != record {
+            files.record = record;
+            blocking(move || files.save()).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the calls that undo what others did. Returns the Compose services that need new containers.
+    async fn undo(&self, undo: &[Undo], attempt: &Attempt) -> Result<BTreeSet<Arc<str>>, HostError> {
+        let mut anew = BTreeSet::new();
+        for one in undo::ordered(undo) {
+            match one {
+                Undo::Call { container, service, call } => {
+                    attempt.tell(&undo::words(call));
+                    match self.ask(async |engine| undo::call(engine, container, call).await).await {
+                        Ok(true) => {}
+                        Ok(false) => drop(anew.insert(service.clone())),
+                        Err(error) => {
+                            attempt.tell(&format!("{}: a new container is made instead", chain(&error)));
+                            anew.insert(service.clone());
+                        }
+                    }
+                }
+                Undo::Recreate(service) => drop(anew.insert(service.clone())),
+                Undo::Up => {}
+            }
+        }
+        Ok(anew)
     }
 
     /// Notes which of the containers that are due for a restart run now that the files are in place.
@@ -335,8 +412,10 @@ impl Host for DockerHost {
         let node = self.node.as_str();
         let containers = self.ask(async |engine| look::look(engine, &self.memory, node).await).await?;
         let mut instances = BTreeMap::<ServiceName, Vec<Container>>::new();
-        for (row, container) in containers {
+        let mut pictures = Seen::new();
+        for (row, container, picture) in containers {
             if let Some(service) = row.service.filter(|_| !row.one_off) {
+                pictures.extend(picture.map(|picture| (container.id.clone(), picture)));
                 instances.entry(service).or_default().push(container);
             }
         }
@@ -346,7 +425,7 @@ impl Host for DockerHost {
         let folder = self.instances.clone();
         blocking(move || {
             let lost = files::lost(&folder, instances.keys());
-            Ok(Observation { instances, lost })
+            Ok(Observation { instances, lost, pictures })
         })
         .await
     }
@@ -380,42 +459,55 @@ impl Host for DockerHost {
         attempt: &Attempt,
     ) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
-        // Not what was observed: that lists only our own containers, and may be seconds old.
-        let rows = self.finished(step, attempt).await?;
-        let Prepared { mut files, fingerprint, calls } = self.prepare(files, step, &rows, attempt).await?;
-        let paths = ProjectFiles { folder: files.folder.path().to_owned(), compose: files.compose_file() };
-        let project = Project { name: &step.project, files: Some(paths) };
-        for verb in &calls {
-            if matches!(verb, Verb::Recreate(_)) {
-                attempt.tell("what these containers mount was gone from their folder");
-            }
-            self.call(&project, verb, &lock, attempt).await?;
+        self.put(step, attempt, files, &lock, &BTreeSet::new()).await
+    }
+
+    async fn correct(&self, step: &Ensure, undo: &[Undo], attempt: &Attempt) -> Result<(), HostError> {
+        let (files, lock) = self.take(&step.service).await?;
+        self.project(&step.service, &step.project).await?;
+        let anew = self.undo(undo, attempt).await?;
+        // Compose is not called to learn that everything is as it was.
+        if anew.is_empty() && !undo.contains(&Undo::Up) {
+            return Ok(());
         }
-        let old = self.running_on_old_files(step, &files.record).await?;
-        if !old.is_empty() {
-            self.call(&project, &Verb::Restart(old.into_iter().collect()), &lock, attempt).await?;
-        }
-        let record = Record {
-            pending: false,
-            ran: None,
-            outlived: BTreeMap::new(),
-            applied: Some(fingerprint),
-            services: decide::applied(step),
-            ..files.record.clone()
-        };
-        if files.record != record {
-            files.record = record;
-            blocking(move || files.save()).await?;
-        }
-        Ok(())
+        self.put(step, attempt, files, &lock, &anew).await
+    }
+
+    fn forget(&self) {
+        self.memory.forget_all();
+    }
+
+    async fn orphans(&self) -> Result<Orphans, HostError> {
+        self.ask(async |engine| look::orphans(engine).await).await
     }
 
     async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError> {
         let (files, lock) = self.take(&step.service).await?;
-        self.project(&step.service, &step.project).await?;
+        // Compose leaves containers of services that a profile keeps out, and then the networks that they are in.
+        for row in self.project(&step.service, &step.project).await?.iter().filter(|row| row.is_hook) {
+            self.forget_hook(&row.container.name).await;
+        }
         // By name alone: everything that carries the project's label goes, whatever the last file said.
         self.call(&Project { name: &step.project, files: None }, &Verb::Down, &lock, attempt).await?;
         blocking(move || files.delete()).await
+    }
+
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError> {
+        match self.begin_hook(call, attempt).await? {
+            hooks::Begun::Runs => Ok(Some(self.end_of_hook(call, attempt).await)),
+            hooks::Begun::Never => Ok(None),
+            hooks::Begun::Refused(how) => Ok(Some(HookEnd::Failed(how))),
+        }
+    }
+
+    async fn forget_hook(&self, container: &str) {
+        if let Err(error) = self.remove_hook(container).await {
+            tracing::warn!(container, error = chain(&error), "the container of a hook cannot be removed now");
+        }
+    }
+
+    async fn probe(&self, container_id: &str, probe: &Probe, within: Duration) -> Answer {
+        self.answer(container_id, probe, within).await
     }
 
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String> {

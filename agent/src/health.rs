@@ -115,6 +115,9 @@ pub enum Gate {
     },
     /// Docker reports its health check as failing.
     Unhealthy(Trouble),
+    /// It was killed for want of memory, and has not been well since. Docker may have started it again; it will be killed
+    /// again.
+    Killed(Trouble),
     /// A restart loop: more calls of Compose would only feed it.
     Looping(Trouble),
 }
@@ -149,14 +152,39 @@ fn gravity(gate: &Gate) -> u8 {
         Gate::Pending { settles_in: Some(_), .. } => 1,
         Gate::Pending { settles_in: None, .. } => 2,
         Gate::Unhealthy(_) => 3,
-        Gate::Looping(_) => 4,
+        Gate::Killed(_) => 4,
+        Gate::Looping(_) => 5,
     }
+}
+
+/// The graver of two; the first of equals.
+pub fn graver(one: Gate, other: Gate) -> Gate {
+    if gravity(&other) > gravity(&one) { other } else { one }
 }
 
 fn judge(container: &Container, spec: &ContainerSpec, tracks: &Tracks, rules: Rules, moment: Moment) -> Gate {
     if tracks.is_looping(container, rules.window, moment.elapsed) {
-        return Gate::Looping(trouble(container, "is in a restart loop"));
+        let killed = if container.oom_killed { ": it is killed for want of memory" } else { "" };
+        return Gate::Looping(trouble(container, &format!("is in a restart loop{killed}")));
     }
+    match judge_run(container, spec, tracks, rules, moment) {
+        Gate::Pending { .. } if container.oom_killed => Gate::Killed(trouble(container, ended(container))),
+        gate => gate,
+    }
+}
+
+/// How its last run ended.
+pub fn ended(container: &Container) -> &'static str {
+    if container.oom_killed { "was killed for want of memory" } else { "has ended" }
+}
+
+fn judge_run(
+    container: &Container,
+    spec: &ContainerSpec,
+    tracks: &Tracks,
+    rules: Rules,
+    moment: Moment,
+) -> Gate {
     let pending = |what: &str| Gate::Pending { trouble: trouble(container, what), settles_in: None };
     match (container.state, container.health) {
         (ContainerState::Exited, _) if spec.completes && container.exit_code == Some(0) => Gate::Healthy,
@@ -170,7 +198,7 @@ fn judge(container: &Container, spec: &ContainerSpec, tracks: &Tracks, rules: Ru
         (ContainerState::Paused, _) => pending("is paused"),
         (ContainerState::Restarting, _) => pending("is being restarted"),
         (ContainerState::Removing, _) => pending("is being removed"),
-        (ContainerState::Exited | ContainerState::Dead, _) => pending("has ended"),
+        (ContainerState::Exited | ContainerState::Dead, _) => pending(ended(container)),
     }
 }
 

@@ -36,6 +36,7 @@ fn word(gate: &Gate) -> &'static str {
         Gate::Healthy => "healthy",
         Gate::Pending { .. } => "pending",
         Gate::Unhealthy(_) => "unhealthy",
+        Gate::Killed(_) => "killed",
         Gate::Looping(_) => "looping",
     }
 }
@@ -49,6 +50,21 @@ fn without_a_health_check_a_container_must_run_for_the_settle_time() {
     let restarted = || with(|c| c.restarts = 1);
     assert_eq!(word(&watch(&[(0, app()), (2, restarted()), (4, restarted())])), "pending");
     assert_eq!(word(&watch(&[(0, app()), (2, restarted()), (5, restarted())])), "healthy");
+}
+
+#[test]
+fn what_was_killed_for_want_of_memory_is_named_until_it_is_well() {
+    let starved = |state| with(|c| (c.state, c.oom_killed) = (state, true));
+    let said = |gate: &Gate| match gate {
+        Gate::Killed(trouble) => trouble.message.clone(),
+        other => word(other).to_owned(),
+    };
+    let killed = "container web-app-1 was killed for want of memory";
+    assert_eq!(said(&watch(&[(0, starved(ContainerState::Restarting))])), killed);
+    assert_eq!(said(&watch(&[(0, starved(ContainerState::Exited))])), killed);
+    let runs = || starved(ContainerState::Running);
+    assert_eq!(said(&watch(&[(0, runs()), (2, runs())])), killed);
+    assert_eq!(said(&watch(&[(0, runs()), (3, runs())])), "healthy");
 }
 
 #[test]

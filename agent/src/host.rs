@@ -6,13 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, Remove};
-use gitops::status::{Container, HostInfo};
+use gitops::plan::{Ensure, Probe, Remove};
+use gitops::status::{Container, HostInfo, Orphans};
 
 use crate::attempt::Attempt;
+use crate::checks::Answer;
+use crate::drift::{Seen, Undo};
+use crate::journal::{HookEnd, HookRun};
 
 /// What the machine looks like now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Observation {
     /// Those of them whose folder is gone from the state folder of the agent. Docker shows their containers as if
     /// nothing were the matter, but what they mount from there is a folder that nobody can write to any more.
     pub lost: BTreeSet<ServiceName>,
+    /// The pictures of all these containers.
+    pub pictures: Seen,
 }
 
 /// Why the host did not do it.
@@ -64,6 +70,19 @@ pub enum HostError {
     Content(Digest),
 }
 
+/// A hook that was written down as begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookCall {
+    /// The service whose hook it is.
+    pub service: ServiceName,
+    /// The name of its container.
+    pub container: Arc<str>,
+    /// What runs, and how long it may.
+    pub run: HookRun,
+    /// The step that it belongs to, where it is to be started if it was not; none where it is only looked for.
+    pub start: Option<Box<Ensure>>,
+}
+
 /// Where blobs that were fetched before the plan was accepted lie, by digest.
 pub trait Blobs: Send + Sync {
     /// The file with the content, if it was fetched.
@@ -85,9 +104,33 @@ pub trait Host: Send + Sync {
     async fn ensure(&self, step: &Ensure, observed: &[Container], attempt: &Attempt)
     -> Result<(), HostError>;
 
+    /// Undoes what others changed of an instance that is in place: what a call of the engine can undo on the living
+    /// container is undone by that, and the rest by Compose. A host that knows no such call ensures the instance.
+    async fn correct(&self, step: &Ensure, _undo: &[Undo], attempt: &Attempt) -> Result<(), HostError> {
+        self.ensure(step, &[], attempt).await
+    }
+
+    /// What earlier looks told is not to be relied on in the next.
+    fn forget(&self) {}
+
+    /// The containers of nobody's plan. A second list, asked rarely. A host that cannot tell has none.
+    async fn orphans(&self) -> Result<Orphans, HostError> {
+        Ok(Orphans::default())
+    }
+
     /// Removes the containers and networks of the instance. Volumes stay. What is done is logged in
     /// `attempt`.
     async fn remove(&self, step: &Remove, attempt: &Attempt) -> Result<(), HostError>;
+
+    /// Runs a hook to its end, and keeps its container: one that is there is never started a second time. Gives how it
+    /// ended; none where it never began, and is not to. What is done, and what it writes, is logged in `attempt`.
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError>;
+
+    /// Takes the container of a hook away that has ended, if it is there.
+    async fn forget_hook(&self, container: &str);
+
+    /// Asks a container. Returns within `within`, and little more.
+    async fn probe(&self, container_id: &str, probe: &Probe, within: Duration) -> Answer;
 
     /// The last lines that a container wrote, at most `lines`, bounded in bytes.
     async fn last_log_lines(&self, container_id: &str, lines: usize) -> Vec<String>;

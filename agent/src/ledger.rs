@@ -1,4 +1,4 @@
-//! What the agent holds: the accepted plan, and which instances it has put in place, on disk.
+//! What the agent holds: the accepted plan, which instances it has put in place, and what it has begun, on disk.
 //!
 //! The ledger is why the agent can heal while the daemon is away and why it cannot be talked back into an older
 //! plan. A plan is written here before any step of it is begun.
@@ -15,6 +15,8 @@ use gitops::status::{PlanId, Refusal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::disk::{self, DiskError};
+use crate::drift::Pictures;
+use crate::journal::Journal;
 
 /// Why an offered plan is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,6 +185,13 @@ struct RecordFile<R = Record> {
     instances: R,
 }
 
+/// `journal.json`.
+#[derive(Serialize, Deserialize)]
+struct JournalFile<J = Journal> {
+    version: u32,
+    changes: J,
+}
+
 /// What a file of the state folder gave.
 #[derive(Debug)]
 pub enum Loaded<T> {
@@ -199,17 +208,25 @@ pub enum Loaded<T> {
     },
 }
 
-/// The two files.
+/// The files.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     plan: PathBuf,
     record: PathBuf,
+    journal: PathBuf,
+    pictures: PathBuf,
 }
 
 impl Ledger {
     /// In this state folder.
     pub fn at(folder: &Path) -> Self {
-        Self { plan: folder.join("ledger.json"), record: folder.join("applied.json") }
+        let file = |name| folder.join(name);
+        Self {
+            plan: file("ledger.json"),
+            record: file("applied.json"),
+            journal: file("journal.json"),
+            pictures: file("pictures.json"),
+        }
     }
 
     /// The accepted plan. A damaged file is kept aside, and the agent goes on from what the daemon offers.
@@ -270,6 +287,67 @@ impl Ledger {
     /// What the system says; the old record then stands.
     pub fn save_record(&self, record: &Record) -> Result<(), DiskError> {
         disk::write_json(&self.record, &RecordFile { version: VERSION, instances: record })
+    }
+
+    /// What was begun. Where this is lost, hooks before a change that was not made may run once more, and hooks after one that
+    /// was made do not run.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn load_journal(&self) -> Result<Loaded<Journal>, DiskError> {
+        load_or_set_aside(&self.journal, |file: JournalFile| {
+            supported(file.version)?;
+            Ok(file.changes)
+        })
+    }
+
+    /// Writes what was begun, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the old journal then stands.
+    pub fn save_journal(&self, journal: &Journal) -> Result<(), DiskError> {
+        disk::write_json(&self.journal, &JournalFile { version: VERSION, changes: journal })
+    }
+}
+
+/// `pictures.json`. Its version is that of the rule by which pictures are taken.
+#[derive(Debug, Serialize, Deserialize)]
+struct PicturesFile<P> {
+    version: u32,
+    pictures: P,
+}
+
+/// Raised whenever an unchanged container would give another picture.
+const PICTURES_VERSION: u32 = 1;
+
+impl Ledger {
+    /// How containers are meant to stay. Where this is lost, or was taken by another rule, the pictures are taken anew.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn load_pictures(&self) -> Result<Loaded<Pictures>, DiskError> {
+        let loaded = load_or_set_aside(&self.pictures, |file: PicturesFile<serde_json::Value>| {
+            let is_ours = file.version == PICTURES_VERSION;
+            let pictures = is_ours.then(|| serde_json::from_value(file.pictures)).transpose();
+            pictures.map_err(|error| error.to_string())
+        })?;
+        Ok(match loaded {
+            Loaded::Found(Some(pictures)) => Loaded::Found(pictures),
+            Loaded::Found(None) | Loaded::Missing => Loaded::Missing,
+            Loaded::Corrupt { aside, problem } => Loaded::Corrupt { aside, problem },
+        })
+    }
+
+    /// Writes how containers are meant to stay, durably.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; what was written before then stands.
+    pub fn save_pictures(&self, pictures: &Pictures) -> Result<(), DiskError> {
+        disk::write_json(&self.pictures, &PicturesFile { version: PICTURES_VERSION, pictures })
     }
 }
 

@@ -17,13 +17,18 @@ pub mod host;
 pub mod attempt;
 pub mod blobs;
 pub mod disk;
+pub mod journal;
 pub mod ledger;
 
 // What decides about steps.
 pub mod apply;
+pub mod checks;
 pub mod decide;
+pub mod drift;
 pub mod health;
 pub mod moment;
+pub mod picture;
+pub mod streak;
 
 // The machine: `docker` reads the engine, `compose` changes it, `files` keeps the folder of each instance.
 pub mod compose;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use gitops::name::{Digest, Generation, NodeName};
 use gitops::plan::{
-    ContainerDigest, ContainerSpec, Ensure, FileRef, Model, NodePlan, OnFileChange, Remove, RunState, Step,
+    ContainerDigest, ContainerSpec, Ensure, FileRef, HealthCheck, Model, NodePlan, OnFileChange, Probe,
+    Remove, RunState, Step,
 };
 use gitops::status::{Container, ContainerState, Health};
 
@@ -73,9 +74,23 @@ pub(crate) fn remove(service: &str) -> Step {
         project: service.into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     })
+}
+
+/// A check of `app`, each ten seconds: two good answers make it healthy, three bad ones unhealthy.
+pub(crate) fn check(name: &str, probe: Probe) -> HealthCheck {
+    HealthCheck {
+        name: name.into(),
+        container: "app".into(),
+        probe,
+        interval: 10,
+        timeout: 2,
+        healthy_after: 2,
+        unhealthy_after: 3,
+    }
 }
 
 /// The container digest of a version.
@@ -99,6 +114,7 @@ pub(crate) fn container(service: &str, version: &str) -> Container {
         health: Health::None,
         restarts: 0,
         exit_code: None,
+        oom_killed: false,
         started_at: None,
     }
 }

@@ -168,7 +168,16 @@ fn pass(definitions: &Definitions, plans: &Plans, reported: &Reported) -> Outcom
 fn pass_after(seen: Option<&Seen>, definitions: &Definitions, plans: &Plans, reported: &Reported) -> Outcome {
     let stale_after = SignedDuration::from_secs(45);
     let (now, listening_since) = (clock::now(), Timestamp::UNIX_EPOCH);
-    reconcile(&Inputs { definitions, plans, reported, now, stale_after, listening_since, seen })
+    reconcile(&Inputs {
+        facts: gitops::planner::Facts::none(),
+        definitions,
+        plans,
+        reported,
+        now,
+        stale_after,
+        listening_since,
+        seen,
+    })
 }
 
 fn taken_over(plans: &mut Plans, outcome: &Outcome) {
@@ -191,6 +200,8 @@ fn acked(plans: &Plans) -> Reported {
             refused: None,
             steps: plan.steps.iter().map(result).collect(),
             instances: BTreeMap::new(),
+            drift: Default::default(),
+            orphans: Default::default(),
         }
     };
     let reported =

@@ -3,6 +3,7 @@
 //! **Invariant:** there is no way to switch this off. A route without it is listed as [`Access::Anyone`] in the route
 //! table, tells nothing about the fleet, and changes nothing.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use axum::response::Response;
 
 use super::control::Control;
 use super::problem::ApiError;
-use crate::name::NodeName;
+use crate::name::{NodeName, OperatorName, RoleName};
 use crate::store::token::{self, Secret};
 use crate::store::{Identity, Store, StoreError, StoredToken};
 
@@ -85,7 +86,7 @@ pub enum Access {
 impl Access {
     pub(super) fn opens_to(self, identity: &Identity) -> Result<(), ApiError> {
         match (self, identity) {
-            (Self::Agent, Identity::Operator) => Err(ApiError::WrongIdentity("agents")),
+            (Self::Agent, Identity::Operator(_)) => Err(ApiError::WrongIdentity("agents")),
             (Self::Operator | Self::Hook, Identity::Node(_)) => Err(ApiError::WrongIdentity("operators")),
             _ => Ok(()),
         }
@@ -97,13 +98,16 @@ impl Access {
 pub struct Caller {
     /// Who it is.
     pub identity: Identity,
+    /// The roles of an operator.
+    pub roles: BTreeSet<RoleName>,
     secret: Secret,
 }
 
 impl Caller {
     /// Whether its token is still good: asked again after a long wait.
     pub fn is_still_known(&self, control: &Control) -> bool {
-        token::identify(&self.secret, &control.tokens.current()) == Some(&self.identity)
+        let tokens = control.tokens.current();
+        token::identify(&self.secret, &tokens).is_some_and(|token| token.identity == self.identity)
     }
 }
 
@@ -125,6 +129,29 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingNode {
     }
 }
 
+/// The operator who calls.
+#[derive(Clone, Debug)]
+pub struct CallingOperator {
+    /// Their name.
+    pub name: OperatorName,
+    /// Their roles.
+    pub roles: BTreeSet<RoleName>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CallingOperator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.extensions.get::<Caller>() {
+            Some(Caller { identity: Identity::Operator(name), roles, .. }) => {
+                Ok(Self { name: name.clone(), roles: roles.clone() })
+            }
+            Some(_) => Err(ApiError::WrongIdentity("operators")),
+            None => Err(ApiError::NoToken),
+        }
+    }
+}
+
 /// The text of the bearer token, if one was sent. The scheme is not case-sensitive (RFC 9110, 11.1).
 pub(super) fn bearer(headers: &axum::http::HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -134,8 +161,9 @@ pub(super) fn bearer(headers: &axum::http::HeaderMap) -> Option<&str> {
 /// Finds out who calls.
 pub(super) fn authenticate(control: &Control, headers: &axum::http::HeaderMap) -> Result<Caller, ApiError> {
     let secret = Secret::presented(bearer(headers).ok_or(ApiError::NoToken)?);
-    let identity = token::identify(&secret, &control.tokens.current()).cloned();
-    Ok(Caller { identity: identity.ok_or(ApiError::UnknownToken)?, secret })
+    let known = token::identify(&secret, &control.tokens.current()).cloned();
+    let StoredToken { identity, roles, .. } = known.ok_or(ApiError::UnknownToken)?;
+    Ok(Caller { identity, roles, secret })
 }
 
 /// In front of every route but those for [`Access::Anyone`] and [`Access::Hook`].

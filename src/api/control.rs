@@ -5,7 +5,7 @@
 //! plan, is posted in a [`watch`] channel instead: a long poll holds a receiver and wakes the moment a plan is
 //! stored, and after a restart the stored plans are served before the source has answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,11 +17,12 @@ use super::hook::Hooks;
 use super::metrics::Metrics;
 use super::problem::ApiError;
 use super::wire::{DiffRequest, Hello, Only, Receipt, Report, Synced};
+use crate::decision::{AwaitingView, Hold};
 use crate::diagnostic::Diagnostic;
 use crate::diff::Diff;
 use crate::fleet::drift::Drift;
 use crate::fleet::{FleetStatus, SourceStatus};
-use crate::name::{Digest, NodeName, Revision};
+use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
 use crate::store::{NewEvent, Store};
@@ -66,6 +67,24 @@ pub enum Request {
     /// Review the pull request of this number. Answered with [`Answer::Done`] once that is sure to happen, or where
     /// this daemon reviews none.
     Review(u64),
+    /// Begin a hold. Answered with [`Answer::Held`] once durable.
+    Hold(Box<Hold>),
+    /// End a hold. Answered with [`Answer::Held`] once durable.
+    EndHold {
+        /// Which.
+        number: u64,
+        /// Who ends it.
+        by: OperatorName,
+    },
+    /// Say yes or no to changes that wait. Answered with [`Answer::Voted`] once durable.
+    Vote(Box<Ballot>),
+    /// What waits for approval. Answered with [`Answer::Approvals`].
+    Approvals,
+    /// Try the deployed revision again, which failed and was undone. Answered with [`Answer::Done`].
+    Retry {
+        /// Who asks.
+        by: OperatorName,
+    },
     /// Record an event. Answered with [`Answer::Done`] once durable.
     Note(NewEvent),
     /// The whole picture, as of now.
@@ -79,6 +98,21 @@ pub struct Previewed {
     pub preview: Preview,
     /// Of that, what was asked for.
     pub diff: Diff,
+}
+
+/// A vote as it comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ballot {
+    /// The digits with which the id of the plan begins.
+    pub plan: Arc<str>,
+    /// Who votes.
+    pub by: OperatorName,
+    /// In which roles.
+    pub roles: BTreeSet<RoleName>,
+    /// Yes or no.
+    pub approves: bool,
+    /// Why.
+    pub reason: Option<Arc<str>>,
 }
 
 /// What the daemon answers.
@@ -98,6 +132,18 @@ pub enum Answer {
     Previewed(Result<Box<Previewed>, Vec<Diagnostic>>),
     /// To [`Request::Drift`].
     Drift(Box<Drift>),
+    /// The hold that begins or ends.
+    Held(Box<Hold>),
+    /// There is no such hold any more.
+    NoHold(u64),
+    /// How the changes stand with this vote.
+    Voted(Box<AwaitingView>),
+    /// What waits for approval.
+    Approvals(Vec<AwaitingView>),
+    /// Nothing waits under the id that was named; what waits, in one sentence.
+    NotAwaited(String),
+    /// The operator wrote the commit of the changes.
+    OwnChange(Revision),
     /// Deploying this revision is another plan by now: nothing was changed.
     PlanMoved {
         /// The newest revision.
@@ -179,6 +225,11 @@ impl Control {
             Answer::Full => Err(ApiError::TooMany(60)),
             Answer::NotStored => Err(ApiError::NotStored),
             Answer::BaseMoved { deployed } => Err(ApiError::BaseMoved(deployed)),
+            Answer::NoHold(number) => Err(ApiError::NotFound(format!(
+                "there is no hold {number} that could end: `gitops holds` lists them"
+            ))),
+            Answer::NotAwaited(why) => Err(ApiError::NotAwaited(why)),
+            Answer::OwnChange(revision) => Err(ApiError::OwnChange(revision)),
             Answer::Unfit(why) => Err(ApiError::Malformed(why)),
             Answer::NoRevision(why) => Err(ApiError::NotFound(why)),
             Answer::Busy => Err(ApiError::Busy),

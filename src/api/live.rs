@@ -78,6 +78,14 @@ async fn deployed_already(control: &Control, plan: Digest) -> Result<Option<Sync
 /// The refusal, with what differs between the plan that was asked for and the one of now.
 async fn moved(control: &Control, plan: Digest, revision: Revision) -> Result<ApiError, ApiError> {
     let shown = control.store.preview(plan).await?.map(|kept| kept.preview);
+    if let Some(asked) =
+        shown.as_ref().and_then(|shown| shown.revision.clone()).filter(|asked| *asked != revision)
+    {
+        let request = DiffRequest { revision: Some(asked.clone()), ..DiffRequest::default() };
+        if let Err(ApiError::NotFound(_)) = control.ask(Request::Diff(Box::new(request))).await {
+            return Ok(ApiError::NotPushed(asked));
+        }
+    }
     let request = DiffRequest { revision: Some(revision), ..DiffRequest::default() };
     let now: Preview = match control.ask(Request::Diff(Box::new(request))).await? {
         Answer::Previewed(Ok(previewed)) => previewed.preview,

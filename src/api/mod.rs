@@ -7,6 +7,7 @@
 pub mod access;
 mod agent;
 pub mod control;
+mod decisions;
 mod events;
 mod history;
 mod hook;
@@ -20,6 +21,7 @@ mod probe;
 pub mod problem;
 mod read;
 mod routes;
+mod tokens;
 pub mod wire;
 
 pub use control::Control;

@@ -1,10 +1,8 @@
-//! The routes of operators: look at the fleet, give and take tokens, look at the source now.
+//! The routes of operators: look at the fleet, look at the source now.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -12,13 +10,10 @@ use super::control::{Answer, Control, Request};
 use super::live;
 use super::problem::ApiError;
 use super::read::{json_or_default, parse};
-use super::wire::{NodeToken, Revoked, Running, SPOKEN, Standing, SyncRequest, Synced, Version};
-use crate::clock;
+use super::wire::{Running, SPOKEN, Standing, SyncRequest, Synced, Version};
 use crate::fleet::NodeView;
 use crate::name::{Digest, NodeName};
 use crate::plan::NodePlan;
-use crate::store::token::Secret;
-use crate::store::{Identity, NewEvent, StoredToken};
 
 /// Of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -50,52 +45,6 @@ pub(super) async fn plan(
     let digest: Option<Digest> = digest.as_deref().map(parse).transpose()?;
     let plan = control.store.plan(&node, digest).await?;
     plan.map(Json).ok_or_else(|| ApiError::NotFound(format!("node `{node}` has no such plan")))
-}
-
-/// Makes a token for a node, besides those it has: make one, install it, then revoke is not needed; to lock an agent
-/// out, revoke first. The node need not be defined yet.
-pub(super) async fn make_token(
-    State(control): State<Control>,
-    Path(node): Path<String>,
-) -> Result<Response, ApiError> {
-    let node: NodeName = parse(&node)?;
-    let identity = Identity::Node(node.clone());
-    let secret = Secret::generate(&identity).map_err(|error| {
-        tracing::error!(%error, "the operating system gave no randomness");
-        ApiError::NotStored
-    })?;
-    let token = StoredToken { digest: secret.digest(), identity, created_at: clock::now() };
-    control.store.add_token(token).await?;
-    reload_tokens(&control).await?;
-    note(&control, "token.created", &node, "a token was made").await?;
-    let shown = NodeToken { node, token: secret.expose().to_owned() };
-    let never_kept = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((StatusCode::CREATED, never_kept, Json(shown)).into_response())
-}
-
-/// Revokes all tokens of a node. Its agent keeps what runs, and gets no new plan.
-pub(super) async fn revoke_token(
-    State(control): State<Control>,
-    Path(node): Path<String>,
-) -> Result<Json<Revoked>, ApiError> {
-    let node: NodeName = parse(&node)?;
-    let revoked = control.store.revoke_tokens(&Identity::Node(node.clone())).await?;
-    reload_tokens(&control).await?;
-    if revoked > 0 {
-        note(&control, "token.revoked", &node, "all tokens of the node were revoked").await?;
-    }
-    Ok(Json(Revoked { revoked }))
-}
-
-async fn reload_tokens(control: &Control) -> Result<(), ApiError> {
-    Ok(control.tokens.reload(&*control.store).await?)
-}
-
-async fn note(control: &Control, kind: &str, node: &NodeName, message: &str) -> Result<(), ApiError> {
-    let (revision, service) = (None, None);
-    let (kind, node, message) = (kind.into(), Some(node.clone()), message.to_owned());
-    let event = NewEvent { at: clock::now(), kind, revision, node, service, message };
-    control.ask(Request::Note(event)).await.map(drop)
 }
 
 /// Looks at the source, and answers with what was found.

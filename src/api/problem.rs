@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
 use super::wire::{HelloError, Problem};
-use crate::name::{NodeName, Revision};
+use crate::name::{NodeName, OperatorName, Revision};
 use crate::reconcile::preview::difference::Difference;
 use crate::store::StoreError;
 
@@ -29,6 +29,11 @@ pub enum ApiError {
     /// A token that opens something else.
     #[error("this route is for {0}: the token speaks for somebody else")]
     WrongIdentity(&'static str),
+    /// What only the first operator may do.
+    #[error(
+        "`{0}` may not do this: only the operator whose token is in `operator.token` in the daemon's state folder says who operates it"
+    )]
+    NotFirst(OperatorName),
     /// The headers of the agent.
     #[error(transparent)]
     Hello(#[from] HelloError),
@@ -96,6 +101,18 @@ pub enum ApiError {
         "deploying the newest revision is another plan by now, so nothing was changed: look at it with `gitops diff REVISION --live`, and ask for the plan id that it shows"
     )]
     PlanMoved(Box<Difference>),
+    /// What was asked for is a plan of a commit that is not there.
+    #[error(
+        "commit {} is not on the watched branch yet, so nothing was changed: push it, and ask for its plan again",
+        .0.short()
+    )]
+    NotPushed(Revision),
+    /// Nothing waits under the id that was named.
+    #[error("{0}")]
+    NotAwaited(String),
+    /// Who wrote a change does not approve it.
+    #[error("you are the author of commit {}, and authors do not approve their own changes: ask somebody else", .0.short())]
+    OwnChange(Revision),
     /// Too much of the kind is being done.
     #[error("too many previews at once: try again in a second")]
     Busy,
@@ -126,6 +143,7 @@ impl ApiError {
             Self::NoToken => (StatusCode::UNAUTHORIZED, "no-token", "a token is needed"),
             Self::UnknownToken => (StatusCode::UNAUTHORIZED, "unknown-token", "the token is not known"),
             Self::WrongIdentity(_) => (StatusCode::FORBIDDEN, "wrong-identity", "not for this token"),
+            Self::NotFirst(_) => (StatusCode::FORBIDDEN, "not-first", "for the first operator"),
             Self::Hello(HelloError::NoCommonProtocol { .. }) => {
                 (StatusCode::UPGRADE_REQUIRED, "no-common-protocol", "no protocol version in common")
             }
@@ -151,6 +169,9 @@ impl ApiError {
             Self::TimedOut(_) => (StatusCode::REQUEST_TIMEOUT, "timed-out", "the request took too long"),
             Self::BaseMoved(_) => (StatusCode::CONFLICT, "base-moved", "another revision is deployed"),
             Self::PlanMoved(_) => (StatusCode::CONFLICT, "plan-moved", "the plan is another by now"),
+            Self::NotPushed(_) => (StatusCode::CONFLICT, "not-pushed", "the commit is not on the branch yet"),
+            Self::NotAwaited(_) => (StatusCode::CONFLICT, "not-awaited", "no such changes wait"),
+            Self::OwnChange(_) => (StatusCode::FORBIDDEN, "own-change", "not by its author"),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy", "too much at once"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the daemon has just started"),
             Self::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the store failed"),

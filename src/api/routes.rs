@@ -17,10 +17,12 @@ use super::control::Control;
 use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{
-    DiffAnswer, DiffRequest, EventPage, LogPage, LogUpload, NodeToken, Only, Receipt, Report, Revoked,
-    Standing, SyncRequest, Synced, Version,
+    ApprovalPage, BallotRequest, DiffAnswer, DiffRequest, EventPage, HoldPage, HoldRequest, LogPage,
+    LogUpload, NodeToken, Only, OperatorToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
+    TokenRequest, Version,
 };
-use super::{agent, events, history, hook, live, logs, openapi, operator, probe};
+use super::{agent, decisions, events, history, hook, live, logs, openapi, operator, probe, tokens};
+use crate::decision::{AwaitingView, Hold, OperatorView};
 use crate::fleet::drift::Drift;
 use crate::fleet::{NodeView, SourceStatus};
 use crate::plan::NodePlan;
@@ -114,6 +116,8 @@ pub(super) fn table() -> Vec<Route> {
     agent_routes()
         .into_iter()
         .chain(operator_routes())
+        .chain(token_routes())
+        .chain(decision_routes())
         .chain(history_routes())
         .chain(live_routes())
         .chain(event_routes())
@@ -151,7 +155,7 @@ fn agent_routes() -> [Route; 4] {
     ]
 }
 
-fn operator_routes() -> [Route; 9] {
+fn operator_routes() -> [Route; 7] {
     let operator = Access::Operator;
     [
         Route::new(Method::GET, "/v1/status", operator, "How everything stands", get(operator::status))
@@ -161,22 +165,6 @@ fn operator_routes() -> [Route; 9] {
             .json::<LogPage>(StatusCode::OK, "The newest lines, or those after an id; oldest first"),
         Route::new(Method::GET, "/v1/nodes", operator, "How the nodes stand", get(operator::nodes))
             .json::<Vec<NodeView>>(StatusCode::OK, "The nodes by name"),
-        Route::new(
-            Method::POST,
-            "/v1/nodes/{node}/token",
-            operator,
-            "Make a token",
-            post(operator::make_token),
-        )
-        .json::<NodeToken>(StatusCode::CREATED, "The token; its secret is shown this once"),
-        Route::new(
-            Method::DELETE,
-            "/v1/nodes/{node}/token",
-            operator,
-            "Revoke",
-            delete(operator::revoke_token),
-        )
-        .json::<Revoked>(StatusCode::OK, "All tokens of the node are revoked"),
         Route::new(Method::GET, "/v1/plans/{node}", operator, "A plan of a node", get(operator::plan))
             .query::<operator::WhichPlan>()
             .json::<NodePlan>(StatusCode::OK, "The newest plan, or the one asked for"),
@@ -195,6 +183,69 @@ fn operator_routes() -> [Route; 9] {
         .answers(StatusCode::ACCEPTED, "The source or the pull request will be looked at"),
         Route::new(Method::GET, "/v1/version", Access::Known, "What this daemon is", get(operator::version))
             .json::<Version>(StatusCode::OK, "Versions"),
+    ]
+}
+
+fn token_routes() -> [Route; 5] {
+    let operator = Access::Operator;
+    let (of_node, of_operator) = ("/v1/nodes/{node}/token", "/v1/operators/{operator}/token");
+    [
+        Route::new(Method::POST, of_node, operator, "Make a token", post(tokens::make_for_node))
+            .json::<NodeToken>(StatusCode::CREATED, "The token; its secret is shown this once"),
+        Route::new(Method::DELETE, of_node, operator, "Revoke", delete(tokens::revoke_of_node))
+            .json::<Revoked>(StatusCode::OK, "All tokens of the node are revoked"),
+        Route::new(Method::GET, "/v1/operators", operator, "Who operates this", get(tokens::operators))
+            .json::<Vec<OperatorView>>(StatusCode::OK, "By name"),
+        Route::new(
+            Method::POST,
+            of_operator,
+            operator,
+            "Make a token for an operator; for the first one only",
+            post(tokens::make_for_operator),
+        )
+        .body::<TokenRequest>(16 << 10)
+        .json::<OperatorToken>(StatusCode::CREATED, "The token; its secret is shown this once"),
+        Route::new(
+            Method::DELETE,
+            of_operator,
+            operator,
+            "Revoke those of an operator; for the first one only",
+            delete(tokens::revoke_of_operator),
+        )
+        .json::<Revoked>(StatusCode::OK, "All tokens of the operator are revoked"),
+    ]
+}
+
+fn decision_routes() -> [Route; 6] {
+    let operator = Access::Operator;
+    [
+        Route::new(Method::GET, "/v1/holds", operator, "What people hold", get(decisions::holds))
+            .query::<decisions::Which>()
+            .json::<HoldPage>(StatusCode::OK, "Those that nobody ended, or all; the newest first"),
+        Route::new(Method::POST, "/v1/holds", operator, "Hold something", post(decisions::hold))
+            .body::<HoldRequest>(4 << 10)
+            .json::<Hold>(StatusCode::CREATED, "The hold with its number; it is in force"),
+        Route::new(Method::DELETE, "/v1/holds/{number}", operator, "End a hold", delete(decisions::end_hold))
+            .json::<Hold>(StatusCode::OK, "The hold that ended"),
+        Route::new(
+            Method::GET,
+            "/v1/approvals",
+            operator,
+            "What waits for approval",
+            get(decisions::approvals),
+        )
+        .json::<ApprovalPage>(StatusCode::OK, "With the votes so far, and who is still needed"),
+        Route::new(Method::POST, "/v1/approvals", operator, "Approve or reject", post(decisions::vote))
+            .body::<BallotRequest>(4 << 10)
+            .json::<AwaitingView>(StatusCode::OK, "How the changes stand with this vote"),
+        Route::new(
+            Method::POST,
+            "/v1/retry",
+            operator,
+            "Try the deployed revision again",
+            post(decisions::retry),
+        )
+        .answers(StatusCode::ACCEPTED, "What was undone is rolled out again"),
     ]
 }
 

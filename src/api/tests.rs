@@ -1,6 +1,7 @@
 //! The API over a real loopback listener. The daemon behind it answers as one does that says yes to everything.
 
 mod agents;
+mod decisions;
 mod door;
 mod history;
 mod live;
@@ -25,9 +26,10 @@ use super::listen::Door;
 use super::router;
 use super::wire::{Hello, Receipt, SPOKEN, Synced};
 use crate::clock;
+use crate::decision::Hold;
 use crate::fleet::drift::{Drift, Summary};
 use crate::fleet::{FleetStatus, SourceState, SourceStatus};
-use crate::name::NodeName;
+use crate::name::{NodeName, OperatorName};
 use crate::plan::NodePlan;
 use crate::store::memory::MemoryStore;
 use crate::store::token::Secret;
@@ -69,7 +71,7 @@ impl Api {
         max_connections: usize,
     ) -> Self {
         let store = Arc::new(MemoryStore::default());
-        let operator = token(&store, Identity::Operator).await;
+        let operator = token(&store, Identity::Operator(OperatorName::first())).await;
         let edge_1 = token(&store, Identity::Node(node("edge-1"))).await;
         let edge_2 = token(&store, Identity::Node(node("edge-2"))).await;
         let (plans, plans_seen) = watch::channel(Plans::default());
@@ -134,7 +136,8 @@ impl Api {
 
 async fn token(store: &MemoryStore, identity: Identity) -> String {
     let secret = Secret::generate(&identity).expect("randomness");
-    let token = StoredToken { digest: secret.digest(), identity, created_at: clock::now() };
+    let roles = Default::default();
+    let token = StoredToken { digest: secret.digest(), identity, roles, created_at: clock::now() };
     store.add_token(token).await.expect("memory");
     secret.expose().to_owned()
 }
@@ -157,6 +160,13 @@ async fn say_yes(
             Request::Source => Answer::Source(Box::new(fleet().source)),
             Request::Fleet => Answer::Fleet(Box::new(fleet())),
             Request::Pull { .. } | Request::Wake | Request::Review(_) => Answer::Done,
+            Request::Hold(hold) => Answer::Held(Box::new(Hold { number: 7, ..(**hold).clone() })),
+            Request::EndHold { number, .. } => Answer::NoHold(*number),
+            Request::Vote(ballot) => {
+                Answer::NotAwaited(format!("no changes wait under plan {}", ballot.plan))
+            }
+            Request::Approvals => Answer::Approvals(Vec::new()),
+            Request::Retry { .. } => Answer::Done,
             Request::Note(event) => {
                 let events = store.append_events(vec![event.clone()]).await.expect("memory");
                 last_event.send_replace(events[0].id);
@@ -177,7 +187,8 @@ fn fleet() -> FleetStatus {
         checked_at: None,
         message: None,
     };
-    FleetStatus { source, nodes: Vec::new(), diagnostics: Vec::new() }
+    let (holds, awaiting) = (Vec::new(), Vec::new());
+    FleetStatus { source, nodes: Vec::new(), diagnostics: Vec::new(), holds, awaiting }
 }
 
 async fn send(request: RequestBuilder) -> Response {

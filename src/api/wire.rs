@@ -5,6 +5,7 @@
 //! documents of the core ([`NodePlan`](crate::plan::NodePlan), [`NodeStatus`], …) and the small ones below; fields
 //! are only ever added within a version, so a reader ignores those it does not know.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,12 +14,13 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::decision::{AwaitingView, Held, KeptHold};
 use crate::diagnostic::Diagnostic;
 use crate::diff::Diff;
 pub use crate::fleet::drift::Only;
 use crate::fleet::{FleetStatus, SourceStatus};
 use crate::log::{LogEntry, LogLine};
-use crate::name::{Digest, NodeName, Revision};
+use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName};
 use crate::reconcile::preview::difference::Difference;
 use crate::status::NodeStatus;
 use crate::store::Event;
@@ -219,11 +221,73 @@ pub struct NodeToken {
     pub token: String,
 }
 
-/// The answer to `DELETE /v1/nodes/{node}/token`.
+/// The body of `POST /v1/operators/{operator}/token`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct TokenRequest {
+    /// In which roles they approve changes with it.
+    pub roles: BTreeSet<RoleName>,
+}
+
+/// The answer to `POST /v1/operators/{operator}/token`. The only time that the secret is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorToken {
+    /// Who it speaks for.
+    pub operator: OperatorName,
+    /// In which roles.
+    pub roles: BTreeSet<RoleName>,
+    /// The secret, for `GITOPS_TOKEN_FILE`.
+    pub token: String,
+}
+
+/// The answer to `DELETE /v1/nodes/{node}/token` and `DELETE /v1/operators/{operator}/token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Revoked {
     /// How many tokens there were.
     pub revoked: u64,
+}
+
+/// The body of `POST /v1/holds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldRequest {
+    /// What is held.
+    #[serde(flatten)]
+    pub what: Held,
+    /// Why: one sentence for everybody whom it stops.
+    pub reason: String,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub until: Option<Timestamp>,
+    /// Or after how many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u32>,
+}
+
+/// The answer to `GET /v1/holds`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HoldPage {
+    /// The newest first.
+    pub holds: Vec<KeptHold>,
+}
+
+/// The body of `POST /v1/approvals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BallotRequest {
+    /// The id of the plan, or at least six digits with which it begins.
+    pub plan: String,
+    /// Yes or no.
+    pub approves: bool,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to `GET /v1/approvals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovalPage {
+    /// What waits.
+    pub awaiting: Vec<AwaitingView>,
 }
 
 /// The body of `POST /v1/sync`.

@@ -98,3 +98,9 @@ pub(super) fn applying(controls: &BTreeMap<ControlName, Located<Control>>) -> Ar
     let applying = controls.iter().filter(|(_, control)| control.value.applies_to.is_some());
     applying.map(|(name, _)| name.clone()).collect()
 }
+
+/// The controls that ask for approval of releases.
+pub(super) fn approving(controls: &BTreeMap<ControlName, Located<Control>>) -> Arc<[ControlName]> {
+    let approving = controls.iter().filter(|(_, control)| control.value.release_approval.is_some());
+    approving.map(|(name, _)| name.clone()).collect()
+}

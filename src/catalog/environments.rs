@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Catalog, MAX_OF_A_KIND};
 use crate::definition::{
-    Environment, Located, Loosened, Node, Override, Placement, Policy, Service, Settings,
+    Environment, Located, Loosened, Node, Override, Placement, Policy, Rollout, Service, Settings,
 };
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName};
@@ -18,6 +18,8 @@ pub(super) struct Environments {
     of_node: BTreeMap<NodeName, EnvironmentName>,
     /// What holds in each: never less than what holds everywhere.
     policies: BTreeMap<EnvironmentName, Policy>,
+    /// How releases go on in each, where services do not say so.
+    rollouts: BTreeMap<EnvironmentName, Rollout>,
     /// Of each field of a policy that is given: without an environment, the one for all. Found once, because every
     /// service may have a finding that names it.
     places: BTreeMap<(Option<EnvironmentName>, &'static str), Place>,
@@ -28,9 +30,13 @@ impl Environments {
         let tightened = |(name, one): (&EnvironmentName, &Environment)| {
             (name.clone(), settings.policy.tightened(&one.policy))
         };
+        let over_all = |(name, one): (&EnvironmentName, &Environment)| {
+            (name.clone(), one.rollout.clone().or(&settings.rollout))
+        };
         Self {
             of_node: of_nodes(settings, nodes),
             policies: settings.environments.iter().map(tightened).collect(),
+            rollouts: settings.environments.iter().map(over_all).collect(),
             places: policy_places(tree, settings),
         }
     }
@@ -41,6 +47,10 @@ impl Environments {
 
     pub(super) fn policy(&self, environment: &EnvironmentName) -> Option<&Policy> {
         self.policies.get(environment)
+    }
+
+    pub(super) fn rollout(&self, environment: &EnvironmentName) -> Option<&Rollout> {
+        self.rollouts.get(environment)
     }
 
     pub(super) fn place(&self, environment: Option<&EnvironmentName>, field: &'static str) -> Place {

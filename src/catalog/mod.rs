@@ -5,25 +5,30 @@
 //! whose blobs changed. What makes that safe is that a service reads nothing outside its own folder but features:
 //! if only one folder under `services/` changed, only that service is read again.
 
+mod approvals;
 mod controls;
 mod environments;
 mod files;
 mod grants;
+mod moves;
 mod placement;
 mod references;
+mod rollouts;
 mod services;
 mod strays;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Feature, Located, Node, Policy, Service, Settings};
+use crate::definition::{Control, Drift, Feature, Located, Node, Policy, Rollout, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
 use crate::yaml;
+pub use approvals::ApprovalDemand;
 pub use controls::{Asked, By, VARIABLES};
 use environments::Environments;
 pub use grants::{Given, Terms, Used};
@@ -43,6 +48,8 @@ pub struct Catalog {
     rules: Arc<controls::Rules>,
     /// The controls that ask for services by their labels.
     applying: Arc<[ControlName]>,
+    /// The controls that ask for approval of releases.
+    approving: Arc<[ControlName]>,
     /// The Compose files that features add, by their path as the feature names it.
     overlays: Arc<BTreeMap<Arc<str>, compose::Overlay>>,
     /// Of each item of `features` and `controls` of the defaults. Found once: every service may have a finding there.
@@ -137,7 +144,11 @@ impl ServiceEntry {
         let overrides = self.service().environments.as_ref().zip(environment);
         let given = overrides.and_then(|(all, name)| all.get(name)?.as_ref());
         let is_given = given.is_some_and(|given| match field {
+            "drift" => given.drift != Drift::default(),
             "features" => given.features.is_some(),
+            // Of its fields only these can be wrong for what they name.
+            "health" => given.health.checks.is_some(),
+            "hooks" => given.hooks.is_some(),
             "controls" => given.controls.is_some(),
             "compose" => given.compose.is_some(),
             "place" => given.place.is_some(),
@@ -172,6 +183,11 @@ impl Catalog {
     pub fn knows_variables(&self, entry: &ServiceEntry, node: &Located<Node>) -> bool {
         let is_right = |broken: &BTreeSet<String>| !broken.contains("variables");
         !self.unread.settings && is_right(&entry.definition.broken) && is_right(&node.broken)
+    }
+
+    /// Whether it can be told which node is in which environment.
+    pub fn knows_environments(&self) -> bool {
+        !self.unread.settings
     }
 
     /// Whether all that says what a service uses and must meet could be read.
@@ -246,6 +262,11 @@ impl Catalog {
         environment.and_then(|name| self.environments.policy(name)).unwrap_or(&self.settings.policy)
     }
 
+    /// How releases bring services to the nodes of an environment, where they do not say so themselves.
+    pub fn rollout_for(&self, environment: Option<&EnvironmentName>) -> &Rollout {
+        environment.and_then(|name| self.environments.rollout(name)).unwrap_or(&self.settings.rollout)
+    }
+
     /// The place of a field of a policy, such as `digest_required`: the one for all, or that of an environment.
     pub fn policy_place(&self, environment: Option<&EnvironmentName>, field: &'static str) -> Place {
         self.environments.place(environment, field)
@@ -313,6 +334,8 @@ pub fn load(tree: &Arc<Tree>, previous: Option<&Catalog>) -> (Catalog, Vec<Diagn
     services::load(&mut catalog, previous.zip(changed.as_ref()), &mut found);
     found.extend(catalog.ground_findings.iter().cloned());
     found.extend(references::check(&catalog, previous));
+    found.extend(windows::check(&catalog));
+    found.extend(moves::check(&catalog));
     found.extend(catalog.services.values().flat_map(|entry| entry.findings.iter().cloned()));
     (catalog, found)
 }
@@ -350,6 +373,7 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
         features: Arc::new(features),
         rules: Arc::new(controls::read_rules(&controls)),
         applying: controls::applying(&controls),
+        approving: controls::approving(&controls),
         grants: Arc::new(grants::ready(controls.iter())),
         controls: Arc::new(controls),
         services: BTreeMap::new(),
@@ -360,6 +384,8 @@ fn ground(tree: &Arc<Tree>) -> Catalog {
     };
     found.extend(references::check_ground(&catalog));
     found.extend(environments::check(&catalog));
+    found.extend(rollouts::check_ground(&catalog));
+    found.extend(windows::check_ground(&catalog));
     catalog.ground_findings = found;
     catalog
 }

@@ -123,21 +123,23 @@ fn check_service(catalog: &Catalog, entry: &ServiceEntry) -> Vec<Diagnostic> {
         let place = place(&[Step::Key("environments"), Step::Key(name.as_str())]);
         found.push(unknown_environment(catalog, name, place));
     }
-    for (index, name) in unknown(&service.depends_on, |name| catalog.services.contains_key(name)) {
-        // A service that is there and has mistakes was not read: those mistakes are told, not this. So is a link.
-        let folder = format!("services/{name}");
-        if !catalog.tree.is_folder(&folder) && catalog.tree.get(&folder).is_none() {
-            let known = services::names(&catalog.services);
-            found.push(unknown_name(
-                "service",
-                name.as_str(),
-                known,
-                "services/",
-                place(&[Step::Key("depends_on"), Step::Item(index)]),
-            ));
-        }
+    for (index, name) in unknown(&service.depends_on, |name| has_service(catalog, name)) {
+        let place = place(&[Step::Key("depends_on"), Step::Item(index)]);
+        found.push(unknown_service(catalog, name, place));
     }
     found
+}
+
+/// A service that is there and has mistakes was not read: those mistakes are told, not that there is none. So is a link.
+pub(super) fn has_service(catalog: &Catalog, name: &ServiceName) -> bool {
+    let folder = || format!("services/{name}");
+    catalog.services.contains_key(name)
+        || catalog.tree.is_folder(&folder())
+        || catalog.tree.get(&folder()).is_some()
+}
+
+pub(super) fn unknown_service(catalog: &Catalog, name: &ServiceName, place: Place) -> Diagnostic {
+    unknown_name("service", name.as_str(), services::names(&catalog.services), "services/", place)
 }
 
 /// Whether it is there, or may be: in a file that could not be read.
@@ -171,7 +173,7 @@ fn unknown_name<'a>(
         .help(suggestion(name, known, &otherwise))
 }
 
-fn unknown_environment(catalog: &Catalog, name: &EnvironmentName, place: Place) -> Diagnostic {
+pub(super) fn unknown_environment(catalog: &Catalog, name: &EnvironmentName, place: Place) -> Diagnostic {
     let known = catalog.settings.environments.keys().map(EnvironmentName::as_str);
     let otherwise = format!("define `[environments.{name}]` in gitops.toml, or remove the name here");
     Diagnostic::error("unknown-environment", place, format!("there is no environment `{name}`"))

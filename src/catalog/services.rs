@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, Deployment, ServiceEntry, files, placement, strays};
+use super::{Catalog, Deployment, ServiceEntry, files, placement, rollouts, strays};
 use crate::compose::{self, Overlay, ReadSpec};
 use crate::definition::{Located, Override, Service};
 use crate::diagnostic::{Diagnostic, Place};
@@ -139,6 +139,7 @@ fn check_lists(tree: &Tree, definition: &Located<Service>) -> Vec<Diagnostic> {
     };
     let mut found = Vec::new();
     found.extend(placement::check(definition, &places));
+    found.extend(rollouts::check_service(definition, &places));
     let mut named_twice = |fields: &[&'static str], names: Vec<&str>| {
         let mut seen = BTreeSet::new();
         let again = names.into_iter().enumerate().filter(|(_, name)| !seen.insert(*name));
@@ -193,7 +194,9 @@ fn in_environments(service: &Service) -> Vec<(Option<EnvironmentName>, Arc<Servi
 }
 
 fn reads_the_same(one: &Service, other: &Service) -> bool {
+    let hooks = || one.hooks.services().eq(other.hooks.services());
     (&one.compose, &one.profiles, &one.features) == (&other.compose, &other.profiles, &other.features)
+        && hooks()
 }
 
 fn compose_source(
@@ -207,6 +210,8 @@ fn compose_source(
         files: service.compose.as_ref().map(|files| files.paths()).unwrap_or_default(),
         profiles: profiles.map(Vec::as_slice).unwrap_or_default(),
         overlays: &overlays(catalog, service),
+        hooks: &service.hooks.services().cloned().collect::<Vec<_>>(),
+        formerly: service.moved.as_ref().map(|moved| moved.from.as_str()),
     };
     compose::Source::read(&catalog.tree, folder, &spec)
 }

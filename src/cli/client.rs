@@ -82,6 +82,11 @@ impl Client {
         self.document(self.request(method, path)).await
     }
 
+    /// Sends a request that has no body and whose answer has none.
+    pub(super) async fn post(&self, path: &str) -> Result<(), CliError> {
+        self.answer(self.request(Method::POST, path)).await.map(drop)
+    }
+
     /// Sends a document, and allows `patience` for the answer. A refusal comes as it is.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,

@@ -15,7 +15,7 @@ use crate::render::count;
 use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Without it, a folder has no definitions.
-const SETTINGS: &str = "gitops.toml";
+pub(super) const SETTINGS: &str = "gitops.toml";
 
 /// Reads definitions. What two of them have in common is read once.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 //! Commands that only read a repository run without a daemon, without Docker and without a network; the others
 //! speak to the daemon through [`client`].
 
+mod approve;
 mod capacity;
 mod client;
 mod completions;
@@ -14,22 +15,27 @@ mod events;
 mod explain;
 mod features;
 mod history;
+mod hold;
 mod hook;
 mod init;
 mod load;
 mod local;
+mod lock;
 mod logs;
 mod node;
+mod operator;
 mod output;
 mod pager;
 mod patience;
 mod promote;
 mod render;
+mod retry;
 mod review;
 mod schema;
 mod serve;
 mod show;
 mod status;
+mod suspend;
 mod sync;
 mod target;
 mod validate;
@@ -65,7 +71,17 @@ enum Command {
     Review(Box<review::Args>),
     Serve(Box<serve::Args>),
     Status(status::Args),
+    Lock(lock::Args),
+    Unlock(lock::UnlockArgs),
+    Suspend(suspend::Args),
+    Resume(suspend::ResumeArgs),
+    Holds(hold::Args),
+    Approvals(approve::ListArgs),
+    Approve(approve::Args),
+    Reject(approve::RejectArgs),
+    Retry(retry::Args),
     Node(node::Args),
+    Operator(operator::Args),
     Events(events::Args),
     Logs(logs::Args),
     Why(why::Args),
@@ -114,6 +130,16 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Review(args) => review::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Status(args) => client::block_on(status::run(&args)),
+        Command::Lock(args) => client::block_on(lock::run(&args)),
+        Command::Unlock(args) => client::block_on(lock::unlock(&args)),
+        Command::Suspend(args) => client::block_on(suspend::run(&args)),
+        Command::Resume(args) => client::block_on(suspend::resume(&args)),
+        Command::Holds(args) => client::block_on(hold::run(&args)),
+        Command::Approvals(args) => client::block_on(approve::list(&args)),
+        Command::Approve(args) => client::block_on(approve::run(&args)),
+        Command::Reject(args) => client::block_on(approve::reject(&args)),
+        Command::Retry(args) => client::block_on(retry::run(&args)),
+        Command::Operator(args) => client::block_on(operator::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Logs(args) => client::block_on(logs::run(&args)),

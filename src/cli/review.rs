@@ -44,7 +44,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
     /// The number of the pull request [default: as the CI says]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
     pull: Option<u64>,
     /// The address of the forge's API [default: as the CI says]
     #[arg(long, value_name = "URL")]
@@ -76,6 +76,10 @@ pub(super) struct Args {
     /// Print the comment, and ask nothing of the forge
     #[arg(long)]
     dry_run: bool,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a pull request has a number, such as 17".to_owned())
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {

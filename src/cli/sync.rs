@@ -76,7 +76,11 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (_, state) => return Err(not_deployed(&synced, state)),
     };
     let next = if args.wait { ": waiting until every node has done what it asks for" } else { "" };
-    let how = if args.plan.is_some() { "is deployed, just as planned" } else { "is to be deployed" };
+    let how = match (args.plan, &synced.source.deployed) {
+        (Some(_), _) => "is deployed, just as planned",
+        (None, Some(deployed)) if deployed == revision => "is deployed already",
+        (None, _) => "is to be deployed",
+    };
     print(&format!("revision {} {how}{next}\n", revision.short()))?;
     if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
 }
@@ -88,12 +92,16 @@ fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
         (Some(revision), SourceState::Held) => {
             format!("revision {} does not descend from the deployed one", revision.short())
         }
+        (Some(revision), SourceState::Failed) => format!("revision {} is undone", revision.short()),
         (_, _) => "the repository does not answer".to_owned(),
     };
     let message = synced.source.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
     let error = CliError::new(format!("{what}{message}"));
     match state {
         SourceState::Held => error.hint("`gitops sync --accept-rewind` deploys it all the same"),
+        SourceState::Failed => {
+            error.hint("push a commit that mends it; `gitops retry` begins it again as it is")
+        }
         SourceState::Invalid => error.hint("`gitops status` shows every mistake; the last good plans stand"),
         _ => error,
     }
@@ -115,6 +123,12 @@ async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit,
             Err(error) => return Err(error),
         };
         patience.answered();
+        if fleet.source.state == SourceState::Failed {
+            progress.finish();
+            anstream::eprint!("{}", status::text(&fleet, clock::now(), form(&std::io::stderr())));
+            let message = fleet.source.message.unwrap_or_else(|| "the release failed and is undone".into());
+            return Err(CliError::new(message));
+        }
         let stand = Stand::of(&fleet, revision, clock::now());
         if stand.waits.is_empty() {
             progress.finish();

@@ -12,14 +12,31 @@ use serde_yaml::{Mapping, Value};
 use super::emit::canonical_object;
 use super::files::{Files, Travelling};
 use super::model::used_names;
+use super::{Rendered, hooks};
 use crate::name::Digest;
 use crate::plan::{ContainerDigest, ContainerSpec, FileRef, Model, OnFileChange, RunState};
 
 /// The version of the rules in this file.
 pub const RULE: u32 = 1;
 
-/// The digest of an instance: everything that makes a difference to the host, and nothing else.
-pub fn instance_digest(
+impl Rendered {
+    /// The digest of an instance: everything that makes a difference to what runs, and nothing else.
+    pub fn digest(&self, state: RunState, on_file_change: OnFileChange) -> Digest {
+        let is_standing =
+            |path: &Arc<str>| self.beside.as_ref().is_none_or(|beside| !beside.files.contains(path));
+        let files = self.files.iter().filter(|(path, _)| is_standing(path));
+        let files = files.map(|(path, file)| (path.clone(), file.reference)).collect();
+        let model = self.beside.as_ref().map_or(&self.model, |beside| &beside.model);
+        instance_digest(model, &files, state, on_file_change)
+    }
+
+    /// Of what its hooks are made from; none where there are none.
+    pub fn hooks_digest(&self) -> Option<Digest> {
+        hooks::digest(&self.hooks)
+    }
+}
+
+pub(super) fn instance_digest(
     model: &Model,
     files: &BTreeMap<Arc<str>, FileRef>,
     state: RunState,

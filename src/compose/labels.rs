@@ -17,6 +17,8 @@ pub const SERVICE: &str = "gitops.service";
 pub const CONFIG: &str = "gitops.config";
 /// The content of the files that it mounts or reads, where a change of that must recreate it.
 pub const FILES: &str = "gitops.files";
+/// The name of a hook's container. It is no part of the instance.
+pub const HOOK: &str = "gitops.hook";
 
 /// Labels by Compose service.
 pub type Labels = BTreeMap<Arc<str>, BTreeMap<String, String>>;

@@ -19,6 +19,7 @@ mod emit;
 mod extends;
 mod extensions;
 mod files;
+mod hooks;
 mod interpolate;
 mod known;
 mod merge;
@@ -47,8 +48,10 @@ pub use labels::labels;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::plan::{ContainerSpec, FileRef, Model};
 use crate::tree::Tree;
-pub use digest::{RULE, instance_digest};
+pub use digest::RULE;
 pub use emit::labelled;
+use hooks::Beside;
+pub use hooks::HOOKS_PROFILE;
 use places::{Origin, Places};
 use powers::Powers;
 use resolve::Pass;
@@ -66,6 +69,10 @@ pub struct ReadSpec<'a> {
     pub profiles: &'a [Arc<str>],
     /// Merged over the files, in this order.
     pub overlays: &'a [Overlay],
+    /// Services that run once around a change, whatever their profiles.
+    pub hooks: &'a [Arc<str>],
+    /// What the service was called before: the name of its project, where the files name none.
+    pub formerly: Option<&'a str>,
 }
 
 /// What a feature adds to the services that use it: a Compose file inside a definition.
@@ -92,6 +99,10 @@ pub struct Source {
     warnings: Vec<Diagnostic>,
     /// The processors of the slot that the instance holds.
     cpuset: Option<Arc<str>>,
+    /// The services that run once around a change.
+    hooks: BTreeSet<Arc<str>>,
+    /// What the service was called before.
+    formerly: Option<Arc<str>>,
 }
 
 /// The documents of a file, shared, each with its number.
@@ -119,7 +130,7 @@ impl Layer {
 /// One model of a service.
 #[derive(Clone, Debug)]
 pub struct Rendered {
-    /// `name:` of the Compose file, or else the name of the service's folder.
+    /// `name:` of the Compose file, or else the first name of the service's folder.
     pub project: Arc<str>,
     /// In canonical form: no short forms, no anchors, no extensions, keys sorted, `$` as it stands.
     pub model: Model,
@@ -130,6 +141,8 @@ pub struct Rendered {
     pub files: BTreeMap<Arc<str>, File>,
     /// By Compose service.
     pub containers: BTreeMap<Arc<str>, ContainerSpec>,
+    /// Those that run once around a change, and are no part of what runs.
+    pub hooks: BTreeMap<Arc<str>, ContainerSpec>,
     /// Every variable that was looked at, whether it was there or not. Equal values, or equal absence, of these give an
     /// equal result.
     pub used_variables: BTreeSet<Arc<str>>,
@@ -137,6 +150,8 @@ pub struct Rendered {
     pub warnings: Vec<Diagnostic>,
     /// What it lets its containers do to the host or to other projects.
     pub powers: Powers,
+    /// What there is beside hooks, where there are any.
+    beside: Option<Beside>,
     origins: Vec<Origin>,
 }
 
@@ -169,11 +184,16 @@ impl Source {
         if !found.is_empty() {
             return Err(found.into_diagnostics(&self.folder));
         }
-        let powers = powers::powers(&model, self.name(), &project, &travelling.files, &finished.unknown);
+        let own = [self.name()].into_iter().chain(self.formerly.as_deref());
+        let powers = powers::powers(&model, own, &project, &travelling.files, &finished.unknown);
         let warnings = finished.warnings.into_diagnostics(&self.folder);
         model.insert("name".into(), Value::String(project.as_ref().to_owned()));
+        let containers = digest::containers(&model, &travelling).into_iter();
+        let (hooks, containers) = containers.partition(|(name, _)| self.hooks.contains(name));
         Ok(Rendered {
-            containers: digest::containers(&model, &travelling),
+            containers,
+            hooks,
+            beside: hooks::beside(&self.hooks, &model, &travelling),
             extensions: extensions::beside(extensions, &model),
             model: Model::from_canonical(emit::canonical_json(&Value::Mapping(model))),
             project,
@@ -214,11 +234,11 @@ impl Source {
         found.into_iter().filter(certain).collect()
     }
 
-    /// The last `name:`, with its variables replaced, or the name of the folder.
+    /// The last `name:`, with its variables replaced; or the name of the folder, or that which it had.
     fn project(&self, pass: &mut Pass<'_, '_, '_>) -> Arc<str> {
         let names = self.layers.iter().rev().filter_map(|layer| layer.value.get("name"));
         let name = names.filter_map(Value::as_str).next().and_then(|name| pass.scope.expand(name).ok());
-        name.map_or_else(|| self.name().into(), Arc::from)
+        name.map_or_else(|| self.formerly.clone().unwrap_or_else(|| self.name().into()), Arc::from)
     }
 
     /// The name of the service's folder.

@@ -35,7 +35,7 @@ impl Pass<'_, '_, '_> {
         };
         finished.unknown = self.unknown_fields(model, &services, &mut finished.warnings);
         let dropped = self.drop_inactive(&mut services);
-        if services.is_empty() {
+        if services.keys().all(|name| self.is_hook(name)) {
             self.no_services();
         }
         for (name, service) in services.iter_mut() {
@@ -43,6 +43,7 @@ impl Pass<'_, '_, '_> {
             self.service(name, service);
         }
         self.dependencies(&mut services, &dropped);
+        self.hooks(&mut services, &mut finished.warnings);
         for section in ["networks", "volumes", "configs", "secrets"] {
             if let Some(Value::Mapping(things)) = model.get_mut(section) {
                 things.values_mut().filter_map(Value::as_mapping_mut).for_each(drop_nulls);
@@ -80,10 +81,17 @@ impl Pass<'_, '_, '_> {
             self.say(
                 &["services"],
                 "no-services",
-                "the Compose file has no service to run",
+                match self.source.hooks.is_empty() {
+                    true => "the Compose file has no service to run",
+                    false => "the Compose file has no service to run but hooks, which do not stay",
+                },
                 "add one under `services:`",
             );
         }
+    }
+
+    fn is_hook(&self, service: &Value) -> bool {
+        service.as_str().is_some_and(|name| self.source.hooks.contains(name))
     }
 
     /// Takes out the services whose profiles are all inactive, and says which.
@@ -96,7 +104,8 @@ impl Pass<'_, '_, '_> {
         let mut dropped = BTreeSet::new();
         services.retain(|name, service| {
             let profiles = service.get("profiles").and_then(Value::as_sequence);
-            let keep = profiles.is_none_or(|profiles| profiles.is_empty() || profiles.iter().any(active));
+            let inactive = |profiles: &Vec<Value>| !profiles.is_empty() && !profiles.iter().any(active);
+            let keep = self.is_hook(name) || !profiles.is_some_and(inactive);
             if !keep {
                 dropped.extend(name.as_str().map(str::to_owned));
             }

@@ -69,16 +69,16 @@ impl Powers {
     }
 }
 
-/// Lists the powers of a model in canonical form. `unknown` are the fields that Compose may not know.
-pub(super) fn powers(
+/// Lists the powers of a model in canonical form. `own` are the names that its service has or had, `unknown` the fields that Compose may not know.
+pub(super) fn powers<'a>(
     model: &Mapping,
-    service: &str,
+    own: impl IntoIterator<Item = &'a str>,
     project: &str,
     files: &Files,
     unknown: &[Vec<String>],
 ) -> Powers {
     let mut list = List { project, files, path: Vec::new(), powers: Powers::default() };
-    if !is_own_project(service, project) {
+    if !own.into_iter().any(|service| is_own_project(service, project)) {
         list.at("name", |list| list.add("foreign-project", project));
     }
     for path in unknown {

@@ -37,6 +37,8 @@ impl Source {
             parsed: BTreeMap::new(),
             warnings: Vec::new(),
             cpuset: None,
+            hooks: spec.hooks.iter().cloned().collect(),
+            formerly: spec.formerly.map(Arc::from),
         };
         let files = if spec.files.is_empty() {
             source.default_files(tree)?

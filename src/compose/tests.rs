@@ -3,6 +3,7 @@
 mod mistakes;
 mod properties;
 
+use super::digest::instance_digest;
 use super::*;
 use crate::plan::{OnFileChange, RunState};
 use crate::tree::Entry;
@@ -418,6 +419,42 @@ fn the_instance_digest_covers_what_matters() {
     ] {
         assert_ne!(first, other);
     }
+}
+
+#[test]
+fn a_hook_is_in_the_model_and_makes_no_difference_to_what_runs() {
+    let hooks = ["h".into()];
+    let digests = |text: &str| {
+        let rendered = render_with(text, &ReadSpec { hooks: &hooks, ..ReadSpec::default() }, &[]).unwrap();
+        let services = rendered.model.value()["services"].clone();
+        assert!(rendered.containers.keys().eq([&Arc::from("a")]), "{text}");
+        assert!(
+            rendered
+                .hooks
+                .keys()
+                .all(|hook| services[&**hook]["profiles"] == serde_json::json!([HOOKS_PROFILE]))
+        );
+        (rendered.digest(RunState::Running, OnFileChange::Recreate), rendered.hooks_digest())
+    };
+    // Whether both run the same, and have the same hooks.
+    let check = |one: &str, other: &str, expected: (bool, bool)| {
+        let (one_digests, other_digests) = (digests(one), digests(other));
+        let same = (one_digests.0 == other_digests.0, one_digests.1 == other_digests.1);
+        assert_eq!(same, expected, "{one}\n{other}");
+    };
+    let with = |hook: &str, e: &str| {
+        format!("== compose.yaml\nservices: {{a: {{image: i}}, h: {hook}}}\n== e\nA={e}\n")
+    };
+    let first = with("{image: h}", "1");
+    check(&first, &with("{image: h, profiles: [tools]}", "1"), (true, true));
+    check(&first, &with("{image: h2}", "1"), (true, false));
+    check(&first, "services: {a: {image: i}}", (true, false));
+    check(&first, &first.replace("image: i", "image: i2"), (false, true));
+    let reading = "{image: h, env_file: [e]}";
+    check(&with(reading, "1"), &with(reading, "2"), (true, false));
+    check(&with(reading, "1"), &first, (true, false));
+    let both = |e| with(reading, e).replace("image: i}", "image: i, env_file: [e]}");
+    check(&both("1"), &both("2"), (false, false));
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl State {
     /// The fleet as it is.
     pub(super) fn picture(&self, now: Timestamp) -> Picture {
         Picture {
+            decisions: self.decisions.clone(),
             deployed: self.definitions.clone(),
             plans: self.plans.clone(),
             reported: Arc::clone(&self.reported),

@@ -13,7 +13,9 @@ use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
+use crate::catalog::Catalog;
 use crate::clock;
+use crate::decision::Decision;
 use crate::diagnostic::Diagnostic;
 use crate::diff::Diff;
 use crate::fleet::NodeView;
@@ -23,9 +25,8 @@ use crate::reconcile::preview::{Picture, Proposal, Prospect};
 use crate::release::Commit;
 use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Retention, StatusReport, Store};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
 use crate::tree::Tree;
-use crate::tree::patch::PatchError;
 
 /// What effects are carried out with.
 #[derive(Clone)]
@@ -62,6 +63,14 @@ impl Tools {
             Effect::Peek { after } => Some(Event::Peeked(self.peek(after).await)),
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
+            }
+            Effect::Decide(decided) => {
+                let (decision, event) = *decided;
+                Some(Event::Decided(self.decide(decision, event).await))
+            }
+            Effect::ReadCommit(ticket, revision) => {
+                let read = self.repository.commit(&revision).await;
+                Some(Event::CommitRead(ticket, read.map_err(|error| chain(&*error))))
             }
             Effect::Review(review) => Some(Event::Ended(self.review(*review).await)),
             Effect::SetStatus(revision, status) => {
@@ -126,6 +135,10 @@ impl Tools {
                 self.metrics.plans_published.inc_by(plans);
                 log(events);
             }
+            Published::Unaware => {
+                self.metrics.publish_conflicts.inc();
+                tracing::info!("somebody decided something meanwhile: planning again");
+            }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();
                 tracing::info!(%node, "another daemon published a plan first: planning again");
@@ -138,6 +151,12 @@ impl Tools {
     async fn peek(&self, after: u64) -> Result<u64, String> {
         let later = self.store.events(after, 1).await.map_err(|error| self.failed(&error))?;
         Ok(later.first().map_or(after, |event| event.id))
+    }
+
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
+        let decided = self.store.decide(decision, event).await.map_err(|error| self.failed(&error))?;
+        decided.iter().for_each(|decided| log(std::slice::from_ref(&decided.event)));
+        Ok(decided)
     }
 
     async fn record(
@@ -171,6 +190,11 @@ impl Tools {
         match question {
             Question::Diff(request) => self.preview(*request, picture).await,
             Question::Drift(only) => {
+                let deployed = picture.deployed.as_ref().map(|deployed| &deployed.catalog);
+                let sides: Vec<&Catalog> = deployed.into_iter().collect();
+                if let Some(unknown) = picture.known_of(only.selection()).unknown(&sides) {
+                    return Answer::Unfit(format!("there is no {unknown} in what is deployed"));
+                }
                 let drift = move || {
                     let deployed = picture.deployed.as_ref();
                     let sensitive = deployed.map(|deployed| deployed.desired.sensitive.clone());
@@ -196,7 +220,7 @@ impl Tools {
         let previewed = move || previewed(&request, tree, &picture);
         let mut previewed = match spawn_blocking(previewed).await.expect(ON_PANIC) {
             Ok(previewed) => previewed,
-            Err(error) => return Answer::Unfit(error.to_string()),
+            Err(why) => return Answer::Unfit(why),
         };
         if let Ok(previewed) = &mut previewed {
             self.time([&mut previewed.preview.diff, &mut previewed.diff]).await;
@@ -257,27 +281,33 @@ fn previewed(
     request: &DiffRequest,
     tree: Option<Tree>,
     picture: &Picture,
-) -> Result<Result<Box<Previewed>, Vec<Diagnostic>>, PatchError> {
+) -> Result<Result<Box<Previewed>, Vec<Diagnostic>>, String> {
     let DiffRequest { revision, changes, only, .. } = request;
     let tree = match (tree, changes) {
         (Some(tree), _) => Arc::new(tree),
         (None, changes) => {
             let base = picture.deployed.as_ref().map(|deployed| deployed.catalog.tree.clone());
             let base = base.unwrap_or_default();
-            changes.as_ref().map_or_else(|| Ok(base.clone()), |patch| patch.applied(&base).map(Arc::new))?
+            let applied =
+                changes.as_ref().map_or_else(|| Ok(base.clone()), |patch| patch.applied(&base).map(Arc::new));
+            applied.map_err(|error| error.to_string())?
         }
     };
     let label = revision.as_ref().map_or("work tree".into(), |revision| revision.as_str().into());
     let proposal = Proposal { revision: revision.clone(), label, tree };
-    let told = |prospect: Prospect<'_>| {
-        let preview = prospect.preview();
-        let diff = match *only == Only::default() {
-            true => preview.diff.clone(),
-            false => prospect.diff(&only.selection()),
-        };
-        Box::new(Previewed { preview, diff })
+    let prospect = match Prospect::of(picture, &proposal) {
+        Ok(prospect) => prospect,
+        Err(findings) => return Ok(Err(findings)),
     };
-    Ok(Prospect::of(picture, &proposal).map(told))
+    if let Some(unknown) = prospect.unknown(&only.selection()) {
+        return Err(format!("there is no {unknown}, neither in what is deployed nor in this"));
+    }
+    let preview = prospect.preview();
+    let diff = match *only == Only::default() {
+        true => preview.diff.clone(),
+        false => prospect.diff(&only.selection()),
+    };
+    Ok(Ok(Box::new(Previewed { preview, diff })))
 }
 
 pub(super) const ON_PANIC: &str = "the core does not panic; where it does, the loop ends with it";

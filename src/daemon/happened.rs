@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::decision::{Held, Hold, Part, Vote};
 use crate::fleet::{SourceState, SourceStatus};
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::name::{Digest, NodeName, OperatorName, Revision, ServiceName};
 use crate::plan::{NodePlan, Reason, Step};
-use crate::status::{NodeStatus, StepOutcome, StepResult};
+use crate::release::Failed;
+use crate::status::{Difference, NodeStatus, StepOutcome, StepResult, first_line};
 use crate::store::NewEvent;
 
 /// How many reasons of a plan an event spells out. The plan has them all.
@@ -36,8 +38,9 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         events.push(event(now, "source.moved", message));
     }
     // What waited and is deployed now is told as that.
-    let turned =
-        before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok);
+    let turned = before.state != after.state && (before.state, after.state) != (SourceState::Waiting, SourceState::Ok)
+        // It is told as the failure of its release.
+        && after.state != SourceState::Failed;
     // The message names the commit: another one may be held or invalid for the same reason.
     let again = after.message != before.message
         && matches!(after.state, SourceState::Held | SourceState::Invalid | SourceState::Waiting);
@@ -47,6 +50,7 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
             SourceState::Stale => ("source.stale", "the repository does not answer"),
             SourceState::Held => ("source.held", "the newest commit is held"),
             SourceState::Invalid => ("source.invalid", "the newest commit has mistakes"),
+            SourceState::Failed => ("source.failed", "the release of the newest commit failed"),
             SourceState::Waiting => ("source.waiting", "the newest commit waits to be deployed"),
         };
         events.push(event(now, kind, after.message.as_deref().unwrap_or(otherwise)));
@@ -69,6 +73,12 @@ pub(super) fn deployed(revision: &Revision, plans: usize, now: Timestamp) -> New
 pub(super) fn finished(revision: &Revision, now: Timestamp) -> NewEvent {
     let message = format!("the release of {} is done: every node has acknowledged it", revision.short());
     NewEvent { revision: Some(revision.clone()), ..event(now, "release.finished", message) }
+}
+
+/// The release of `revision` failed, and is undone.
+pub(super) fn failed(revision: &Revision, failed: &Failed) -> NewEvent {
+    let message = format!("the release of {} failed and is undone: {}", revision.short(), failed.reason);
+    NewEvent { revision: Some(revision.clone()), ..event(failed.at, "release.failed", message) }
 }
 
 /// A plan that somebody asked for is not the one that would be carried out.
@@ -170,7 +180,31 @@ pub(super) fn to_node(
         let message = result.message.clone().unwrap_or_else(|| "the step failed".to_owned());
         NewEvent { service: Some(service.clone()), ..node_event(now, "step.failed", node, message) }
     }));
+    let changed = after.drift.iter().flat_map(|(service, told)| drifted(before, node, service, told, now));
+    events.extend(changed);
     events
+}
+
+/// What others changed of a service, and what of it was undone, that the report before did not tell.
+fn drifted(
+    before: Option<&NodeStatus>,
+    node: &NodeName,
+    service: &ServiceName,
+    told: &[Difference],
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let before = before.and_then(|before| before.drift.get(service)).map(Vec::as_slice).unwrap_or_default();
+    let knew =
+        |one: &Difference| before.iter().find(|other| other.is_about_same(one) && other.since == one.since);
+    let drifted = told.iter().filter(|one| knew(one).is_none());
+    let is_over = |one: &&Difference| !one.is_standing() && knew(one).is_none_or(Difference::is_standing);
+    let corrected = told.iter().filter(is_over);
+    let event = |kind, message: Option<String>| {
+        let event = node_event(now, kind, node, message?);
+        Some(NewEvent { service: Some(service.clone()), ..event })
+    };
+    let drifted = event("instance.drifted", first_line(drifted));
+    drifted.into_iter().chain(event("instance.corrected", first_line(corrected))).collect()
 }
 
 /// Whether the step failed, and the report before it did not say so of the same instance digest.
@@ -184,6 +218,59 @@ fn failed_now(before: Option<&NodeStatus>, service: &ServiceName, after: &StepRe
 /// Something about the forge.
 pub(super) fn forge(at: Timestamp, kind: &str, message: String) -> NewEvent {
     event(at, kind, message)
+}
+
+/// Somebody holds something.
+pub(super) fn held(hold: &Hold, now: Timestamp) -> NewEvent {
+    let Hold { what, reason, owner, until, .. } = hold;
+    let until = until.map_or(String::new(), |until| format!(" until {until}"));
+    hold_event(now, "hold.begun", hold, format!("{what}{until} by {owner}: {reason}"))
+}
+
+/// Somebody ended a hold.
+pub(super) fn released(hold: &Hold, by: &OperatorName, now: Timestamp) -> NewEvent {
+    let Hold { number, what, reason, owner, .. } = hold;
+    let message = format!("{by} ended hold {number} of {owner} ({what}: {reason})");
+    hold_event(now, "hold.ended", hold, message)
+}
+
+/// Somebody began a release again that had failed.
+pub(super) fn retried(revision: &Revision, by: &OperatorName, now: Timestamp) -> NewEvent {
+    let message = format!("{by} began the release of {} again", revision.short());
+    NewEvent { revision: Some(revision.clone()), ..event(now, "release.retried", message) }
+}
+
+/// The time of a hold is over.
+pub(super) fn expired(hold: &Hold, now: Timestamp) -> NewEvent {
+    let Hold { number, what, reason, owner, .. } = hold;
+    let message =
+        format!("the time of hold {number} of {owner} is over, and it holds no longer ({what}: {reason})");
+    hold_event(now, "hold.expired", hold, message)
+}
+
+/// An event about what is held.
+fn hold_event(at: Timestamp, kind: &str, hold: &Hold, message: String) -> NewEvent {
+    let event = event(at, kind, message);
+    match &hold.what {
+        Held::Lock | Held::Suspend { on: Part::Environment(_) } => event,
+        Held::Suspend { on: Part::Service(service) } => NewEvent { service: Some(service.clone()), ..event },
+        Held::Suspend { on: Part::Node(node) } | Held::Cordon { node } | Held::Drain { node, .. } => {
+            NewEvent { node: Some(node.clone()), ..event }
+        }
+        Held::Pin { revision } => NewEvent { revision: Some(revision.clone()), ..event },
+    }
+}
+
+/// Somebody said yes or no.
+pub(super) fn voted(vote: &Vote, now: Timestamp) -> NewEvent {
+    let Vote { plan, revision, by, roles, approves, reason, .. } = vote;
+    let (kind, verb) =
+        if *approves { ("approval.given", "approved") } else { ("approval.refused", "rejected") };
+    let roles: Vec<&str> = roles.iter().map(|role| &**role).collect();
+    let roles = if roles.is_empty() { String::new() } else { format!(" ({})", roles.join(", ")) };
+    let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let message = format!("{by}{roles} {verb} plan {}{reason}", plan.short());
+    NewEvent { revision: Some(revision.clone()), ..event(now, kind, message) }
 }
 
 /// A node is heard again.

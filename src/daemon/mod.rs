@@ -7,6 +7,7 @@
 
 pub mod asking;
 mod carry;
+mod deciding;
 mod happened;
 pub mod outbox;
 pub mod operator_token;

@@ -1,11 +1,14 @@
-//! The operator's token: made once, at the first start, and written where only the daemon's user can read it.
+//! The first operator's token: made once, at the first start, and written where only the daemon's user can read it.
+//! Whoever holds it gives other operators theirs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::clock;
+use crate::name::OperatorName;
 use crate::store::token::Secret;
 use crate::store::{Identity, Store, StoreError, StoredToken};
 
@@ -32,21 +35,22 @@ pub enum TokenError {
     },
 }
 
-/// Makes the token unless the store has one, and says whether it did. The file is written before the token is
+/// Makes the token unless the store has one of this operator, and says whether it did. The file is written before the token is
 /// stored: a crash between the two leaves a file that opens nothing, and the next start writes another.
 ///
 /// # Errors
 ///
 /// If the file cannot be written or the store fails.
 pub async fn ensure(store: &dyn Store, state_dir: &Path) -> Result<bool, TokenError> {
-    if store.tokens().await?.iter().any(|token| token.identity == Identity::Operator) {
+    let identity = Identity::Operator(OperatorName::first());
+    if store.tokens().await?.iter().any(|token| token.identity == identity) {
         return Ok(false);
     }
-    let secret = Secret::generate(&Identity::Operator)?;
+    let secret = Secret::generate(&identity)?;
     let path = state_dir.join(FILE);
     write(&path, secret.expose()).map_err(|source| TokenError::File { path, source })?;
-    let (digest, identity) = (secret.digest(), Identity::Operator);
-    store.add_token(StoredToken { digest, identity, created_at: clock::now() }).await?;
+    let (digest, roles) = (secret.digest(), BTreeSet::new());
+    store.add_token(StoredToken { digest, identity, roles, created_at: clock::now() }).await?;
     Ok(true)
 }
 
@@ -82,7 +86,8 @@ mod tests {
         let secret = fs::read_to_string(&path).expect("written");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         let tokens = store.tokens().await.expect("stored");
-        assert_eq!(token::identify(&Secret::presented(secret.trim()), &tokens), Some(&Identity::Operator));
+        let known = token::identify(&Secret::presented(secret.trim()), &tokens).map(|token| &token.identity);
+        assert_eq!(known, Some(&Identity::Operator(OperatorName::first())));
 
         assert!(!ensure(&store, folder.path()).await.expect("kept"));
         assert_eq!(fs::read_to_string(&path).expect("still there"), secret);

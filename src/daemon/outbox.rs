@@ -5,8 +5,12 @@
 //! old is dropped, and that is told. Nothing else in the daemon waits for any of this, so that a comment that cannot be
 //! written holds no deployment.
 //!
+//! An errand may end the daemon: what it looks at, others wrote. So that it is begun is durable before it is, with a pause
+//! for the start after that, and one that never ended is given up.
+//!
 //! **Invariant:** an errand that was asked for anew while it ran runs once more: what it looked at may be old.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,17 +28,28 @@ const MAX_WAITING: usize = 1000;
 /// The first pause after a failure; each further one is twice as long, up to an hour.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 const MAX_PAUSE: SignedDuration = SignedDuration::from_hours(1);
+/// How often in a row an errand may end with the daemon: a stop may be the reason, a few in a row are not.
+const MAX_UNENDED: u32 = 5;
 
 /// What is to be told to the forge, and what runs.
 #[derive(Debug, Default)]
 pub(super) struct Errands {
     outbox: Outbox,
-    /// What runs, and its version.
-    running: Option<(ErrandKey, Timestamp)>,
+    /// What runs.
+    running: Option<Run>,
     /// The forge is away until then.
     resume_at: Option<Timestamp>,
     /// How often in a row it was away.
     failures: u32,
+}
+
+/// An errand that is under way.
+#[derive(Debug)]
+struct Run {
+    /// As it was written down that it is begun.
+    errand: Errand,
+    /// That is durable. Before it is, it is not begun.
+    is_durable: bool,
 }
 
 /// A pull request to look at.
@@ -125,6 +140,8 @@ impl State {
         // Newer than the older one by any clock.
         let next = older.map(|older| older + SignedDuration::from_nanos(1));
         errand.asked_at = next.map_or(now, |next| next.max(now));
+        // What is not begun yet need not be.
+        self.errands.running.take_if(|run| !run.is_durable && run.errand.task.key() == errand.task.key());
         self.put_errand(errand);
     }
 
@@ -134,22 +151,39 @@ impl State {
         self.recording.ask().outbox.insert(key, Change::Put(errand));
     }
 
-    /// Starts the next errand, if one is due.
-    pub(super) fn start_errand(&mut self, now: Timestamp) -> Option<Effect> {
-        if self.next_errand_at().is_none_or(|at| now < at) {
-            return None;
+    /// Writes down that the next errand is begun, if one is due. It begins when that is durable.
+    pub(super) fn start_errand(&mut self, now: Timestamp) {
+        while self.next_errand_at().is_some_and(|at| at <= now) {
+            let Some((_, errand)) = self.errands.next(self.can_review()) else { return };
+            let mut errand = errand.clone();
+            if errand.unended >= MAX_UNENDED {
+                self.give_up(&errand, &format!("{MAX_UNENDED} times the daemon ended before it did"), now);
+                continue;
+            }
+            errand.due_at = now + pause(errand.unended);
+            errand.unended += 1;
+            self.put_errand(errand.clone());
+            self.errands.running = Some(Run { errand, is_durable: false });
         }
-        let (key, errand) = self.errands.next(self.can_review())?;
-        let running = (key.clone(), errand.asked_at);
-        let effect = match errand.task.clone() {
+    }
+
+    /// Begins the errand of which that is among what was written.
+    pub(super) fn begin_errand(
+        &mut self,
+        written: &BTreeMap<ErrandKey, Change>,
+        now: Timestamp,
+    ) -> Option<Effect> {
+        let run = self.errands.running.as_mut().filter(|run| !run.is_durable && !self.stopping)?;
+        let is_written = |put: &Change| matches!(put, Change::Put(errand) if *errand == run.errand);
+        run.is_durable = written.get(&run.errand.task.key()).is_some_and(is_written);
+        let task = run.is_durable.then(|| run.errand.task.clone())?;
+        Some(match task {
             Task::Review(number) => {
                 let (branch, picture) = (self.policy.branch.clone(), self.picture(now));
                 Effect::Review(Box::new(Review { number, branch, picture }))
             }
             Task::Status { revision, status } => Effect::SetStatus(revision, status),
-        };
-        self.errands.running = Some(running);
-        Some(effect)
+        })
     }
 
     /// When the next errand starts, unless one runs.
@@ -168,7 +202,8 @@ impl State {
 
     /// An errand ended.
     pub(super) fn ended(&mut self, result: Result<News, Setback>, now: Timestamp) {
-        let Some((key, asked_at)) = self.errands.running.take() else { return };
+        let Some(Run { errand, .. }) = self.errands.running.take() else { return };
+        let (key, asked_at) = (errand.task.key(), errand.asked_at);
         let is_newest = self.errands.outbox.get(&key).is_some_and(|errand| errand.asked_at == asked_at);
         let setback = match result {
             Ok(news) => return self.carried_out(key, asked_at, news, now),
@@ -216,19 +251,22 @@ impl State {
     fn put_off(&mut self, key: ErrandKey, setback: &Setback, now: Timestamp) {
         let Some(mut errand) = self.errands.outbox.get(&key).cloned() else { return };
         if matches!(setback, Setback::Hopeless(_)) || errand.is_too_old(now) {
-            self.tell(happened::forge(
-                now,
-                "forge.dropped",
-                format!("{key}: {}; it is not tried again", setback.why()),
-            ));
-            return self.forget(key, errand.asked_at);
+            return self.give_up(&errand, setback.why(), now);
         }
         // Where the forge is away, another errand has its turn first: what is away may be only what this one asks for.
         let pause =
             if matches!(setback, Setback::Away(..)) { SignedDuration::ZERO } else { pause(errand.attempts) };
         errand.due_at = now + pause;
         errand.attempts = errand.attempts.saturating_add(1);
+        errand.unended = 0;
         self.put_errand(errand);
+    }
+
+    /// Drops an errand for good.
+    fn give_up(&mut self, errand: &Errand, why: &str, now: Timestamp) {
+        let key = errand.task.key();
+        self.tell(happened::forge(now, "forge.dropped", format!("{key}: {why}; it is not tried again")));
+        self.forget(key, errand.asked_at);
     }
 
     /// Takes an errand out, unless it was asked for anew.

@@ -104,7 +104,11 @@ fn progress(
     };
     let why = source.message.as_deref().unwrap_or_default();
     let stopped = stopped.map(|stopped| (stopped.clone(), Progress::stopped(state, why)));
-    let deployed = source.deployed.clone().map(|deployed| (deployed, release(nodes)));
+    let undone = "failed and is undone: `gitops status` says why";
+    let deployed = source.deployed.clone().map(|deployed| match source.state {
+        SourceState::Failed => (deployed, Progress::new(review::State::Failure, undone)),
+        _ => (deployed, release(nodes)),
+    });
     stopped.into_iter().chain(deployed).collect()
 }
 

@@ -12,6 +12,7 @@ use super::state::{Effect, Load, State, Ticket, backoff};
 use super::trial::Trial;
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
+use crate::decision::Hold;
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{SourceState, SourceStatus};
 use crate::name::{Digest, Revision};
@@ -26,6 +27,8 @@ pub(super) struct Reading {
     resume: bool,
     /// The newest revision that was seen.
     newest: Option<Revision>,
+    /// The revision that is wanted instead, and who holds the fleet there.
+    pinned: Option<(Revision, Hold)>,
     /// What is the matter with it.
     pub(super) verdict: Verdict,
     /// A rewind that an operator accepted and that is not deployed yet.
@@ -86,6 +89,7 @@ impl Reading {
             stage: Stage::Fetching,
             resume: false,
             newest: None,
+            pinned: None,
             verdict: Verdict::Fine,
             accepted: None,
             checked_at: None,
@@ -202,13 +206,18 @@ impl State {
             return self.read_failed(failure, now);
         };
         self.reading.newest = Some(newest.clone());
-        self.look_at(newest)
+        self.reading.pinned =
+            self.decisions.pin(now).map(|(revision, hold)| (revision.clone(), hold.clone()));
+        let wanted = self.reading.pinned.as_ref().map_or(newest, |(revision, _)| revision.clone());
+        self.look_at(wanted)
     }
 
     /// What the newest revision asks for.
     fn look_at(&mut self, newest: Revision) -> Vec<Effect> {
         let round = self.reading.rounds.running();
-        let accept = round.is_some_and(|round| round.accept_rewind);
+        // Who holds the fleet at a revision wants just that, wherever it is in history.
+        let is_pinned = self.reading.pinned.as_ref().is_some_and(|(revision, _)| *revision == newest);
+        let accept = is_pinned || round.is_some_and(|round| round.accept_rewind);
         let asked = round.is_some_and(Round::is_asked);
         let is_deployed = self.deployed.as_ref() == Some(&newest);
         let known = match &self.reading.verdict {
@@ -268,8 +277,8 @@ impl State {
     }
 
     fn load_of(&self, revision: Revision, previous: Option<Arc<Definitions>>, is_deployed: bool) -> Effect {
-        let (plans, silent) = (self.plans.clone(), self.stale.clone());
-        Effect::Load(Load { revision, previous, is_deployed, plans, silent })
+        let (plans, silent, decisions) = (self.plans.clone(), self.stale.clone(), self.decisions.clone());
+        Effect::Load(Load { revision, previous, is_deployed, plans, silent, decisions })
     }
 
     pub(super) fn loaded(
@@ -356,7 +365,13 @@ impl State {
                 (SourceState::Invalid, Some(message))
             }
             (Verdict::Fine, Some(failure)) => (SourceState::Stale, Some(failure.clone())),
-            (Verdict::Fine, None) => (SourceState::Ok, None),
+            (Verdict::Fine, None) => match self.why_undone() {
+                Some(why) => (SourceState::Failed, Some(why)),
+                None => match self.why_pinned() {
+                    Some(why) => (SourceState::Held, Some(why)),
+                    None => (SourceState::Ok, None),
+                },
+            },
         };
         SourceStatus {
             url: self.policy.url.clone(),
@@ -372,6 +387,25 @@ impl State {
     /// The newest commit that was seen.
     pub(super) fn newest(&self) -> Option<&Revision> {
         self.reading.newest.as_ref()
+    }
+
+    /// Why the deployed revision is undone, while it is.
+    fn why_undone(&self) -> Option<String> {
+        let undo = self.underway.undo.as_ref()?;
+        let short = self.deployed.as_ref().map_or("nothing", Revision::short);
+        let reason = &undo.reason;
+        Some(format!(
+            "the release of {short} failed and is undone: {reason}; push a commit that mends it, or begin it again with `gitops retry`"
+        ))
+    }
+
+    /// Who holds the fleet at the deployed revision, and why.
+    fn why_pinned(&self) -> Option<String> {
+        let (revision, hold) = self.reading.pinned.as_ref()?;
+        let (short, Hold { number, owner, reason, .. }) = (revision.short(), hold);
+        Some(format!(
+            "the fleet is held at {short} by {owner} (hold {number}: {reason}); `gitops unpin` lets it go on"
+        ))
     }
 
     fn why_held(&self, newest: &Revision) -> String {

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use super::happened;
 use super::state::State;
 use crate::fleet::{InstanceState, NodeView};
-use crate::name::Revision;
+use crate::name::{NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
+use crate::planner::{Brought, Facts, Underway};
 use crate::reconcile::Definitions;
+use crate::release::{Reached, StepChange};
 
 /// The release that a pass begins, if it is published.
 #[derive(Clone, Debug)]
@@ -26,6 +28,44 @@ impl State {
         let before = self.deployed.clone();
         let is_new = before.as_ref() != Some(&definitions.revision);
         is_new.then(|| Opens { before, definitions: self.in_force.clone() })
+    }
+
+    /// What a pass reads beside definitions, plans and reports. A release that it begins has brought nothing yet.
+    pub(super) fn facts_for(&self, opens: bool, now: Timestamp) -> Facts {
+        let begun = || Arc::new(Underway { began_at: Some(now), ..Underway::default() });
+        let underway = if opens { begun() } else { self.underway.clone() };
+        Facts { underway, decisions: self.decisions.clone() }
+    }
+
+    /// Takes down what was published: of a new release, or of the one under way.
+    pub(super) fn brought(&mut self, steps: &[StepChange], is_new: bool, now: Timestamp) {
+        let underway = Arc::make_mut(&mut self.underway);
+        if is_new {
+            *underway = Underway { began_at: Some(now), ..Underway::default() };
+        }
+        let brought = steps.iter().map(|step| {
+            let brought = Brought { digest: step.digest, at: now, satisfied_at: None };
+            ((step.node.clone(), step.service.clone()), brought)
+        });
+        underway.brought.extend(brought);
+    }
+
+    /// Takes down what a node says for the first time that it has done.
+    pub(super) fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
+        let brought = &self.underway.brought;
+        let keys: Vec<_> = reached.services.iter().map(|service| (node.clone(), service.clone())).collect();
+        let is_open = |key: &(NodeName, ServiceName)| {
+            brought.get(key).is_some_and(|brought| brought.satisfied_at.is_none())
+        };
+        if !keys.iter().any(is_open) {
+            return;
+        }
+        let underway = Arc::make_mut(&mut self.underway);
+        for key in keys {
+            if let Some(brought) = underway.brought.get_mut(&key) {
+                brought.satisfied_at.get_or_insert(now);
+            }
+        }
     }
 
     /// Writes down that the newest release is done, the first time that it is.
@@ -48,6 +88,10 @@ impl State {
         let acked = |plan: &Arc<NodePlan>| {
             self.reported.nodes.get(&plan.node).is_some_and(|last| last.status.acks(plan))
         };
-        self.deployed.as_ref() == Some(revision) && !self.views.iter().any(waits) && plans.all(acked)
+        let stands = !self.is_open && self.underway.undo.is_none();
+        stands
+            && self.deployed.as_ref() == Some(revision)
+            && !self.views.iter().any(waits)
+            && plans.all(acked)
     }
 }

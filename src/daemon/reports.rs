@@ -177,7 +177,8 @@ impl State {
             self.heard(report);
         }
         self.status_digests.extend(batch.digests);
-        batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer)).collect()
+        let answers = batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer));
+        answers.chain(self.begin_errand(&batch.outbox, now)).collect()
     }
 
     /// The reports come again, their agents keep them; the events and the outbox are kept here.
@@ -200,7 +201,10 @@ impl State {
 
     /// Takes over what is durable now.
     fn heard(&mut self, report: StatusReport) {
-        let StatusReport { node, status, heard_at, reached: _ } = report;
+        let StatusReport { node, status, heard_at, reached } = report;
+        if let Some(reached) = &reached {
+            self.reached(&node, reached, heard_at);
+        }
         let stale_after = self.policy.stale_after();
         self.stale.remove(&node);
         self.lost.retain(|(lost, _)| *lost != node);

@@ -5,7 +5,8 @@
 //!
 //! Runs go on side by side, each through its own [`OneSlot`]: *reading* (look at the source, check the newest
 //! revision), the *pass* (reconcile, publish, reload after a conflict) and *recording* (what nodes said, and what
-//! happened); beside them, one *errand* at a time is carried out at the forge. They meet in the fields of [`State`] only.
+//! happened); beside them, one *errand* at a time is carried out at the forge, once it is recorded that it is begun. They
+//! meet in the fields of [`State`] only.
 //!
 //! **Invariant:** a pass runs only over definitions whose revision descends from the deployed one, equals it, or was
 //! accepted by an operator.
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions, Study};
+use super::deciding::Deciding;
 use super::happened;
 use super::outbox::{Errands, News, Review, Setback};
 use super::progress::Told;
@@ -25,15 +27,17 @@ use super::releasing::Opens;
 use super::reports::{Batch, Lease};
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
+use crate::decision::{Awaiting, Decision, Decisions};
 use crate::diagnostic::Diagnostic;
 use crate::fleet::{FleetStatus, NodeView};
 use crate::name::{Digest, NodeName, Revision};
+use crate::planner::{Facts, Underway};
 use crate::reconcile::{Definitions, Outcome, Seen};
-use crate::release::{self, Opened, Release};
+use crate::release::{self, Commit, Failed, Opened, Release, StepChange};
 use crate::review::Status;
 use crate::status::Reported;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::store::{self, NewEvent, Publication, Published, Snapshot, StatusReport};
+use crate::store::{self, Decided, NewEvent, Publication, Published, Snapshot, StatusReport};
 
 /// The numbers and names that the decisions depend on.
 #[derive(Clone, Debug)]
@@ -93,6 +97,10 @@ pub enum Event {
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
     Recorded(Result<Vec<store::Event>, String>),
+    /// After [`Effect::Decide`]: none where there was nothing to decide any more.
+    Decided(Result<Option<Decided>, String>),
+    /// After [`Effect::ReadCommit`].
+    CommitRead(Ticket, Result<Commit, String>),
     /// After [`Effect::Review`] and [`Effect::SetStatus`].
     Ended(Result<News, Setback>),
     /// Stop: finish what is being written and begin nothing.
@@ -112,6 +120,8 @@ pub struct Load {
     pub plans: Plans,
     /// Nodes that are silent: nothing new goes there if it can be helped.
     pub silent: BTreeSet<NodeName>,
+    /// What people decided: nodes may be closed.
+    pub decisions: Arc<Decisions>,
 }
 
 /// What to do about it.
@@ -153,6 +163,10 @@ pub enum Effect {
         /// What is to be told to the forge, and what no longer.
         outbox: BTreeMap<ErrandKey, Change>,
     },
+    /// Write down what somebody decided, and what is told of it.
+    Decide(Box<(Decision, NewEvent)>),
+    /// Read who wrote the commit that somebody votes on.
+    ReadCommit(Ticket, Revision),
     /// Look at a pull request, and say on it what it would do.
     Review(Box<Review>),
     /// Say at a commit how its release stands.
@@ -174,6 +188,8 @@ pub struct Pass {
     pub plans: Plans,
     /// What nodes said last.
     pub reported: Arc<Reported>,
+    /// What is known beside them.
+    pub facts: Facts,
     /// When it runs.
     pub now: Timestamp,
     /// A report older than this is not believed.
@@ -192,6 +208,20 @@ pub(super) struct Planned {
     definitions: Arc<Definitions>,
     /// It is only deployed if it is the plan that somebody asked for.
     is_trial: bool,
+    /// How many decisions of people it knows.
+    decided: u64,
+}
+
+/// An outcome that is being published.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    outcome: Outcome,
+    /// What it was planned from.
+    planned: Planned,
+    /// The steps that it brings into a new form.
+    steps: Vec<StepChange>,
+    /// It says that the release under way failed.
+    is_failure: bool,
 }
 
 /// All that the daemon knows. The loop reads the public fields and posts them for the API.
@@ -203,15 +233,26 @@ pub struct State {
     pub last_event: u64,
     pub(super) policy: Policy,
     pub(super) reported: Arc<Reported>,
+    /// The release under way.
+    pub(super) underway: Arc<Underway>,
+    /// When something may begin, or has failed, though nothing is heard.
+    pub(super) pass_again_at: Option<Timestamp>,
     pub(super) deployed: Option<Revision>,
     pub(super) definitions: Option<Arc<Definitions>>,
     /// The definitions at the deployed revision, where they could be read.
     pub(super) in_force: Option<Arc<Definitions>>,
+    /// Whether something is left to be done of the newest release, by the last pass.
+    pub(super) is_open: bool,
     /// The revision of the newest release, while that is not done.
     pub(super) unfinished: Option<Revision>,
     pub(super) views: Vec<NodeView>,
     pub(super) seen: Arc<Seen>,
     pub(super) questions: Questions,
+    /// What people decided.
+    pub(super) decisions: Arc<Decisions>,
+    pub(super) deciding: Deciding,
+    /// What the last pass found to wait for approval.
+    pub(super) awaiting: Vec<Awaiting>,
     pub(super) reading: Reading,
     pub(super) recording: OneSlot<Batch>,
     pub(super) record_again_at: Option<Timestamp>,
@@ -226,11 +267,10 @@ pub struct State {
     pub(super) passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
-    /// The outcome that is being published, and what it was planned from.
-    pub(super) publishing: Option<(Outcome, Planned)>,
+    pub(super) publishing: Option<Publishing>,
     /// The store failed: nothing is planned until it was read again.
     pub(super) reload_at: Option<Timestamp>,
-    store_failures: u32,
+    pub(super) store_failures: u32,
     pub(super) prune_at: Timestamp,
     /// When the clock was looked at last.
     pub(super) looked_at: Timestamp,
@@ -242,7 +282,8 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, last_event, outbox } = snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, decided } =
+            snapshot;
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -253,14 +294,20 @@ impl State {
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
+            underway: Arc::new(underway),
+            pass_again_at: None,
             told: Told::resuming(deployed.clone(), release.as_deref()),
             deployed,
             definitions: None,
             in_force: None,
+            is_open: false,
             unfinished: unfinished(release),
             views: Vec::new(),
             seen: Arc::default(),
             questions: Questions::default(),
+            decisions: Arc::new(decisions),
+            deciding: Deciding::knowing(decided),
+            awaiting: Vec::new(),
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
@@ -275,6 +322,7 @@ impl State {
             store_failures: 0,
             stopping: false,
         };
+        state.forget_holds(now);
         state.resume();
         let effects = state.start_runs(now);
         (state, effects)
@@ -283,11 +331,14 @@ impl State {
     /// When to send [`Event::Tick`] if nothing else happens before.
     pub fn next_tick(&self) -> Timestamp {
         let others = [
-            self.reload_at,
+            // It waits for the pass that runs.
+            self.reload_at.filter(|_| self.passes.running().is_none()),
+            self.pass_again_at,
             self.record_again_at,
             self.next_stale_at(),
             self.next_loss_at(),
             self.next_errand_at(),
+            self.next_expiry_at(),
         ];
         let soonest = self.prune_at.min(self.reading.next_fetch_at());
         others.into_iter().flatten().fold(soonest, Timestamp::min)
@@ -295,7 +346,10 @@ impl State {
 
     /// Whether everything that had begun to be written is written.
     pub fn is_stopped(&self) -> bool {
-        self.stopping && self.publishing.is_none() && self.recording.running().is_none()
+        self.stopping
+            && self.publishing.is_none()
+            && self.recording.running().is_none()
+            && self.deciding.is_idle()
     }
 
     /// The whole picture.
@@ -304,7 +358,9 @@ impl State {
         for view in &mut nodes {
             view.heard_at = self.reported.nodes.get(&view.node).map(|last| last.heard_at).or(view.heard_at);
         }
-        FleetStatus { source: self.source_status(), nodes, diagnostics: self.diagnostics() }
+        let (source, diagnostics) = (self.source_status(), self.diagnostics());
+        let (holds, awaiting) = (self.decisions.holds.clone(), self.approvals());
+        FleetStatus { source, nodes, diagnostics, holds, awaiting }
     }
 
     /// Asks for a pass.
@@ -320,7 +376,8 @@ impl State {
             effects.extend(self.start_catching_up());
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
-            effects.extend(self.start_errand(now));
+            self.start_errand(now);
+            effects.extend(self.start_decision());
         }
         effects.extend(self.start_recording(now));
         effects
@@ -334,8 +391,10 @@ impl State {
         let is_trial = trial.is_some();
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        self.planned = Some(Planned { definitions: definitions.clone(), is_trial });
+        let decided = self.deciding.known();
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, decided });
         let opens = self.opens(&definitions);
+        let facts = self.facts_for(opens.is_some(), now);
         let stale_after = self.policy.stale_after();
         let (plans, reported, seen) = (self.plans.clone(), self.reported.clone(), self.seen.clone());
         let listening_since = self.started_at;
@@ -343,6 +402,7 @@ impl State {
             definitions,
             plans,
             reported,
+            facts,
             now,
             stale_after,
             listening_since,
@@ -372,18 +432,29 @@ impl State {
             }
         }
         let moved = self.deployed.as_ref() != Some(&revision);
-        if outcome.plans.is_empty() && !moved {
-            self.views = outcome.nodes;
-            self.told.picture(revision);
+        let is_failure = outcome.failure.is_some() && !moved;
+        if outcome.plans.is_empty() && !moved && !is_failure {
+            self.pictured(outcome, revision);
             self.passes.finish();
             self.note_done(now);
             effects.extend(self.tried_well(planned));
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
+        let publication = Publication { decided: planned.decided, ..publication };
+        let steps = publication.steps.clone();
         effects.push(Effect::Publish(publication));
-        self.publishing = Some((outcome, planned));
+        self.publishing = Some(Publishing { outcome, planned, steps, is_failure });
         effects
+    }
+
+    /// Takes over how everything stands after a pass over `revision`.
+    fn pictured(&mut self, outcome: Outcome, revision: Revision) {
+        self.views = outcome.nodes;
+        self.awaiting = outcome.awaiting;
+        self.pass_again_at = outcome.again_at;
+        self.is_open = outcome.is_open;
+        self.told.picture(revision);
     }
 
     fn publication(
@@ -399,13 +470,17 @@ impl State {
         if moved {
             events.insert(0, happened::deployed(revision, outcome.plans.len(), now));
         }
+        let failed = outcome.failure.as_ref().filter(|_| !moved).map(|failure| Failed::at(now, failure));
+        events.extend(failed.as_ref().map(|failed| happened::failed(revision, failed)));
         Publication {
             plans: outcome.plans.clone(),
             blobs: outcome.blobs.clone(),
             deployed: moved.then(|| revision.clone()),
             release: opened.filter(|_| moved).map(|opened| Box::new(opened.with_plan(id))),
             steps: release::changes(&self.plans, &outcome.plans),
+            failed,
             plan_id: Some(id),
+            decided: 0,
             events,
         }
     }
@@ -417,26 +492,26 @@ impl State {
                 self.passes.finish();
                 self.store_failures = 0;
                 self.numbered(&events);
-                publishing.map(|(outcome, planned)| self.done(outcome, planned, now)).unwrap_or_default()
+                publishing.map(|publishing| self.done(publishing, now)).unwrap_or_default()
             }
-            Ok(Published::Conflict(_)) if self.stopping => {
+            Ok(Published::Conflict(_) | Published::Unaware) if self.stopping => {
                 self.passes.finish();
                 Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_)) => vec![Effect::Reload],
+            Ok(Published::Conflict(_) | Published::Unaware) => vec![Effect::Reload],
             // Whether it was written is not known, so nothing is planned before the store says.
             Err(_) => self.store_failed(now),
         }
     }
 
     /// What was published stands.
-    fn done(&mut self, outcome: Outcome, planned: Planned, now: Timestamp) -> Vec<Effect> {
+    fn done(&mut self, publishing: Publishing, now: Timestamp) -> Vec<Effect> {
+        let Publishing { mut outcome, planned, steps, is_failure } = publishing;
         let revision = planned.definitions.revision.clone();
         let plans = Arc::make_mut(&mut self.plans);
-        plans.extend(outcome.plans.into_iter().map(|plan| (plan.node.clone(), plan)));
-        self.views = outcome.nodes;
-        self.told.picture(revision.clone());
+        plans.extend(std::mem::take(&mut outcome.plans).into_iter().map(|plan| (plan.node.clone(), plan)));
+        self.pictured(outcome, revision.clone());
         let moved = self.deployed.replace(revision.clone()).as_ref() != Some(&revision);
         let mut effects = Vec::new();
         if moved {
@@ -444,6 +519,12 @@ impl State {
             self.in_force = Some(planned.definitions.clone());
             self.unfinished = Some(revision.clone());
             effects.push(Effect::Keep(revision));
+        }
+        self.brought(&steps, moved, now);
+        if is_failure {
+            // How to undo it is in the store.
+            self.passes.start();
+            effects.push(Effect::Reload);
         }
         self.note_done(now);
         effects.extend(self.tried_well(planned));
@@ -469,11 +550,14 @@ impl State {
 
     fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(snapshot) = result else { return self.store_failed(now) };
-        let Snapshot { plans, reported, deployed, release, last_event, .. } = *snapshot;
+        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, decided, .. } =
+            *snapshot;
         self.passes.finish();
         self.store_failures = 0;
+        self.learn(decisions, decided, now);
         self.plans = Arc::new(plans);
         self.reported = Arc::new(reported);
+        self.underway = Arc::new(underway);
         self.status_digests.clear();
         self.take_over_leases();
         self.last_event = self.last_event.max(last_event);
@@ -499,10 +583,16 @@ impl State {
             self.passes.start();
             effects.push(Effect::Reload);
         }
+        if self.pass_again_at.is_some_and(|at| at <= now) {
+            self.pass_again_at = None;
+            self.want_pass("its time has come");
+        }
         if self.prune_at <= now {
             self.prune_at = now + self.policy.prune;
             effects.push(Effect::Prune);
+            self.forget_holds(now);
         }
+        self.tick_decisions(now);
         self.tick_reading(now);
         self.tick_reports(now);
         effects
@@ -528,6 +618,14 @@ impl State {
                 Some(Answer::Done)
             }
             Request::Review(number) => self.ask_review(ticket, number, now),
+            Request::Hold(hold) => self.hold(ticket, *hold, now),
+            Request::EndHold { number, by } => self.end_hold(ticket, number, &by, now),
+            Request::Vote(ballot) => match self.vote(ticket, *ballot, now) {
+                Ok(effect) => return effect,
+                Err(answer) => Some(answer),
+            },
+            Request::Approvals => Some(Answer::Approvals(self.approvals())),
+            Request::Retry { by } => self.retry(ticket, &by, now),
             Request::Note(event) => {
                 self.recording.ask().note(ticket, event);
                 None
@@ -556,6 +654,8 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Peeked(newest) => state.peeked(newest),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
+        Event::Decided(result) => effects.extend(state.decided(result, now)),
+        Event::CommitRead(ticket, result) => effects.extend(state.author_read(ticket, result, now)),
         Event::Ended(result) => state.ended(result, now),
         Event::Shutdown => effects.extend(state.stop()),
     }
@@ -577,6 +677,7 @@ impl State {
         self.stopping = true;
         let mut tickets = self.reading.abandon();
         tickets.extend(self.questions.abandon());
+        tickets.extend(self.deciding.abandon());
         tickets.into_iter().map(|ticket| Effect::Answer(ticket, Answer::Stopping)).collect()
     }
 }

@@ -12,7 +12,7 @@ use super::*;
 use crate::api::wire::{Hello, SPOKEN};
 use crate::config::Deploy;
 use crate::fleet::{FleetStatus, SourceState};
-use crate::name::{Generation, NodeName};
+use crate::name::{Generation, NodeName, OperatorName};
 use crate::plan::NodePlan;
 use crate::status::{AgentInfo, HostInfo, NodeStatus};
 use crate::store::memory::MemoryStore;
@@ -97,8 +97,10 @@ struct Running {
 
 impl Running {
     async fn start(store: Arc<MemoryStore>, repository: Scripted) -> Self {
-        let (operator, agent) =
-            (token(&store, Identity::Operator).await, token(&store, Identity::Node(node())).await);
+        let (operator, agent) = (
+            token(&store, Identity::Operator(OperatorName::first())).await,
+            token(&store, Identity::Node(node())).await,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let (wake, wakes) = mpsc::channel(1);
@@ -176,7 +178,8 @@ impl Running {
 
 async fn token(store: &MemoryStore, identity: Identity) -> String {
     let secret = Secret::generate(&identity).expect("randomness");
-    let token = StoredToken { digest: secret.digest(), identity, created_at: clock::now() };
+    let roles = Default::default();
+    let token = StoredToken { digest: secret.digest(), identity, roles, created_at: clock::now() };
     store.add_token(token).await.expect("memory");
     secret.expose().to_owned()
 }
@@ -191,6 +194,8 @@ fn status(agent: &str) -> NodeStatus {
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

@@ -20,8 +20,8 @@ impl Load {
     ///
     /// All findings, where they cannot be planned from.
     pub fn read(self, tree: &Arc<Tree>, now: Timestamp) -> Result<Arc<Definitions>, Vec<Diagnostic>> {
-        let Self { revision, previous, is_deployed, plans, silent } = self;
-        let holders = Holders::of_plans(plans).with_offline(silent);
+        let Self { revision, previous, is_deployed, plans, silent, decisions } = self;
+        let holders = Holders::of_plans(plans).with_offline(silent).with_closed(decisions.closed(now));
         let (previous, holders) = (previous.as_deref(), Some(&holders));
         let known = Known { previous, holders, now };
         let read = if is_deployed { Definitions::resume } else { Definitions::load };
@@ -54,8 +54,9 @@ impl Pass {
     }
 
     fn inputs(&self) -> Inputs<'_> {
-        let Self { definitions, plans, reported, now, stale_after, listening_since, seen, opens: _ } = self;
+        let Self { definitions, plans, reported, facts, now, stale_after, listening_since, seen, opens: _ } =
+            self;
         let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
-        Inputs { definitions, plans, reported, now, stale_after, listening_since, seen: Some(seen) }
+        Inputs { definitions, plans, reported, facts, now, stale_after, listening_since, seen: Some(seen) }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::approvals::ReleaseApproval;
 use super::day::Day;
 use super::selector::Selector;
 use crate::diagnostic::Severity;
@@ -49,6 +50,8 @@ pub struct Control {
     /// Services that need not meet a rule of level `require-approval`.
     #[serde(default)]
     pub approvals: Vec<Approval>,
+    /// Who says yes to each release that changes a service which must meet the control. Without it, nobody is asked.
+    pub release_approval: Option<ReleaseApproval>,
 }
 
 impl Control {

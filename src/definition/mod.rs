@@ -5,10 +5,16 @@
 //! JSON Schema that editors complete from and the field table in `docs/repository-format.md` are all derived from
 //! it, doc comments included. A doc comment here is therefore written for the person who writes the file.
 
+mod approvals;
 mod control;
+mod cron;
 mod day;
+mod drift;
 mod feature;
+mod health;
+mod hooks;
 mod image;
+mod length;
 mod node;
 mod offer;
 mod placement;
@@ -24,15 +30,23 @@ mod settings;
 mod taint;
 mod toml_text;
 mod value_path;
+mod window;
 mod written;
+mod zone;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use approvals::{Approvals, ReleaseApproval};
 pub use control::{Approval, Control, Enforcement, Grant, Level, Rule};
+pub use cron::{Cron, CronError};
 pub use day::Day;
+pub use drift::{Drift, DriftPath, IgnoredDrift};
 pub use feature::{Feature, FeatureState, Needs, UsedBy};
+pub use health::{Check, CheckName, Health, HttpCheck, HttpPath, Port, Status, TcpCheck, Times};
+pub use hooks::{Hook, Hooks};
 pub use image::{ImageName, ImageSource, ImageSourceError};
+pub use length::Length;
 pub use node::{Capacity, Gpu, Node, Slot};
 pub use offer::Offer;
 pub use placement::{GpuRequest, Placement, Preference, Resources};
@@ -42,10 +56,12 @@ pub use review::{Gate, Review, Saying};
 pub use rollout::{Amount, Offline, OnFailure, Rollout, RolloutStep, Strategy};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
-pub use service::{ComposeFiles, Health, Ignore, Override, Service};
+pub use service::{ComposeFiles, Ignore, Moved, Override, Service};
 pub use settings::{Defaults, Settings};
 pub use taint::{Taint, TaintEffect, Toleration};
 pub use value_path::{Part, ValuePath, ValuePathError};
+pub use window::{Window, WindowKind};
+pub use zone::Zone;
 
 /// A definition and the document it came from, so that any of its fields can be found again and pointed at.
 #[derive(Clone, Debug, PartialEq)]

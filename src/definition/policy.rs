@@ -6,9 +6,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::approvals::Approvals;
 use super::control::Enforcement;
 use super::image::ImageSource;
 use super::quantity::{Bytes, Cpu, Money};
+use super::rollout::Rollout;
 use super::selector::Selector;
 use crate::yaml::Scalar;
 
@@ -219,6 +221,12 @@ pub struct Environment {
     /// What is asked of services here, beyond what is asked everywhere.
     #[serde(default)]
     pub policy: Policy,
+    /// How a release brings services to its nodes, where they do not say so themselves.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Who says yes to a change here that needs it, field by field.
+    #[serde(default)]
+    pub approvals: Approvals,
 }
 
 /// What happens to a service that uses a capability which it was not granted.

@@ -13,7 +13,7 @@ use super::selector::Selector;
 
 /// How a release brings a service to its nodes. What a service does not give, its environment gives, then `[rollout]` of
 /// `gitops.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rollout {
     /// Its place in the order of a release over the whole fleet: a wave begins when those with a smaller number are done.
@@ -65,7 +65,7 @@ pub enum OnFailure {
 }
 
 /// A part of the instances of a service. One of the two must be given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolloutStep {
     /// Those on nodes with these labels.
@@ -233,7 +233,13 @@ impl<'de> Deserialize<'de> for Offline {
                 match text {
                     "skip" => Ok(Offline::Skip),
                     "wait" => Ok(Offline::Wait),
-                    _ => Seconds::deserialize(de::value::StrDeserializer::new(text)).map(Offline::FailAfter),
+                    _ => {
+                        let time = Seconds::deserialize(de::value::StrDeserializer::<E>::new(text));
+                        let mistake = |_| {
+                            E::custom(format_args!("`{text}` is not `skip`, `wait` or a time such as `10m`"))
+                        };
+                        time.map(Offline::FailAfter).map_err(mistake)
+                    }
                 }
             }
         }

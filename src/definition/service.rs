@@ -6,9 +6,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::drift::Drift;
+use super::health::Health;
+use super::hooks::Hooks;
 use super::placement::{Placement, Resources};
 use super::rollout::Rollout;
-use super::seconds::Seconds;
 use super::value_path::ValuePath;
 use crate::name::{ControlName, EnvironmentName, FeatureName, ServiceName};
 use crate::plan::{OnFileChange, RunState};
@@ -55,10 +57,19 @@ pub struct Service {
     #[schemars(with = "Vec<String>")]
     pub depends_on: Vec<ServiceName>,
     /// When it counts as healthy.
-    pub health: Option<Health>,
+    #[serde(default)]
+    pub health: Health,
     /// How a release brings it to its nodes.
     #[serde(default)]
     pub rollout: Rollout,
+    /// Compose services of its files that run once around a change, and are no part of what runs.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// What is done where others change its containers: `report`, `correct` or `correct-in-window`, or more.
+    #[serde(default)]
+    pub drift: Drift,
+    /// What it was called before: it takes over what stands under that name.
+    pub moved: Option<Moved>,
     /// What happens to a container when nothing but a file that it mounts changes: `recreate`, `restart` or
     /// `nothing`. Default: `recreate`.
     pub on_file_change: Option<OnFileChange>,
@@ -82,16 +93,19 @@ pub struct Ignore {
 
 impl Service {
     /// The names of its fields, in order.
-    pub const FIELDS: [&str; 17] = [
+    pub const FIELDS: [&str; 20] = [
         "compose",
         "controls",
         "depends_on",
         "description",
+        "drift",
         "environments",
         "features",
         "health",
+        "hooks",
         "ignore",
         "labels",
+        "moved",
         "on_file_change",
         "place",
         "profiles",
@@ -104,7 +118,7 @@ impl Service {
 
     /// The service as it is in an environment: without `environments`, and with what is given otherwise there.
     pub fn overridden(&self, other: &Override) -> Self {
-        let Override { compose, place, state, variables, features, controls, health, .. } = other.clone();
+        let Override { compose, place, state, variables, features, controls, hooks, .. } = other.clone();
         let mut service = Self { environments: None, ..self.clone() };
         service.variables.extend(variables);
         service.compose = compose.or(service.compose);
@@ -112,10 +126,13 @@ impl Service {
         service.state = state.or(service.state);
         service.features = features.or(service.features);
         service.controls = controls.or(service.controls);
-        service.health = health.or(service.health);
+        service.health = other.health.clone().or(&service.health);
+        service.hooks = hooks.unwrap_or(service.hooks);
+        service.drift = other.drift.clone().or(&service.drift);
         service.on_file_change = other.on_file_change.or(service.on_file_change);
         service.profiles = other.profiles.clone().or(service.profiles);
         service.resources = other.resources.clone().unwrap_or(service.resources);
+        service.rollout = other.rollout.clone().or(&service.rollout);
         service
     }
 }
@@ -158,22 +175,30 @@ pub struct Override {
     /// The controls that it must meet here.
     #[schemars(with = "Option<Vec<String>>")]
     pub controls: Option<Vec<ControlName>>,
-    /// When it counts as healthy.
-    pub health: Option<Health>,
+    /// When it counts as healthy, field by field.
+    pub health: Health,
     /// What happens to a container when nothing but a file that it mounts changes.
     pub on_file_change: Option<OnFileChange>,
     /// The Compose profiles that are active.
     pub profiles: Option<Vec<Arc<str>>>,
     /// What each instance takes of its node.
     pub resources: Option<Resources>,
+    /// How a release brings it to the nodes of this environment, field by field.
+    pub rollout: Rollout,
+    /// Compose services that run once around a change here, instead of the others.
+    pub hooks: Option<Hooks>,
+    /// What is done where others change its containers, field by field.
+    pub drift: Drift,
 }
 
-/// When an instance counts as healthy.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+/// What a service was called before.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Health {
-    /// The time in which every container must become healthy; `2m` where `health` is not given.
-    pub within: Seconds,
+pub struct Moved {
+    /// The name. Its Compose project keeps it, with its volumes, unless the Compose file names a project. A service that
+    /// moved before names its project there.
+    #[schemars(with = "String")]
+    pub from: ServiceName,
 }
 
 /// Written by hand, because an untagged enum would lose the place of a mistake.

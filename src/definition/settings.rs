@@ -6,10 +6,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::approvals::Approvals;
+use super::drift::Drift;
+use super::health::Health;
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::review::Review;
-use super::service::Health;
+use super::rollout::Rollout;
 use super::toml_text;
+use super::window::Window;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName};
 use crate::plan::{OnFileChange, RunState};
@@ -34,6 +38,12 @@ pub struct Settings {
     /// What is asked of every service.
     #[serde(default)]
     pub policy: Policy,
+    /// How a release brings services to their nodes, where neither they nor their environment say so.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Who says yes to a change that needs it.
+    #[serde(default)]
+    pub approvals: Approvals,
     /// What the services of a project may take together, by the value of their label `project`; `"*"` stands for every
     /// project that is not named.
     #[serde(default)]
@@ -48,6 +58,9 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Environment>")]
     pub environments: BTreeMap<EnvironmentName, Environment>,
+    /// When changes may begin, and when not.
+    #[serde(default)]
+    pub window: Vec<Window>,
 }
 
 impl Settings {
@@ -59,10 +72,13 @@ impl Settings {
             defaults: Defaults::default(),
             capabilities: Capabilities::default(),
             policy: Policy::default(),
+            rollout: Rollout::default(),
+            approvals: Approvals::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),
             review: Review::default(),
             environments: BTreeMap::new(),
+            window: Vec::new(),
         }
     }
 
@@ -98,8 +114,10 @@ pub struct Defaults {
     /// The controls that a service must meet.
     #[schemars(with = "Option<Vec<String>>")]
     pub controls: Option<Vec<ControlName>>,
-    /// When an instance counts as healthy.
-    pub health: Option<Health>,
+    /// When an instance counts as healthy, field by field.
+    pub health: Health,
+    /// What is done where others change containers, field by field.
+    pub drift: Drift,
     /// What happens to a container when nothing but a file that it mounts changes.
     pub on_file_change: Option<OnFileChange>,
     /// The Compose profiles that are active.

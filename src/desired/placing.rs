@@ -147,6 +147,8 @@ pub fn sites<'a>(catalog: &'a Catalog, placing: &Placing, holders: &Holders) -> 
             node: &node.value,
             environment: catalog.environment_of(name),
             offline: holders.is_offline(name),
+            cordoned: node.value.cordon || holders.closed().cordoned.contains(name),
+            drained: holders.closed().drained.contains(name),
             others: others.get(name).copied().unwrap_or_default(),
         };
         (name, site)
@@ -274,7 +276,9 @@ fn demand(catalog: &Catalog, deployment: &Deployment, instance: &Instance) -> De
 
 /// A node as placement sees it before anything is placed.
 pub fn site<'a>(catalog: &'a Catalog, name: &NodeName, node: &'a Located<Node>) -> Site<'a> {
-    Site { node: &node.value, environment: catalog.environment_of(name), offline: false, others: 0 }
+    let environment = catalog.environment_of(name);
+    let (cordoned, drained) = (node.value.cordon, false);
+    Site { node: &node.value, environment, offline: false, cordoned, drained, others: 0 }
 }
 
 /// What the features that an instance uses need of a node.

@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
-use super::Instance;
 use super::placing::{self, Drafts, Placing};
+use super::{Instance, terms};
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
-use crate::compose::{self, Rendered};
-use crate::definition::{Located, Node};
+use crate::compose::Rendered;
+use crate::definition::{Located, Node, Rollout};
 use crate::diagnostic::Diagnostic;
-use crate::name::NodeName;
-use crate::plan::Ensure;
+use crate::name::{EnvironmentName, NodeName};
+use crate::plan::{Ensure, Terms};
 use crate::usage;
 
 type Values = BTreeMap<Arc<str>, Arc<str>>;
@@ -49,6 +49,8 @@ pub(super) struct Rendering<'a> {
     entry: &'a Arc<ServiceEntry>,
     number: usize,
     done: Vec<Draft>,
+    /// How a release brings it to the nodes of each environment.
+    rollouts: BTreeMap<Option<&'a EnvironmentName>, Arc<Rollout>>,
     /// A mistake that many nodes share is said once, with how many they are.
     failed: BTreeMap<Diagnostic, (NodeName, usize)>,
     found: Vec<Diagnostic>,
@@ -56,8 +58,8 @@ pub(super) struct Rendering<'a> {
 
 impl<'a> Rendering<'a> {
     pub(super) fn new(catalog: &'a Catalog, entry: &'a Arc<ServiceEntry>, number: usize) -> Self {
-        let (done, failed, found) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { catalog, entry, number, done, failed, found }
+        let (done, rollouts, failed, found) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { catalog, entry, number, done, rollouts, failed, found }
     }
 
     /// With what was rendered before.
@@ -119,25 +121,53 @@ impl<'a> Rendering<'a> {
             return None;
         }
         let values = values(self.catalog, Some(node), self.deployment());
-        let is_same = |draft: &&Draft| {
-            draft.cpus.as_ref() == cpus && agree(&draft.values, &values, &draft.instance.rendered)
-        };
-        if let Some(draft) = self.done.iter().find(is_same) {
-            return Some(with_grants(self.catalog, &draft.instance, &node.value));
-        }
-        match render_with(self.catalog, self.entry, self.number, &values, cpus) {
-            Ok(instance) => {
-                self.done.push(Draft { values, cpus: cpus.cloned(), instance: instance.clone() });
-                Some(with_grants(self.catalog, &instance, &node.value))
-            }
-            Err(diagnostics) => {
-                let name = &node.value.node;
-                for diagnostic in diagnostics {
-                    self.failed.entry(diagnostic).or_insert((name.clone(), 0)).1 += 1;
+        let rollout = self.rollout_on(&node.value.node);
+        let instance = match self.drafted(&values, cpus, &rollout) {
+            Some(instance) if instance.rollout == rollout => instance,
+            Some(instance) => self.keep(values, cpus, with_rollout(&instance, rollout)),
+            None => match render_with(self.catalog, self.entry, self.number, &values, cpus) {
+                Ok(instance) => self.keep(values, cpus, with_rollout(&instance, rollout)),
+                Err(diagnostics) => {
+                    self.fail(&node.value.node, diagnostics);
+                    return None;
                 }
-                None
-            }
+            },
+        };
+        Some(with_grants(self.catalog, &instance, &node.value))
+    }
+
+    /// What was rendered for these values before; where it can be, with the same roll-out.
+    fn drafted(
+        &self,
+        values: &Values,
+        cpus: Option<&Arc<str>>,
+        rollout: &Arc<Rollout>,
+    ) -> Option<Arc<Instance>> {
+        let is_same = |draft: &&Draft| {
+            draft.cpus.as_ref() == cpus && agree(&draft.values, values, &draft.instance.rendered)
+        };
+        let drafts = || self.done.iter().filter(is_same).map(|draft| &draft.instance);
+        drafts().find(|instance| instance.rollout == *rollout).or_else(|| drafts().next()).cloned()
+    }
+
+    fn keep(&mut self, values: Values, cpus: Option<&Arc<str>>, instance: Arc<Instance>) -> Arc<Instance> {
+        self.done.push(Draft { values, cpus: cpus.cloned(), instance: instance.clone() });
+        instance
+    }
+
+    fn fail(&mut self, node: &NodeName, diagnostics: Vec<Diagnostic>) {
+        for diagnostic in diagnostics {
+            self.failed.entry(diagnostic).or_insert((node.clone(), 0)).1 += 1;
         }
+    }
+
+    /// How a release brings it to a node: as the service says, else the environment of the node, else the settings.
+    fn rollout_on(&mut self, node: &NodeName) -> Arc<Rollout> {
+        let environment = self.catalog.environment_of(node);
+        let service = &self.deployment().service;
+        let base = || self.catalog.rollout_for(environment);
+        let rollout = self.rollouts.entry(environment);
+        rollout.or_insert_with(|| Arc::new(service.rollout.clone().or(base()))).clone()
     }
 
     /// Nothing is rendered, and what is wrong in any case is told.
@@ -181,32 +211,47 @@ fn render_with(
     let defaults = &catalog.settings.defaults;
     let state = service.state.or(defaults.state).unwrap_or_default();
     let on_file_change = service.on_file_change.or(defaults.on_file_change).unwrap_or_default();
-    let within = service.health.or(defaults.health).map_or(DEFAULT_HEALTH_SECONDS, |health| health.within.0);
+    let within = service.health.within.or(defaults.health.within);
+    let terms = terms::terms(catalog, entry, deployment, &rendered)?;
     let files = rendered.files.iter().map(|(path, file)| (path.clone(), file.reference)).collect();
     let ensure = Ensure {
         service: service.service.clone(),
         project: rendered.project.clone(),
-        digest: compose::instance_digest(&rendered.model, &files, state, on_file_change),
+        digest: rendered.digest(state, on_file_change),
         state,
         model: rendered.model.clone(),
         files,
         containers: rendered.containers.clone(),
         after: Vec::new(),
-        health_within: within,
+        health_within: within.map_or(DEFAULT_HEALTH_SECONDS, |within| within.0),
         on_file_change,
-        terms: Default::default(),
+        terms,
         because: Vec::new(),
     };
+    let used = rendered.used_variables.iter();
+    let variables = used.filter_map(|name| Some((name.clone(), values.get(name)?.clone()))).collect();
     Ok(Arc::new(Instance {
         ensure,
         entry: entry.clone(),
         deployment: number,
+        rollout: Arc::default(),
         rendered: Arc::new(rendered),
+        variables: Arc::new(variables),
         uses: Arc::new(uses),
         capabilities: [].into(),
         granted_until: None,
         takes: OnceLock::new(),
     }))
+}
+
+/// The instance with what is said of how a release brings it to its nodes.
+fn with_rollout(instance: &Arc<Instance>, rollout: Arc<Rollout>) -> Arc<Instance> {
+    if instance.rollout == rollout {
+        return instance.clone();
+    }
+    let terms = Terms { wave: rollout.wave(), ..instance.ensure.terms.clone() };
+    let ensure = Ensure { terms, ..instance.ensure.clone() };
+    Arc::new(Instance { ensure, rollout, ..(**instance).clone() })
 }
 
 /// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.

@@ -146,6 +146,9 @@ pub struct FileChange {
     pub source: Arc<str>,
     /// How.
     pub kind: FileChangeKind,
+    /// Whether it can be executed now, where that is what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
     /// Bytes before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_size: Option<u64>,
@@ -209,9 +212,9 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether a container that runs is stopped by it.
+    /// Whether a container that runs is away for a while by it. One that is stopped is meant to stay so.
     pub fn interrupts(self) -> bool {
-        matches!(self, Self::Recreate | Self::Restart | Self::Switch)
+        matches!(self, Self::Recreate | Self::Restart)
     }
 }
 

@@ -5,19 +5,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::document::Effect;
+use super::state::Opened;
 use crate::align::aligned;
 use crate::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
 
 /// What happens to the containers of an instance, by Compose service.
 pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>, Effect> {
+    let [old, new] = [old, new].map(|ensure| ensure.map(Opened::from));
+    of_opened(old.as_ref(), new.as_ref())
+}
+
+/// The same, where other questions are asked of them, too.
+pub(super) fn of_opened(was: Option<&Opened<'_>>, is: Option<&Opened<'_>>) -> BTreeMap<Arc<str>, Effect> {
+    let [old, new] = [was, is].map(|opened| opened.map(|opened| opened.ensure));
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.containers);
     let after = new.map_or(&nothing, |new| &new.containers);
     let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
     let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
     // Read from the models, so only where files changed, and once for all containers.
-    let files = |ensure: Option<&Ensure>| ensure.map(Ensure::environment_files).unwrap_or_default();
-    let environment = LazyCell::new(|| (files(old), files(new)));
+    let files = |side: Option<&Opened<'_>>| {
+        side.map(|side| side.ensure.environment_files(side.model())).unwrap_or_default()
+    };
+    let environment = LazyCell::new(|| (files(was), files(is)));
     let environment_changed = |name: &str| environment.0.get(name) != environment.1.get(name);
     type Spec<'a> = Option<&'a ContainerSpec>;
     let effect = |name: &str, before: Spec<'_>, after: Spec<'_>| match (before, after, new) {

@@ -10,10 +10,10 @@ use similar::{Algorithm, ChangeTag, DiffOp, capture_diff_slices, group_diff_ops}
 
 use super::document::{FileChange, FileChangeKind};
 use super::fields::bounded;
-use super::state::Stand;
+use super::state::{Opened, secrets};
 use crate::align::aligned;
 use crate::compose::File;
-use crate::plan::{Ensure, FileRef};
+use crate::plan::FileRef;
 use crate::sensitive::Sensitive;
 
 /// Larger files are not read for their lines: comparing costs time that grows faster than they do.
@@ -27,19 +27,23 @@ const MAX_WIDTH: usize = 400;
 /// Lines around those that differ.
 const CONTEXT: usize = 3;
 
+/// Where the files are that rendering makes of variables.
+pub(super) const MADE: &str = ".gitops/";
+
 /// The files that differ between two instances.
-pub(super) fn changed(old: Option<&Stand<'_>>, new: &Stand<'_>, sensitive: &Sensitive) -> Vec<FileChange> {
+pub(super) fn changed(old: Option<&Opened<'_>>, new: &Opened<'_>, sensitive: &Sensitive) -> Vec<FileChange> {
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.ensure.files);
     // To learn what is secret costs reading the models.
     if *before == new.ensure.files {
         return Vec::new();
     }
-    let secret = Secret::of([old, Some(new)], sensitive);
+    let sensitive = secrets(sensitive, [old, Some(new)]);
+    let secret = Secret::of([old, Some(new)], &sensitive);
     let differing = aligned(before, &new.ensure.files).filter(|(_, old, new)| old != new);
     differing
         .map(|(path, before, after)| {
-            let side = |stand: Option<&Stand<'_>>, reference: Option<&FileRef>| Side {
+            let side = |stand: Option<&Opened<'_>>, reference: Option<&FileRef>| Side {
                 reference: reference.copied(),
                 content: stand.and_then(|stand| content(stand, path)),
             };
@@ -54,7 +58,7 @@ struct Side {
     content: Option<Arc<[u8]>>,
 }
 
-fn content(stand: &Stand<'_>, path: &Arc<str>) -> Option<Arc<[u8]>> {
+fn content(stand: &Opened<'_>, path: &Arc<str>) -> Option<Arc<[u8]>> {
     let file: &File = stand.instance?.rendered.files.get(path)?;
     Some(file.content.clone())
 }
@@ -67,17 +71,16 @@ struct Secret<'a> {
 }
 
 /// The files that an instance gives to its containers as secrets.
-pub(super) fn given_as_secrets(ensure: &Ensure) -> BTreeSet<Arc<str>> {
-    let model = ensure.model.value();
-    let secrets = model.get("secrets").and_then(|secrets| secrets.as_object()).into_iter().flatten();
+pub(super) fn given_as_secrets(opened: &Opened<'_>) -> BTreeSet<Arc<str>> {
+    let secrets = opened.model().get("secrets").and_then(|secrets| secrets.as_object()).into_iter().flatten();
     let files = secrets.filter_map(|(_, secret)| secret.get("file")?.as_str());
     files.map(|path| path.strip_prefix("./").unwrap_or(path).into()).collect()
 }
 
 impl<'a> Secret<'a> {
     /// What was a secret is one, however it is used now.
-    fn of(stands: [Option<&Stand<'_>>; 2], sensitive: &'a Sensitive) -> Self {
-        let given = stands.into_iter().flatten().flat_map(|stand| given_as_secrets(stand.ensure)).collect();
+    fn of(stands: [Option<&Opened<'_>>; 2], sensitive: &'a Sensitive) -> Self {
+        let given = stands.into_iter().flatten().flat_map(given_as_secrets).collect();
         Self { sensitive, given }
     }
 
@@ -89,7 +92,7 @@ impl<'a> Secret<'a> {
     }
 }
 
-fn change(path: &Arc<str>, stand: &Stand<'_>, secret: &Secret<'_>, sides: [Side; 2]) -> FileChange {
+fn change(path: &Arc<str>, stand: &Opened<'_>, secret: &Secret<'_>, sides: [Side; 2]) -> FileChange {
     let [old, new] = sides.each_ref().map(|side| side.reference);
     let kind = match (old, new) {
         (None, _) => FileChangeKind::Added,
@@ -106,10 +109,19 @@ fn change(path: &Arc<str>, stand: &Stand<'_>, secret: &Secret<'_>, sides: [Side;
         FileChangeKind::Mode => (None, None),
         _ => lines(path, secret, &sides),
     };
+    // One that is made from a variable is in no folder.
+    let source = match stand.instance.filter(|_| path.starts_with(MADE)) {
+        Some(instance) => instance.entry.path().clone(),
+        None => format!("{folder}/{path}").into(),
+    };
     FileChange {
         path: path.clone(),
-        source: format!("{folder}/{path}").into(),
+        source,
         kind,
+        executable: old
+            .zip(new)
+            .filter(|(old, new)| old.executable != new.executable)
+            .map(|(_, new)| new.executable),
         old_size: old.map(|file| file.size).filter(|_| !is_secret),
         new_size: new.map(|file| file.size).filter(|_| !is_secret),
         lines,

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::document::{Change, ChangeKind, Effect, FileChange, NewCapability, Origin};
-use super::effects::effects;
 use super::pairs::Pair;
-use super::state::Stand;
-use super::{Side, files, reasons};
+use super::state::{Opened, Stand};
+use super::{Side, effects, files, reasons};
 use crate::catalog::Used;
 use crate::name::{EnvironmentName, NodeName, ServiceName};
 use crate::plan::Reason;
@@ -64,10 +63,11 @@ fn say(
     (old, new): (&Side<'_>, &Side<'_>),
     sensitive: &Sensitive,
 ) -> Said {
-    let Pair { before, after, .. } = pair;
+    let [before, after] = [pair.before, pair.after].map(|stand| stand.map(Opened::from));
+    let (before, after) = (before.as_ref(), after.as_ref());
     // What moves is made anew.
     let stays = before.filter(|_| !pair.has_moved());
-    let effects = effects(stays.map(|before| before.ensure), after.map(|after| after.ensure));
+    let effects = effects::of_opened(stays, after);
     let is_recreated = effects.values().any(|effect| *effect == Effect::Recreate);
     let kind = match (before, after) {
         (_, None) => ChangeKind::Remove,
@@ -76,12 +76,11 @@ fn say(
         _ if is_recreated => ChangeKind::Recreate,
         _ => ChangeKind::Update,
     };
-    let mut volumes = before.map(|before| before.ensure.named_volumes()).unwrap_or_default();
-    if let (Some(_), Some(after)) = (stays, after) {
-        let still = after.ensure.named_volumes();
-        volumes.retain(|volume| !still.contains(volume));
-    }
-    let because = because(before.as_ref(), after.as_ref(), (old, new), sensitive);
+    let volumes = |side: &Opened<'_>| side.ensure.volumes_of(side.model());
+    let still = stays.and(after).map(volumes).unwrap_or_default();
+    let mut volumes = before.map(volumes).unwrap_or_default();
+    volumes.retain(|volume| !still.contains(volume));
+    let because = because((before, after), (old, new), sensitive);
     let files = match (before, after) {
         (Some(before), Some(after)) => files::changed(Some(before), after, sensitive),
         _ => Vec::new(),
@@ -97,19 +96,19 @@ fn say(
 
 /// The fields that differ. What leaves a node says so once its nodes are known.
 fn because(
-    before: Option<&Stand<'_>>,
-    after: Option<&Stand<'_>>,
+    (before, after): (Option<&Opened<'_>>, Option<&Opened<'_>>),
     (old, new): (&Side<'_>, &Side<'_>),
     sensitive: &Sensitive,
 ) -> Vec<Reason> {
-    let (Some(after), before) = (after, before) else { return Vec::new() };
+    let Some(after) = after else { return Vec::new() };
     let Some(instance) = after.instance else { return after.ensure.because.clone() };
-    let Some(before) = before else { return reasons::first_fields(instance, new.desired, sensitive) };
+    let is = (after, instance, new.desired);
+    let Some(before) = before else { return reasons::first_fields(is, sensitive) };
     let was = before.instance.map(|was| (old.desired, was));
-    let mut because = reasons::of_model((before.ensure, was), (instance, new.desired), sensitive);
+    let mut because = reasons::of_model((before, was), is, sensitive);
     // The name in the model is that of the project, which is told with the settings.
     because.retain(|reason| &*reason.field != "name");
-    because.extend(reasons::of_settings(before.ensure, after.ensure, instance));
+    because.extend(reasons::of_settings(before, after, instance, sensitive));
     because
 }
 

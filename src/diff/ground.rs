@@ -43,7 +43,8 @@ pub(super) fn settings(old: &Side<'_>, new: &Side<'_>, sensitive: &Sensitive) ->
         let source = Some(line(&place.path, place.line));
         Reason { field: change.path.join(".").into(), old: change.old, new: change.new, source }
     };
-    fields::changed(&read(old), &read(new), sensitive).into_iter().map(reason).collect()
+    let (was, is) = (read(old), read(new));
+    fields::changed(&was, &is, &sensitive.knowing([&was, &is], [])).into_iter().map(reason).collect()
 }
 
 const SETTINGS: &str = "gitops.toml";
@@ -110,7 +111,7 @@ fn of_definition<T: PartialEq>(
                     source: Some(source),
                 }
             };
-            fields::changed(&was, &is, sensitive).into_iter().map(reason).collect()
+            fields::changed(&was, &is, &sensitive.knowing([&was, &is], [])).into_iter().map(reason).collect()
         }
         (_, _) => Vec::new(),
     }
@@ -152,7 +153,7 @@ fn of_overlay(
         let field = format!("overlay {}", change.path.join("."));
         Reason { field: field.into(), old: change.old, new: change.new, source: Some(path.clone()) }
     };
-    fields::changed(&was, &is, sensitive).into_iter().map(reason).collect()
+    fields::changed(&was, &is, &sensitive.knowing([&was, &is], [])).into_iter().map(reason).collect()
 }
 
 /// How services stand to controls, by control, service and environment.

@@ -1,7 +1,7 @@
 //! Fields that a service asks not to be told of: a build stamp that changes with every commit hides what matters.
 //!
 //! What is ignored is still applied, and what it does to containers is still said: only its lines are left out, and
-//! counted.
+//! counted. What only the change itself asks to ignore is told: nobody agreed to that yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,14 @@ use crate::definition::{Ignore, Part, ValuePath};
 use crate::name::{EnvironmentName, ServiceName};
 
 /// Takes out of the changes what their services ignore, and counts it.
-pub(super) fn taken_out(changes: &mut [Change], new: &Side<'_>) -> Vec<Ignored> {
+pub(super) fn taken_out(changes: &mut [Change], old: &Side<'_>, new: &Side<'_>) -> Vec<Ignored> {
     let mut counts: BTreeMap<(ServiceName, &Ignore), usize> = BTreeMap::new();
     for change in changes {
-        let entries = ignored_by(new, &change.service, change.environment.as_ref());
+        let stood = change.from.as_ref().and_then(|from| from.service.as_ref()).unwrap_or(&change.service);
+        let before = ignored_by(old, stood, change.environment.as_ref());
+        let agreed = |entry: &&Ignore| before.iter().any(|known| known.path == entry.path);
+        let entries = ignored_by(new, &change.service, change.environment.as_ref()).iter().filter(agreed);
+        let entries: Vec<&Ignore> = entries.collect();
         if entries.is_empty() {
             continue;
         }

@@ -10,7 +10,7 @@
 //! | `state` | one side: what stands on each node |
 //! | `pairs` | which instances differ, which moved, which have another name |
 //! | `fold` | what is said of each, once for all that change alike |
-//! | `reasons`, `fields`, `files`, `effects` | why, in which lines, and what it does to containers |
+//! | `reasons`, `fields`, `files`, `terms`, `effects` | why, in which lines, and what it does to containers |
 //! | `ground` | features and controls, and the services behind them |
 //! | `risks` | what to look at first; cost and room |
 //! | `ignore` | what services ask not to be told of |
@@ -26,6 +26,7 @@ mod pairs;
 mod reasons;
 mod risks;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ pub use document::{
 pub use effects::effects;
 pub use reasons::{displacement, reasons};
 pub use state::State;
+pub use terms::terms_in_words;
 
 /// The definitions of one side, and what it is called.
 #[derive(Clone, Debug)]
@@ -99,6 +101,23 @@ impl Selection<'_> {
             && self.environment.is_none_or(|wanted| Some(wanted) == environment)
     }
 
+    /// The first of its names that none of these definitions has, as `service x`: nothing would be shown, as if nothing
+    /// changed.
+    pub fn unknown(&self, definitions: &[&Catalog]) -> Option<String> {
+        let any = |has: &dyn Fn(&Catalog) -> bool| definitions.iter().any(|catalog| has(catalog));
+        let service = self.service.filter(|name| !any(&|catalog| catalog.services.contains_key(*name)));
+        let node = self.node.filter(|name| !any(&|catalog| catalog.nodes.contains_key(*name)));
+        let is_there =
+            |name: &EnvironmentName| any(&|catalog| catalog.settings.environments.contains_key(name));
+        let environment = self.environment.filter(|name| !is_there(name));
+        let said = [
+            service.map(|name| format!("service `{name}`")),
+            node.map(|name| format!("node `{name}`")),
+            environment.map(|name| format!("environment `{name}`")),
+        ];
+        said.into_iter().flatten().next()
+    }
+
     /// Whether all of it is looked at.
     pub fn is_everything(&self) -> bool {
         self.service.is_none() && self.node.is_none() && self.environment.is_none()
@@ -129,7 +148,7 @@ pub fn compare_states<'a>(
     let mut pairs = pairs::matched(pairs, (held, wanted), environment_of);
     pairs.retain(|pair| pair.is_meant(is_meant));
     let mut changes = fold::folded(&pairs, (old, new), environment_of, &sensitive);
-    let ignored = ignore::taken_out(&mut changes, new);
+    let ignored = ignore::taken_out(&mut changes, old, new);
     let standings = ground::standings(old, new, now, selection);
     let mut risks = risks::of_changes(&changes, new);
     risks.extend(risks::of_standings(&standings));

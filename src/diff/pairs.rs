@@ -119,7 +119,7 @@ const MAX_COMPARED: usize = 200;
 /// Values looked at, each against others: a tenth of a second.
 const MAX_WORK: usize = 1_000_000;
 
-/// New names by old ones: of services that are gone, and others that came with them and are mostly the same.
+/// New names by old ones: of services that are gone, and others that came with them and say so, or are mostly the same.
 fn renames<'a>(
     pairs: &[Pair<'a>],
     old: &State<'a>,
@@ -137,10 +137,23 @@ fn renames<'a>(
             _ => {}
         }
     }
-    if gone.is_empty() || came.is_empty() || gone.len() > MAX_COMPARED || came.len() > MAX_COMPARED {
-        return BTreeMap::new();
+    let mut renamed = said(&gone, &came);
+    gone.retain(|name, _| !renamed.contains_key(name));
+    let taken: BTreeSet<&ServiceName> = renamed.values().copied().collect();
+    came.retain(|name, _| !taken.contains(name));
+    if !gone.is_empty() && !came.is_empty() && gone.len() <= MAX_COMPARED && came.len() <= MAX_COMPARED {
+        renamed.extend(best(&gone, &came));
     }
-    best(&gone, &came)
+    renamed
+}
+
+/// What definitions say: `moved.from`.
+fn said<'a>(
+    gone: &BTreeMap<&'a ServiceName, Stand<'a>>,
+    came: &BTreeMap<&'a ServiceName, Stand<'a>>,
+) -> BTreeMap<&'a ServiceName, &'a ServiceName> {
+    let from = |stand: &Stand<'a>| gone.get_key_value(stand.instance?.moved_from()?).map(|(name, _)| *name);
+    came.iter().filter_map(|(name, stand)| Some((from(stand)?, *name))).collect()
 }
 
 fn services<'a>(state: &State<'a>) -> BTreeSet<&'a ServiceName> {

@@ -55,6 +55,34 @@ fn every_change_is_said_and_the_first_thousand_with_their_lines() {
     assert_eq!(because.iter().filter(|reason| reason.source.is_some()).count(), reasons::MAX_SOURCES);
 }
 
+#[test]
+fn a_name_that_no_side_knows_is_told() {
+    let repository = with_fields("a", 1);
+    let (service, node, environment) =
+        ("s".parse().expect("a name"), "n".parse().expect("a name"), "x".parse().expect("a name"));
+    let all = Selection { service: Some(&service), node: Some(&node), environment: Some(&environment) };
+    assert_eq!(all.unknown(&[&repository.catalog]).as_deref(), Some("environment `x`"));
+    assert_eq!(Selection { environment: None, ..all }.unknown(&[&repository.catalog]), None);
+    assert_eq!(all.unknown(&[]).as_deref(), Some("service `s`"));
+}
+
+#[test]
+fn what_only_the_change_itself_asks_to_ignore_is_told() {
+    let with = |label: &str, ignore: &str| {
+        let service = format!("{{service: s, place: {{nodes: [n]}}{ignore}}}");
+        let compose = format!("services: {{a: {{image: i, labels: {{build: '{label}'}}}}}}");
+        repository(&[
+            ("nodes/n.yaml", "node: n"),
+            ("services/s/service.yaml", &service),
+            ("services/s/compose.yaml", &compose),
+        ])
+    };
+    let ignore = ", ignore: [{path: services.a.labels.build, reason: a stamp}]";
+    let lines = |old: &Repository, new: &Repository| diff(old, new).changes[0].because.len();
+    assert_eq!(lines(&with("1", ignore), &with("2", ignore)), 0);
+    assert_eq!(lines(&with("1", ""), &with("2", ignore)), 1);
+}
+
 /// A repository of three nodes, with these services: name, nodes, image.
 fn placed(services: &[(&str, &str, &str)]) -> Repository {
     let nodes = ["a", "b", "c"].map(|node| (format!("nodes/{node}.yaml"), format!("node: {node}")));

@@ -2,7 +2,8 @@
 //!
 //! A report is believed for three intervals. After that nothing on its node is in sync or otherwise: it is unknown, and
 //! says since when. What is on its way is pending; what is there and is not as it should be differs; what runs there and
-//! is in no plan is an orphan, which is listed and left alone.
+//! is in no plan is an orphan, which is listed and left alone. Labels and digests tell what a container was made from; what
+//! others changed of it since, only its agent can tell, and what it tells is added here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use crate::name::{EnvironmentName, NodeName, Revision, ServiceName};
 use crate::plan::{ContainerSpec, Ensure, NodePlan, OnFileChange, RunState, Step};
 use crate::sensitive::Sensitive;
 use crate::status::{
-    Container, ContainerState, Health, NodeStatus, PlanId, Reported, ReportedNode, StepOutcome,
+    Container, ContainerState, Health, NodeStatus, Orphans, PlanId, Reported, ReportedNode, StepOutcome,
 };
+
+pub use crate::status::Difference;
 
 /// The version of this document.
 pub const SCHEMA: u32 = 1;
@@ -54,6 +57,9 @@ pub struct Summary {
     pub unknown: usize,
     /// In no plan.
     pub orphans: usize,
+    /// In sync, and changed by others within the last hour. Counted among those in sync as well.
+    #[serde(default)]
+    pub corrected: usize,
 }
 
 /// How one node stands.
@@ -75,8 +81,11 @@ pub struct NodeDrift {
     pub is_believed: bool,
     /// How many of its instances are in sync. They are not listed.
     pub in_sync: usize,
-    /// All others, by service.
+    /// All others, by service, and those that others changed within the last hour.
     pub instances: Vec<InstanceDrift>,
+    /// Containers that no plan made.
+    #[serde(default, skip_serializing_if = "Orphans::is_empty")]
+    pub orphans: Orphans,
 }
 
 /// An instance that is not in sync, or is not known to be.
@@ -94,6 +103,12 @@ pub struct InstanceDrift {
     pub differences: Vec<Difference>,
 }
 
+impl InstanceDrift {
+    fn is_in_sync(&self) -> bool {
+        self.state == DriftState::Corrected
+    }
+}
+
 /// How an instance stands to its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -106,21 +121,8 @@ pub enum DriftState {
     Unknown,
     /// It is in no plan.
     Orphan,
-}
-
-/// One thing that is not as it is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct Difference {
-    /// The container by its name, or the Compose service where it is about all of its containers.
-    pub container: Arc<str>,
-    /// What of it: `containers`, `container`, `image`, `gitops.config`, `gitops.files`, `state`, `health`.
-    pub field: Arc<str>,
-    /// What the plan says; none where it has no such thing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<Arc<str>>,
-    /// What the report says; none where there is no such thing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found: Option<Arc<str>>,
+    /// It is in sync; what others changed within the last hour was undone.
+    Corrected,
 }
 
 /// What of the fleet is looked at; all of it where nothing is said.
@@ -181,7 +183,8 @@ pub struct Facts<'a> {
 impl Drift {
     /// Whether everything is in sync.
     pub fn is_empty(&self) -> bool {
-        self.nodes.iter().all(|node| node.instances.is_empty())
+        let mut instances = self.nodes.iter().flat_map(|node| &node.instances);
+        instances.all(|instance| instance.state == DriftState::Corrected)
     }
 }
 
@@ -209,6 +212,7 @@ fn summary(nodes: &[NodeDrift]) -> Summary {
     let mut summary = Summary { in_sync: nodes.iter().map(|node| node.in_sync).sum(), ..Summary::default() };
     for instance in nodes.iter().flat_map(|node| &node.instances) {
         *match instance.state {
+            DriftState::Corrected => &mut summary.corrected,
             DriftState::Pending => &mut summary.pending,
             DriftState::Differs => &mut summary.differs,
             DriftState::Unknown => &mut summary.unknown,
@@ -254,7 +258,12 @@ fn one(
         heard_at: reported.map(|reported| reported.heard_at),
         age_seconds: reported.map(|reported| reported.age(facts.now).as_secs().unsigned_abs()),
         is_believed: known.status.is_some(),
-        in_sync: found.iter().filter(|one| one.is_none()).count(),
+        in_sync: found.iter().filter(|one| one.as_ref().is_none_or(InstanceDrift::is_in_sync)).count(),
+        orphans: known
+            .status
+            .filter(|_| only.service.is_none())
+            .map(|status| status.orphans.clone())
+            .unwrap_or_default(),
         instances: found.into_iter().flatten().collect(),
     }
 }
@@ -291,15 +300,20 @@ impl Known<'_> {
             let message = format!("the agent has not accepted plan {} yet", plan.generation);
             return stands(DriftState::Pending, Some(message), Vec::new());
         }
-        let differences = match step {
-            Step::Ensure(ensure) => differences(ensure, containers),
+        let told = status.drift.get(service).map(Vec::as_slice).unwrap_or_default();
+        let mut differences = match step {
+            Step::Ensure(ensure) => with_told(differences(ensure, containers), told),
             Step::Remove(_) => extra(containers),
         };
+        differences.iter_mut().for_each(|difference| difference.redact(self.sensitive));
         let result = status.steps.get(service);
         let message = result.and_then(|result| result.message.as_deref());
         let message = message.map(|message| self.sensitive.redacted(message));
         match result.map(|result| result.outcome) {
             Some(StepOutcome::Satisfied) if differences.is_empty() => Some(None),
+            Some(StepOutcome::Satisfied) if !differences.iter().any(Difference::is_standing) => {
+                stands(DriftState::Corrected, None, differences)
+            }
             Some(StepOutcome::Satisfied) => stands(DriftState::Differs, None, differences),
             Some(StepOutcome::Failed) => stands(DriftState::Differs, message, differences),
             _ => stands(DriftState::Pending, message, differences),
@@ -307,27 +321,21 @@ impl Known<'_> {
     }
 }
 
-fn difference(
-    container: &str,
-    field: &str,
-    wanted: Option<impl ToString>,
-    found: Option<impl ToString>,
-) -> Difference {
-    let [wanted, found] = [wanted.map(|value| value.to_string()), found.map(|value| value.to_string())];
-    Difference {
-        container: container.into(),
-        field: field.into(),
-        wanted: wanted.map(Arc::from),
-        found: found.map(Arc::from),
-    }
-}
-
 /// Containers that should not be there.
 fn extra(containers: &[Container]) -> Vec<Difference> {
     let extra = |container: &Container| {
-        difference(&container.name, "container", None::<&str>, Some(&container.image))
+        Difference::new(&container.name, "container", None::<&str>, Some(&container.image))
     };
     containers.iter().map(extra).collect()
+}
+
+/// These and what the agent tells. Where both are about one field, the agent knows more of it.
+fn with_told(mut differences: Vec<Difference>, told: &[Difference]) -> Vec<Difference> {
+    let is_told = |one: &Difference| told.iter().any(|other| other.is_standing() && other.is_about_same(one));
+    differences.retain(|one| !is_told(one));
+    differences.extend(told.iter().cloned());
+    differences.sort();
+    differences
 }
 
 /// Everything of an instance that is not as its step says, ordered.
@@ -336,7 +344,7 @@ fn differences(ensure: &Ensure, containers: &[Container]) -> Vec<Difference> {
     for (service, spec) in &ensure.containers {
         let count = containers.iter().filter(|container| container.service == *service).count();
         if count != spec.replicas as usize {
-            found.push(difference(service, "containers", Some(spec.replicas), Some(count)));
+            found.push(Difference::new(service, "containers", Some(spec.replicas), Some(count)));
         }
     }
     for container in containers {
@@ -356,18 +364,20 @@ fn of_container(ensure: &Ensure, spec: &ContainerSpec, container: &Container) ->
     let mut found = Vec::new();
     if is_comparable && container.config != Some(spec.config) {
         let digest = container.config.map(|config| config.digest.short());
-        found.push(difference(name, "gitops.config", Some(spec.config.digest.short()), digest));
+        found.push(Difference::new(name, "gitops.config", Some(spec.config.digest.short()), digest));
         let wanted = image(ensure, &container.service).filter(|wanted| **wanted != *container.image);
-        found.extend(wanted.map(|wanted| difference(name, "image", Some(wanted), Some(&container.image))));
+        found.extend(
+            wanted.map(|wanted| Difference::new(name, "image", Some(wanted), Some(&container.image))),
+        );
     }
     let recreates = ensure.on_file_change == OnFileChange::Recreate;
     if recreates && is_comparable && container.files != spec.files {
         let [wanted, there] = [spec.files, container.files].map(|digest| digest.map(|digest| digest.short()));
-        found.push(difference(name, "gitops.files", wanted, there));
+        found.push(Difference::new(name, "gitops.files", wanted, there));
     }
     found.extend(of_state(ensure, spec, container));
     if ensure.state == RunState::Running && container.health == Health::Unhealthy {
-        found.push(difference(name, "health", Some("healthy"), Some("unhealthy")));
+        found.push(Difference::new(name, "health", Some("healthy"), Some("unhealthy")));
     }
     found
 }
@@ -388,7 +398,7 @@ fn of_state(ensure: &Ensure, spec: &ContainerSpec, container: &Container) -> Opt
     let code = exit_code.filter(|_| state == ContainerState::Exited);
     let found =
         format!("{state:?}").to_lowercase() + &code.map(|code| format!(" ({code})")).unwrap_or_default();
-    (!is_right).then(|| difference(&container.name, "state", Some(wanted), Some(found)))
+    (!is_right).then(|| Difference::new(&container.name, "state", Some(wanted), Some(found)))
 }
 
 #[cfg(test)]

@@ -172,6 +172,12 @@ pub enum GitError {
         /// Why.
         source: Box<gix::Error>,
     },
+    /// More than two revisions.
+    #[error("a range has two ends, `BASE..HEAD` or `BASE...HEAD`, and `{end}` is no end of one")]
+    NoRange {
+        /// What was given as one of the two, cut to 100 characters.
+        end: String,
+    },
     /// A revision that names no commit.
     #[error("`{spec}` names no commit in this repository: {}", spec_help(*shallow))]
     NoSuchRevision {

@@ -37,6 +37,24 @@ impl Range {
     }
 }
 
+impl Range {
+    /// Whether each end may be a revision: none has two dots in its name.
+    fn is_one(&self) -> Result<(), GitError> {
+        let ends = match self {
+            Self::SinceMain => Vec::new(),
+            Self::Since(end) => vec![end],
+            Self::Between(base, head) | Self::Apart(base, head) => vec![base, head],
+        };
+        match ends.into_iter().find(|end| end.contains("..")) {
+            Some(end) => {
+                let end = end.chars().filter(|char| !char.is_control()).take(100).collect();
+                Err(GitError::NoRange { end })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// One side of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -101,6 +119,7 @@ impl Repository {
     /// Where a name means no commit, the two have no history in common, the main branch cannot be told, or the files are
     /// asked for and there are none.
     pub fn sides(&self, range: &Range) -> Result<Sides, GitError> {
+        range.is_one()?;
         let named = |name: &String| self.named(name);
         let (base, head) = match range {
             Range::SinceMain => (self.since_main()?, self.files()?),

@@ -3,7 +3,7 @@
 
 use super::Subject;
 use crate::catalog::Deployment;
-use crate::definition::{Override, Service};
+use crate::definition::{Drift, Health, Override, Rollout, Service};
 use crate::diagnostic::Diagnostic;
 use crate::name::{EnvironmentName, NodeName};
 use crate::yaml::Step;
@@ -17,6 +17,9 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
         let place = subject.catalog.place(&subject.entry.definition, &[Step::Key("environments")]);
         let diagnostic = Diagnostic::warning("placed-nowhere", place, message);
         return vec![diagnostic.help("name the environments that it runs in, or remove `environments:`")];
+    }
+    if !subject.catalog.knows_environments() {
+        return Vec::new();
     }
     let mut found = outside(subject);
     for deployment in &subject.entry.deployments {
@@ -136,13 +139,20 @@ fn same_fields(service: &Service, given: &Override) -> Vec<&'static str> {
     fn same<T: PartialEq>(given: &Option<T>, here: &Option<T>) -> bool {
         given.is_some() && given == here
     }
+    // Of what is given field by field, what is not given is as it is.
+    fn adds_nothing<T: Clone + Default + PartialEq>(given: &T, here: &T, over: impl Fn(T, &T) -> T) -> bool {
+        *given != T::default() && over(given.clone(), here) == *here
+    }
     let fields = [
         ("compose", same(&given.compose, &service.compose)),
         ("place", given.place.as_ref() == Some(&service.place)),
         ("state", same(&given.state, &service.state)),
         ("features", same(&given.features, &service.features)),
         ("controls", same(&given.controls, &service.controls)),
-        ("health", same(&given.health, &service.health)),
+        ("health", adds_nothing(&given.health, &service.health, Health::or)),
+        ("rollout", adds_nothing(&given.rollout, &service.rollout, Rollout::or)),
+        ("hooks", given.hooks.as_ref() == Some(&service.hooks)),
+        ("drift", adds_nothing(&given.drift, &service.drift, Drift::or)),
         ("on_file_change", same(&given.on_file_change, &service.on_file_change)),
         ("profiles", same(&given.profiles, &service.profiles)),
         ("resources", given.resources.as_ref() == Some(&service.resources)),

@@ -14,6 +14,7 @@ mod features;
 mod grants;
 mod policy;
 mod quota;
+mod rollouts;
 pub mod standing;
 mod used;
 
@@ -76,6 +77,7 @@ fn judge(subject: &Subject<'_>) -> Vec<Diagnostic> {
     found.extend(environments::findings(subject));
     found.extend(policy::findings(subject));
     found.extend(capabilities::findings(subject));
+    found.extend(rollouts::findings(subject));
     found
 }
 

@@ -173,6 +173,8 @@ impl<'a> Round<'a> {
                 self.pick(request, &all, Mercy::Cordoned);
             }
         }
+        // What no other node takes stays where it is, also where everything else goes.
+        self.pick(request, &self.drained(request), Mercy::Cordoned);
         let found = self.placed.chosen[&request.id].len();
         let wanted = request.count().unwrap_or(1);
         if found < wanted {
@@ -184,6 +186,12 @@ impl<'a> Round<'a> {
     fn missing(&self, request: &Request) -> usize {
         let found = self.placed.chosen.get(&request.id).map_or(0, BTreeMap::len);
         request.count().map_or(usize::MAX, |count| count.saturating_sub(found))
+    }
+
+    /// The nodes that are to be emptied, and where it stands.
+    fn drained(&self, request: &Request) -> Vec<&'a Site<'a>> {
+        let stands = self.stands.get(&request.id.service).into_iter().flat_map(BTreeMap::keys);
+        stands.filter_map(|node| self.sites.get(node)).filter(|site| site.drained).collect()
     }
 
     fn lost(&self, request: &Request) -> Vec<&'a Site<'a>> {

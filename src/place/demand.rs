@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Demand, GpuDemand, Need};
+use crate::compose::HOOKS_PROFILE;
 use crate::definition::{Bytes, Cpu, GpuRequest, Resources};
 use crate::plan::Model;
 
@@ -17,7 +18,7 @@ use crate::plan::Model;
 pub fn of(resources: &Resources, model: &Model, needs: Vec<Need>) -> Demand {
     let model = read(model);
     let mut demand = Demand { needs, ..Demand::default() };
-    for container in model.services.values() {
+    for container in model.services.values().filter(|container| !container.is_hook()) {
         let times = container.replicas();
         demand.cpu.0 = demand.cpu.0.saturating_add(container.cpu().saturating_mul(times));
         demand.memory.0 = demand.memory.0.saturating_add(container.memory().saturating_mul(times));
@@ -64,6 +65,7 @@ struct Read {
 #[serde(default)]
 #[derive(Default)]
 struct Container {
+    profiles: Vec<String>,
     image: Option<String>,
     cpuset: Option<String>,
     cpus: Value,
@@ -75,6 +77,11 @@ struct Container {
 }
 
 impl Container {
+    /// It runs once around a change, beside what takes its room for good.
+    fn is_hook(&self) -> bool {
+        self.profiles.iter().any(|profile| profile == HOOKS_PROFILE)
+    }
+
     fn replicas(&self) -> u64 {
         let replicas = self.deploy.get("replicas").and_then(Value::as_u64);
         replicas.or(self.scale.as_u64()).unwrap_or(1)

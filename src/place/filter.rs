@@ -172,7 +172,8 @@ pub(super) fn fit<'a>(
 ) -> Result<Held, Vec<Misfit<'a>>> {
     let mut misfits: Vec<Misfit<'a>> = fixed_misfits(request, site).collect();
     let is_new = stand.bound.is_none() && !request.is_fixed();
-    misfits.extend((is_new && site.node.cordon && !stand.may_stand).then_some(Misfit::Cordoned));
+    let is_closed = is_new && site.cordoned || site.drained && !request.is_fixed();
+    misfits.extend((is_closed && !stand.may_stand).then_some(Misfit::Cordoned));
     let is_silent = request.lost.contains(&site.node.node) || is_new && site.offline;
     misfits.extend((is_silent && !stand.is_patient).then_some(Misfit::Offline));
     let slot = request.place.slot.as_deref();

@@ -52,6 +52,10 @@ pub struct Site<'a> {
     pub environment: Option<&'a EnvironmentName>,
     /// It has not been heard for too long: nothing new comes here if it can be helped.
     pub offline: bool,
+    /// Nothing new comes here.
+    pub cordoned: bool,
+    /// Nor stays here what another node takes.
+    pub drained: bool,
     /// How many instances run here that reserve nothing.
     pub others: usize,
 }

@@ -169,7 +169,19 @@ mod tests {
             [node("{node: a, capacity: {cpu: 1}}"), node("{node: b, capacity: {cpu: 4}}"), node("node: c")];
         let sites: Sites<'_> = nodes
             .iter()
-            .map(|node| (&node.node, Site { node, environment: None, offline: false, others: 0 }))
+            .map(|node| {
+                (
+                    &node.node,
+                    Site {
+                        node,
+                        environment: None,
+                        offline: false,
+                        cordoned: false,
+                        drained: false,
+                        others: 0,
+                    },
+                )
+            })
             .collect();
         let reserved = nodes.iter().map(|node| (node.node.clone(), reserved())).collect();
         let rooms = of_nodes(&sites, &Placed { reserved, ..Placed::default() });

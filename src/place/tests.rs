@@ -88,7 +88,14 @@ fn asked(number: usize, (place, memory, cpu, gpus): &(String, u64, u64, u32)) ->
 
 impl Fleet {
     fn sites(&self) -> Sites<'_> {
-        let site = |node| Site { node, environment: None, offline: false, others: 0 };
+        let site = |node| Site {
+            node,
+            environment: None,
+            offline: false,
+            cordoned: false,
+            drained: false,
+            others: 0,
+        };
         self.nodes.iter().map(|(name, node)| (name, site(node))).collect()
     }
 

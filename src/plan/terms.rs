@@ -40,14 +40,14 @@ impl Terms {
         *self == Self::default()
     }
 
-    /// Whether both ask for the same of the agent once a change has begun: when that may be does not count.
+    /// Whether both ask for the same of the agent, whichever attempt it is, and whenever it may begin.
     pub fn same_effect(&self, other: &Self) -> bool {
         let Self { wave: _, checks, hooks, drift, spans: _ } = self;
-        (checks, hooks, drift) == (&other.checks, &other.hooks, &other.drift)
+        (checks, drift) == (&other.checks, &other.drift) && hooks.same_effect(&other.hooks)
     }
 }
 
-fn is_zero(number: &i32) -> bool {
+pub(super) fn is_zero(number: &i32) -> bool {
     *number == 0
 }
 
@@ -71,6 +71,11 @@ impl Span {
     /// Whether what may only begin within one of `spans` may begin at `now`. Where there is none, it may at any time.
     pub fn allow(spans: &[Self], now: Timestamp) -> bool {
         spans.is_empty() || spans.iter().any(|span| span.contains(now))
+    }
+
+    /// Whether none of `spans` is left at `now`, so that what has not begun never will.
+    pub fn are_over(spans: &[Self], now: Timestamp) -> bool {
+        spans.last().is_some_and(|last| last.until <= now)
     }
 
     /// When it may begin next: none where it may now, and where no span is left.
@@ -141,6 +146,10 @@ pub struct Hooks {
     /// Once the step has failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Hook>,
+    /// Of what their services are made from: they are part of the model, and of no instance digest. None where there is no
+    /// hook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     /// Names the attempt that they belong to: each runs once for it on a node, however often the agent starts over. None
     /// where there is no hook.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,8 +159,14 @@ pub struct Hooks {
 impl Hooks {
     /// Whether there is no hook.
     pub fn is_empty(&self) -> bool {
-        let Self { before, after, on_failure, attempt: _ } = self;
+        let Self { before, after, on_failure, content: _, attempt: _ } = self;
         before.is_empty() && after.is_empty() && on_failure.is_empty()
+    }
+
+    fn same_effect(&self, other: &Self) -> bool {
+        let Self { before, after, on_failure, content, attempt: _ } = self;
+        (before, after, on_failure, content)
+            == (&other.before, &other.after, &other.on_failure, &other.content)
     }
 
     /// The Compose services that are hooks: they are no part of what runs.
@@ -177,15 +192,28 @@ pub struct DriftTerms {
     /// What is done.
     pub action: DriftAction,
     /// Fields that do not count, as paths of the picture that the agent keeps: `resources.memory`, `labels.build`. A `*`
-    /// stands for any one key.
+    /// stands for any one key, and a path that ends early for everything under it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<Arc<str>>,
 }
 
 impl DriftTerms {
+    /// Whether a field of a container does not count. The first part of its path is before the first dot, and the rest is
+    /// one key: names of labels have dots in them.
+    pub fn ignores(&self, field: &str) -> bool {
+        let (section, key) = parts(field);
+        self.ignore.iter().map(|path| parts(path)).any(|(ignored, within)| {
+            (ignored == "*" || ignored == section) && (within.is_empty() || within == "*" || within == key)
+        })
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn parts(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or((path, ""))
 }
 
 /// What is done about drift.
@@ -220,5 +248,23 @@ mod tests {
         check(&spans, 20, false, Some(30));
         check(&spans, 39, true, None);
         check(&spans, 40, false, None);
+    }
+
+    #[test]
+    fn a_path_that_is_ignored_covers_what_is_under_it_and_a_star_any_one_key() {
+        let check = |path: &str, field: &str, expected: bool| {
+            let terms = DriftTerms { ignore: vec![path.into()], ..DriftTerms::default() };
+            assert_eq!(terms.ignores(field), expected, "{path} of {field}");
+        };
+        check("resources.memory", "resources.memory", true);
+        check("resources.memory", "resources.memory_swap", false);
+        check("resources", "resources.memory", true);
+        check("labels.*", "labels.com.example.build", true);
+        check("labels.com.example.build", "labels.com.example.build", true);
+        check("labels.com", "labels.com.example.build", false);
+        check("*.memory", "resources.memory", true);
+        check("image", "image", true);
+        check("image", "name", false);
+        assert!(!DriftTerms::default().ignores("image"));
     }
 }

@@ -5,13 +5,13 @@
 //! dependency is not ready keeps its last step.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::{Situation, is_removed, removal, step_of};
+use super::units::Want;
+use super::{Situation, is_removed, removal, step_of, undone};
 use crate::desired::Instance;
 use crate::diff;
-use crate::name::{NodeName, ServiceName};
-use crate::plan::{Ensure, NodePlan, Reason, Step};
+use crate::name::{Digest, NodeName, ServiceName};
+use crate::plan::{Ensure, NodePlan, Reason, Span, Step};
 
 /// The `Ensure` steps of a node; and, where a service changes its Compose project, the `Remove` that comes first.
 pub(super) fn steps(
@@ -20,42 +20,35 @@ pub(super) fn steps(
     previous: Option<&NodePlan>,
     waiting: &mut BTreeMap<ServiceName, String>,
 ) -> Vec<Step> {
-    let Some(instances) = situation.desired.nodes.get(node) else { return Vec::new() };
-    instances.iter().filter_map(|instance| step(situation, node, previous, instance, waiting)).collect()
+    let wanted = situation.wanted(node);
+    wanted.filter_map(|want| step(situation, node, previous, &want, waiting)).collect()
 }
 
 fn step(
     situation: &Situation<'_>,
     node: &NodeName,
     previous: Option<&NodePlan>,
-    instance: &Arc<Instance>,
+    want: &Want<'_>,
     waiting: &mut BTreeMap<ServiceName, String>,
 ) -> Option<Step> {
-    let service = &instance.ensure.service;
+    let service = &want.ensure.service;
     let before = step_of(previous, service);
-    let kept = || before.filter(|step| !is_removed(step, previous, situation.status(node))).cloned();
-    let is_same = before.and_then(Step::as_ensure).is_some_and(|old| old.digest == instance.ensure.digest);
-    if let Some(reason) = ended_grant(situation, instance).filter(|_| !is_same) {
-        waiting.insert(service.clone(), reason);
-        return kept();
+    if let Some(step @ Step::Ensure(old)) = before
+        && old.digest == want.ensure.digest
+    {
+        return Some(adjusted(situation, node, step, old, want));
     }
-    let moving = before.filter(|step| project(step) != &*instance.ensure.project);
-    if let Some(step) = moving.filter(|step| !is_removed(step, previous, situation.status(node))) {
+    let standing = before.filter(|step| !is_removed(step, previous, situation.status(node)));
+    if let Some(reason) = situation.permits.held(node, service) {
+        waiting.insert(service.clone(), reason.clone());
+        return standing.cloned();
+    }
+    if let Some(step) = standing.filter(|step| project(step) != &*want.ensure.project) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", project(step)));
-        return Some(removal::of(step, vec![project_reason(step, instance)], Vec::new()));
+        let spans = situation.spans(node, service);
+        return Some(removal::of(step, vec![project_reason(step, want)], Vec::new(), spans));
     }
-    match before {
-        Some(step @ Step::Ensure(old)) if old.digest == instance.ensure.digest => {
-            Some(adjusted(situation, step, old, instance))
-        }
-        _ => match gate(situation, node, instance) {
-            Some(reason) => {
-                waiting.insert(service.clone(), reason);
-                kept()
-            }
-            None => Some(fresh(situation, before.and_then(Step::as_ensure), instance)),
-        },
-    }
+    Some(fresh(situation, node, before.and_then(Step::as_ensure), want))
 }
 
 fn project(step: &Step) -> &str {
@@ -65,29 +58,59 @@ fn project(step: &Step) -> &str {
     }
 }
 
-fn project_reason(step: &Step, instance: &Instance) -> Reason {
+fn project_reason(step: &Step, want: &Want<'_>) -> Reason {
     Reason {
         field: "project".into(),
         old: Some(project(step).into()),
-        new: Some(instance.ensure.project.clone()),
-        source: Some(instance.entry.path().clone()),
+        new: Some(want.ensure.project.clone()),
+        source: want.instance.map(|instance| instance.entry.path().clone()),
     }
 }
 
-/// The same content: only its order or its health limit can differ, which needs no gate.
-fn adjusted(situation: &Situation<'_>, step: &Step, old: &Ensure, instance: &Instance) -> Step {
-    let new = Step::Ensure(instance.ensure.clone());
-    if step.same_effect(&new) { step.clone() } else { fresh(situation, Some(old), instance) }
+/// The same content: only its order or its terms can differ, which needs no gate.
+fn adjusted(situation: &Situation<'_>, node: &NodeName, step: &Step, old: &Ensure, want: &Want<'_>) -> Step {
+    // The attempt belongs to the change that brought the step: another is no change.
+    let mut new = want.ensure.clone();
+    new.terms.hooks.attempt = old.terms.hooks.attempt;
+    let is_open = || Span::allow(&situation.spans(node, &old.service), situation.now);
+    new.terms.spans = match situation.is_overdue(node, step) && is_open() {
+        true => situation.spans(node, &old.service),
+        false => old.terms.spans.clone(),
+    };
+    match (old.same_effect(&new), old.terms.spans == new.terms.spans) {
+        (true, true) => step.clone(),
+        (true, false) => Step::Ensure(Ensure { because: old.because.clone(), ..new }),
+        (false, _) => with_reasons(situation, Some(old), new, want),
+    }
 }
 
-fn fresh(situation: &Situation<'_>, old: Option<&Ensure>, instance: &Instance) -> Step {
-    let because = diff::reasons(old, instance, situation.desired);
-    Step::Ensure(Ensure { because, ..instance.ensure.clone() })
+fn fresh(situation: &Situation<'_>, node: &NodeName, old: Option<&Ensure>, want: &Want<'_>) -> Step {
+    let mut new = want.ensure.clone();
+    new.terms.spans = situation.spans(node, &want.ensure.service);
+    let hooks = &mut new.terms.hooks;
+    hooks.attempt = (!hooks.is_empty()).then(|| attempt(situation, &want.ensure.service));
+    with_reasons(situation, old, new, want)
+}
+
+fn with_reasons(situation: &Situation<'_>, old: Option<&Ensure>, new: Ensure, want: &Want<'_>) -> Step {
+    let because = match (want.instance, &situation.facts.underway.undo) {
+        (Some(instance), _) => diff::reasons(old, instance, situation.desired),
+        (None, Some(undo)) => vec![undone(undo)],
+        (None, None) => Vec::new(),
+    };
+    Step::Ensure(Ensure { because, ..new })
+}
+
+/// Names the attempt that hooks belong to: one release of a service, begun once or begun again, or undone.
+fn attempt(situation: &Situation<'_>, service: &ServiceName) -> Digest {
+    let underway = &situation.facts.underway;
+    let content = (situation.revision, underway.attempts, underway.undo.is_some(), service);
+    Digest::of(serde_json::to_vec(&content).expect("names and numbers are JSON"))
 }
 
 /// A new or changed instance uses a capability that was granted when the commit was read, and is so no longer. What runs
 /// is left alone, also where it would have moved.
-fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Option<String> {
+pub(super) fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Option<String> {
     let used = instance.ended_grant(situation.now)?;
     let Some(grant) = &used.grant else {
         return Some(format!("nothing grants it the capability `{}`", used.capability));
@@ -98,7 +121,7 @@ fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Option<String>
 
 /// Why a new or changed instance must wait, if it must: a service that it depends on is not yet acknowledged in
 /// its present form on some other node. Order within the node is kept by the agent.
-fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Option<String> {
+pub(super) fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Option<String> {
     let dependencies = instance.entry.service().depends_on.iter();
     let mut unready =
         dependencies.flat_map(|dependency| unready_nodes(situation, node, instance, dependency));

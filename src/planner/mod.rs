@@ -1,38 +1,58 @@
 //! From what should be and what stands to one plan per node.
 //!
-//! One file per planning step: [`ensure`] says which instances a node gets and which are held back, [`removal`]
-//! what goes, [`order`] what comes first, [`succession`] whether the result is a new plan at all and which generation it has. Every function
-//! is pure, and the plan of a node is made from that node's facts alone, except for gates, which look at other
-//! nodes' reports.
+//! One file per planning step: [`units`] says what is not as it is wanted, [`rollout`] what of it may begin now, over the
+//! whole fleet; then, for each node, [`ensure`] which instances it gets and which are held back, [`removal`] what goes,
+//! [`order`] what comes first, [`succession`] whether the result is a new plan at all and which generation it has. Every
+//! function is pure.
 
 mod ensure;
 mod order;
 mod removal;
+mod rollout;
 mod succession;
+mod underway;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::catalog::Catalog;
 use crate::desired::{Desired, Instance};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
-use crate::plan::{NodePlan, Step};
+use crate::plan::{DriftAction, Ensure, NodePlan, Reason, Span, Step};
 use crate::status::{NodeStatus, Reported};
+use crate::window::{Calendar, Hours, Subject};
+
+pub use rollout::{Failure, Permits, permits};
+pub use underway::{Brought, Facts, Underway, Undo};
+use units::Want;
+pub use units::{Unit, UnitState, units};
 
 /// What planning looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     /// The commit that is planned.
     pub revision: &'a Revision,
+    /// What is defined.
+    pub catalog: &'a Catalog,
     /// What should be.
     pub desired: &'a Desired,
     /// The newest plan of each node.
     pub plans: &'a BTreeMap<NodeName, Arc<NodePlan>>,
     /// What nodes said last.
     pub reported: &'a Reported,
+    /// What is known beside them.
+    pub facts: &'a Facts,
+    /// What may not begin yet.
+    pub permits: &'a Permits,
+    /// When changes may begin.
+    pub calendar: &'a Calendar<'a>,
     /// When it is planned: grants end.
     pub now: Timestamp,
+    /// A report older than this is not believed.
+    pub stale_after: SignedDuration,
 }
 
 impl<'a> Situation<'a> {
@@ -42,6 +62,62 @@ impl<'a> Situation<'a> {
         let done =
             |(plan, status): (&Arc<NodePlan>, &NodeStatus)| status.has_done(plan, service, Some(digest));
         plan.zip(self.status(node)).is_some_and(done)
+    }
+
+    /// Whether a node that was heard once is not heard any more.
+    fn is_silent(&self, node: &NodeName) -> bool {
+        let reported = self.reported.nodes.get(node);
+        reported.is_some_and(|reported| reported.is_stale(self.now, self.stale_after))
+    }
+
+    /// When a change of a service on a node may begin, as a plan says it.
+    fn spans(&self, node: &NodeName, service: &ServiceName) -> Vec<Span> {
+        self.hours(node, service).spans()
+    }
+
+    fn hours(&self, node: &NodeName, service: &'a ServiceName) -> Hours<'a> {
+        let subject = match self.instance(node, service) {
+            Some(instance) => Subject::instance(self.catalog, node, instance),
+            None => Subject::gone(self.catalog, node, service),
+        };
+        self.calendar.hours(&subject)
+    }
+
+    /// Whether a step of the last plan waits for a time that is over: it is planned again when it may begin.
+    pub fn is_overdue(&self, node: &NodeName, step: &Step) -> bool {
+        Span::are_over(step.spans(), self.now) && {
+            let digest = step.as_ensure().map(|ensure| ensure.digest);
+            let plan = self.plans.get(node).zip(self.status(node));
+            let is_done = plan.is_some_and(|(plan, status)| status.has_done(plan, step.service(), digest));
+            let corrects = |ensure: &Ensure| ensure.terms.drift.action == DriftAction::CorrectInWindow;
+            !is_done || step.as_ensure().is_some_and(corrects)
+        }
+    }
+
+    /// What the definitions want of a service on a node.
+    fn instance(&self, node: &NodeName, service: &ServiceName) -> Option<&'a Arc<Instance>> {
+        self.desired.services.get(service)?.instances.get(node)
+    }
+
+    /// What is wanted on a node: what the definitions say; where a failed release touched it, what ran well before.
+    fn wanted(&self, node: &NodeName) -> impl Iterator<Item = Want<'a>> + use<'a> {
+        let undone = self.facts.underway.undo.as_deref().and_then(|undo| undo.good.get(node));
+        let instances = self.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
+        let is_defined = {
+            let instances = instances.clone();
+            move |service: &ServiceName| instances.clone().any(|one| one.ensure.service == *service)
+        };
+        let is_emptied = self.facts.decisions.emptied(node, self.now).is_some();
+        let defined = instances.filter(move |_| !is_emptied).filter_map(move |instance| {
+            match undone.and_then(|undone| undone.get(&instance.ensure.service)) {
+                None => Some(Want { ensure: &instance.ensure, instance: Some(instance) }),
+                Some(good) => good.as_ref().map(|ensure| Want { ensure, instance: None }),
+            }
+        });
+        let gone =
+            undone.into_iter().flatten().filter(move |(service, _)| !is_emptied && !is_defined(service));
+        let back = gone.filter_map(|(_, good)| good.as_ref());
+        defined.chain(back.map(|ensure| Want { ensure, instance: None }))
     }
 
     fn status(&self, node: &NodeName) -> Option<&'a NodeStatus> {
@@ -75,7 +151,7 @@ pub fn plan(situation: &Situation<'_>, node: &NodeName) -> Planned {
     };
     let mut waiting = BTreeMap::new();
     let mut steps = ensure::steps(situation, node, previous, &mut waiting);
-    let removals = removal::steps(situation, node, previous, &steps);
+    let removals = removal::steps(situation, node, previous, &steps, &mut waiting);
     steps.extend(removals);
     let steps = order::ordered(steps);
     let plan = succession::succeed(situation.revision, node, steps, previous, status, generation);
@@ -104,14 +180,23 @@ fn stands(
     let Some(previous) = previous.filter(|_| succession::ahead(previous, status).is_none()) else {
         return false;
     };
-    let mut wanted = situation.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
+    let mut wanted = situation.wanted(node);
     let standing = previous.steps.iter().filter(|step| !is_removed(step, Some(previous), status));
     let mut standing = standing.map(Step::as_ensure);
-    let same = |instance: &Arc<Instance>| {
-        standing.next().flatten().is_some_and(|step| step.same_effect(&instance.ensure))
-    };
+    let same = |want: Want<'_>| standing.next().flatten().is_some_and(|step| step.same_effect(want.ensure));
     let all_same = wanted.all(same);
-    all_same && standing.next().is_none()
+    let is_overdue = |step: &Step| situation.is_overdue(node, step);
+    all_same && standing.next().is_none() && !previous.steps.iter().any(is_overdue)
+}
+
+/// Why a step is as it was before a release that failed.
+fn undone(undo: &Undo) -> Reason {
+    Reason {
+        field: "release".into(),
+        old: Some(undo.reason.clone()),
+        new: Some("undone".into()),
+        source: None,
+    }
 }
 
 /// The step that the previous plan has for a service.

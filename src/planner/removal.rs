@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** nothing is removed because something is missing from an answer. A removal comes from the node's
 //! own last plan compared with checked definitions, is written down as a step with its reason, and stays in the
-//! plan until the agent has reported it done.
+//! plan until the agent has reported it done. What may not go yet keeps its last step.
 
-use super::{Situation, is_removed};
+use std::collections::BTreeMap;
+
+use super::{Situation, is_removed, undone};
 use crate::diff;
 use crate::name::{NodeName, ServiceName};
-use crate::plan::{NodePlan, Reason, Remove, Step};
+use crate::plan::{NodePlan, Reason, Remove, Span, Step};
 
 /// The `Remove` steps of a node, dependants before what they depended on.
 pub(super) fn steps(
@@ -15,6 +17,7 @@ pub(super) fn steps(
     node: &NodeName,
     previous: Option<&NodePlan>,
     ensured: &[Step],
+    waiting: &mut BTreeMap<ServiceName, String>,
 ) -> Vec<Step> {
     let Some(previous) = previous else { return Vec::new() };
     let is_kept = |service: &ServiceName| ensured.iter().any(|step| step.service() == service);
@@ -22,12 +25,24 @@ pub(super) fn steps(
     let going: Vec<&Step> =
         gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
     // The last plan is in dependency order, so its reverse has dependants first.
-    let removal = |step: &&Step| of(step, reasons(situation, node, step), dependants(step, &previous.steps));
+    let removal = |step: &&Step| {
+        let service = step.service();
+        if let (Step::Ensure(_), Some(reason)) = (step, situation.permits.held(node, service)) {
+            waiting.insert(service.clone(), reason.clone());
+            return (*step).clone();
+        }
+        let spans = situation.spans(node, service);
+        let renewed = || situation.is_overdue(node, step) && Span::allow(&spans, situation.now);
+        match step {
+            Step::Remove(remove) if renewed() => Step::Remove(Remove { spans, ..remove.clone() }),
+            _ => of(step, reasons(situation, node, step), dependants(step, &previous.steps), spans),
+        }
+    };
     going.iter().rev().map(removal).collect()
 }
 
 /// The removal of what `step` is about. A removal that stands is kept as it is, with its first reason.
-pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> Step {
+pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>, spans: Vec<Span>) -> Step {
     match step {
         Step::Remove(_) => step.clone(),
         Step::Ensure(ensure) => Step::Remove(Remove {
@@ -35,7 +50,8 @@ pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>) -> 
             project: ensure.project.clone(),
             volumes_kept: ensure.named_volumes(),
             after,
-            spans: Vec::new(),
+            wave: ensure.terms.wave,
+            spans,
             because,
         }),
     }
@@ -49,6 +65,13 @@ fn dependants(step: &Step, steps: &[Step]) -> Vec<ServiceName> {
 
 fn reasons(situation: &Situation<'_>, node: &NodeName, step: &Step) -> Vec<Reason> {
     let service = step.service();
+    if let Some(hold) = situation.facts.decisions.emptied(node, situation.now) {
+        let new = format!("{} by {}: {}", hold.what, hold.owner, hold.reason);
+        return vec![Reason { field: "node".into(), old: None, new: Some(new.into()), source: None }];
+    }
+    if let Some(undo) = situation.facts.underway.undo.as_deref() {
+        return vec![undone(undo)];
+    }
     let reason = match situation.desired.services.get(service) {
         Some(wanted) => {
             let step = |node: &NodeName| situation.plans.get(node)?.step(service)?.as_ensure();

@@ -59,7 +59,7 @@ fn says_the_same(previous: &NodePlan, steps: &[Step], status: Option<&NodeStatus
         let before =
             previous.step(step.service()).filter(|before| !is_removed(before, Some(previous), status));
         standing -= usize::from(before.is_some());
-        before.is_some_and(|before| before.same_effect(step))
+        before.is_some_and(|before| before.same_effect(step) && before.spans() == step.spans())
     });
     same && standing == 0
 }

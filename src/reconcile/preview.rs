@@ -25,13 +25,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use crate::catalog::Catalog;
+use crate::decision::Decisions;
 use crate::desired::Desired;
 use crate::diagnostic::Diagnostic;
 use crate::diff::{self, Diff, Scope, Selection, Side, State};
 use crate::holders::Holders;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, Remove, Step};
-use crate::planner::Planned;
+use crate::planner::{Facts, Planned};
 use crate::status::{NodeStatus, PlanId, Reported};
 use crate::tree::Tree;
 
@@ -44,6 +46,8 @@ pub struct Picture {
     pub plans: Arc<BTreeMap<NodeName, Arc<NodePlan>>>,
     /// What nodes said last.
     pub reported: Arc<Reported>,
+    /// What people decided.
+    pub decisions: Arc<Decisions>,
     /// Nodes that are silent: nothing new goes there if it can be helped.
     pub silent: BTreeSet<NodeName>,
     /// When it was taken.
@@ -88,6 +92,19 @@ pub struct Prospect<'p> {
     outcome: Outcome,
 }
 
+impl Picture {
+    /// What of a selection only definitions can know: a node with a plan is one, whether it is defined or not, and so is
+    /// what it holds.
+    pub fn known_of<'s>(&self, selection: Selection<'s>) -> Selection<'s> {
+        let holds = |name: &&ServiceName| self.plans.values().any(|plan| plan.step(name).is_some());
+        Selection {
+            service: selection.service.filter(|name| !holds(name)),
+            node: selection.node.filter(|name| !self.plans.contains_key(*name)),
+            ..selection
+        }
+    }
+}
+
 /// What deploying `proposal` to the fleet of `picture` would do. It is what a pass over it comes to: incremental in what
 /// differs from the deployed definitions.
 ///
@@ -99,6 +116,13 @@ pub fn preview(picture: &Picture, proposal: &Proposal) -> Result<Preview, Vec<Di
 }
 
 impl<'p> Prospect<'p> {
+    /// The first name of a selection that neither these definitions nor the deployed ones have, nor a plan.
+    pub fn unknown(&self, selection: &Selection<'_>) -> Option<String> {
+        let deployed = self.picture.deployed.as_ref().map(|deployed| &deployed.catalog);
+        let sides: Vec<&Catalog> = deployed.into_iter().chain([&self.definitions.catalog]).collect();
+        self.picture.known_of(*selection).unknown(&sides)
+    }
+
     /// Plans it.
     ///
     /// # Errors
@@ -106,7 +130,9 @@ impl<'p> Prospect<'p> {
     /// All findings, in order, if one of them is an error.
     pub fn of(picture: &'p Picture, proposal: &'p Proposal) -> Result<Self, Vec<Diagnostic>> {
         let Picture { deployed, plans, reported, now, stale_after, listening_since, seen, .. } = picture;
-        let holders = Holders::of_plans(plans.clone()).with_offline(picture.silent.clone());
+        let holders = Holders::of_plans(plans.clone())
+            .with_offline(picture.silent.clone())
+            .with_closed(picture.decisions.closed(*now));
         let known = Known { previous: deployed.as_deref(), holders: Some(&holders), now: *now };
         let commit = proposal.revision.clone().unwrap_or_else(Revision::uncommitted);
         let definitions = Definitions::load(commit, &proposal.tree, &known)?;
@@ -117,6 +143,7 @@ impl<'p> Prospect<'p> {
             now: *now,
             stale_after: *stale_after,
             listening_since: *listening_since,
+            facts: &Facts { decisions: picture.decisions.clone(), ..Facts::default() },
             seen: Some(seen),
         });
         Ok(Self { picture, proposal, definitions, outcome })

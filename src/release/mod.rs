@@ -12,9 +12,11 @@ mod pace;
 mod standing;
 mod steps;
 mod told;
+mod underway;
 mod why;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::{Change, Diff, Summary};
 use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::planner::Failure;
 use crate::status::PlanId;
 
 pub use commit::{Commit, Signature, SignatureFormat};
@@ -30,6 +33,7 @@ pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
 pub use told::{ReleaseEntry, ReleasePage, ReleaseView, Why, WhyNode};
+pub use underway::{Good, underway};
 pub use why::{Evidence, why};
 
 /// What is known of a release when it begins.
@@ -65,6 +69,43 @@ pub struct Release {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub finished_at: Option<Timestamp>,
+    /// It failed, and is undone until a newer revision comes or it is begun again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Failed>,
+    /// How often it was begun again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+}
+
+impl Release {
+    /// One that has just begun.
+    pub fn begun(number: u64, release: NewRelease) -> Self {
+        Self { number, release, finished_at: None, failed: None, attempts: 0 }
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// How a release failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failed {
+    /// When.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// What failed, where, and what was said of it.
+    pub reason: Arc<str>,
+    /// The services that did.
+    pub services: BTreeSet<ServiceName>,
+}
+
+impl Failed {
+    /// A failure that was found at this time.
+    pub fn at(at: Timestamp, failure: &Failure) -> Self {
+        let Failure { reason, services } = failure.clone();
+        Self { at, reason, services }
+    }
 }
 
 /// A release that a publication begins, with what it does.

@@ -27,6 +27,18 @@ pub enum Standing {
         /// Where.
         on: BTreeSet<NodeName>,
     },
+    /// It failed, and these nodes do not have what ran before it yet.
+    Undoing {
+        /// Those that are heard.
+        on: BTreeSet<NodeName>,
+        /// Those that are not: nothing is known of them.
+        unreachable: BTreeSet<NodeName>,
+    },
+    /// It failed, and every node that is heard has what ran before it.
+    Undone {
+        /// Nodes that it touched and that are not heard: they follow when they are back.
+        unreachable: BTreeSet<NodeName>,
+    },
     /// Every node has acknowledged it.
     Done,
     /// A newer release came before every node had.
@@ -42,6 +54,9 @@ pub enum Standing {
 /// `nodes` how the fleet stands now.
 pub fn standing(release: &Release, newest: u64, plans: &[PlanRecord], nodes: &[NodeView]) -> Standing {
     let unacked = plans.iter().filter(|record| record.acked_at.is_none());
+    if release.failed.is_some() {
+        return undone(plans, nodes);
+    }
     if release.finished_at.is_some() {
         return Standing::Done;
     }
@@ -61,6 +76,20 @@ pub fn standing(release: &Release, newest: u64, plans: &[PlanRecord], nodes: &[N
     }
 }
 
+/// How far a release is undone: a node has what ran before when it has acknowledged the newest plan that it got. One that
+/// is not heard may have got none since.
+fn undone(plans: &[PlanRecord], nodes: &[NodeView]) -> Standing {
+    let is_silent = |node: &NodeName| {
+        let view = nodes.iter().find(|view| view.node == *node);
+        view.is_none_or(|view| matches!(view.state, NodeState::Stale | NodeState::Never))
+    };
+    let (silent, heard): (Vec<_>, Vec<_>) = plans.iter().partition(|record| is_silent(&record.node));
+    let unreachable: BTreeSet<NodeName> = silent.into_iter().map(|record| record.node.clone()).collect();
+    let open = heard.into_iter().filter(|record| record.acked_at.is_none());
+    let on: BTreeSet<NodeName> = open.map(|record| record.node.clone()).collect();
+    if on.is_empty() { Standing::Undone { unreachable } } else { Standing::Undoing { on, unreachable } }
+}
+
 /// Whether the planner holds something back there.
 fn waits(node: &NodeView) -> bool {
     node.instances.iter().any(|instance| instance.state == InstanceState::Waiting)
@@ -70,7 +99,7 @@ fn waits(node: &NodeView) -> bool {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::NewRelease;
+    use super::super::{Failed, NewRelease};
     use super::*;
     use crate::diff::Summary;
     use crate::name::{Digest, Generation};
@@ -89,7 +118,7 @@ mod tests {
             commit: None,
             summary: Summary::default(),
         };
-        Release { number: 3, release, finished_at: finished.then_some(Timestamp::UNIX_EPOCH) }
+        Release { finished_at: finished.then_some(Timestamp::UNIX_EPOCH), ..Release::begun(3, release) }
     }
 
     fn plan(node: &str, acked: bool) -> PlanRecord {
@@ -121,5 +150,14 @@ mod tests {
         check(true, 3, &failing, Standing::Done);
         assert_eq!(standing(&release(false), 3, &plans[..1], &failing), Standing::Done);
         check(true, 5, &failing, Standing::Done);
+        let failed = |nodes: &[NodeView]| {
+            let failed = Failed { at: Timestamp::UNIX_EPOCH, reason: "x".into(), services: BTreeSet::new() };
+            standing(&Release { failed: Some(failed), ..release(false) }, 3, &plans, nodes)
+        };
+        let heard = [view("a", NodeState::Ok), view("b", NodeState::Pending)];
+        let on = Standing::Undoing { on: names(&["b"]), unreachable: names(&[]) };
+        assert_eq!(failed(&heard), on, "`b` has not acknowledged its newest plan");
+        let silent = [view("a", NodeState::Ok), view("b", NodeState::Stale)];
+        assert_eq!(failed(&silent), Standing::Undone { unreachable: names(&["b"]) });
     }
 }

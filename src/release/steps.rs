@@ -179,6 +179,7 @@ mod tests {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            wave: 0,
             spans: Vec::new(),
             because: Vec::new(),
         })
@@ -232,6 +233,8 @@ mod tests {
                 refused: None,
                 steps: BTreeMap::from([("web".parse().expect("a name"), result)]),
                 instances: BTreeMap::new(),
+                drift: Default::default(),
+                orphans: Default::default(),
             }
         };
         use StepOutcome::{Applying, Satisfied};

@@ -7,6 +7,7 @@
 pub mod annotations;
 pub mod capacity;
 pub mod controls;
+pub mod decisions;
 pub mod diagnostics;
 pub mod diff;
 pub mod difference;

@@ -1,8 +1,12 @@
 //! A plan as text.
 
+use std::collections::BTreeMap;
+
 use super::diff::reason_text;
-use super::{BOLD, painted};
+use super::{BOLD, inert, painted};
+use crate::diff::terms_in_words;
 use crate::plan::{Ensure, NodePlan, RunState, Step};
+use crate::sensitive::Sensitive;
 
 /// The plan with every step and its reasons, without the models.
 pub fn text(plan: &NodePlan) -> String {
@@ -12,11 +16,19 @@ pub fn text(plan: &NodePlan) -> String {
         format!("{title}  {}  parent {parent}  revision {}\n", plan.digest.short(), plan.revision.short());
     for step in &plan.steps {
         text.push_str(&format!("  {}\n", step_text(step)));
+        for (field, words) in step.as_ensure().map(terms).unwrap_or_default() {
+            text.push_str(&format!("      with {field}: {}\n", inert(&words)));
+        }
         for reason in step.because() {
             text.push_str(&format!("      because {}\n", reason_text(reason)));
         }
     }
     text
+}
+
+/// How it is carried out, where that is said.
+fn terms(ensure: &Ensure) -> BTreeMap<String, String> {
+    terms_in_words(&ensure.terms, &Sensitive::default())
 }
 
 fn step_text(step: &Step) -> String {

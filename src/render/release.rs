@@ -193,6 +193,11 @@ fn state(standing: &Standing) -> Cell {
     match standing {
         Standing::InProgress { on: nodes } => Cell(on("in progress", nodes), WARN),
         Standing::Failed { on: nodes } => Cell(on("failed", nodes), BAD),
+        Standing::Undoing { on: nodes, .. } => Cell(on("being undone", nodes), BAD),
+        Standing::Undone { unreachable } if unreachable.is_empty() => Cell("undone".to_owned(), BAD),
+        Standing::Undone { unreachable } => {
+            Cell(format!("undone, but not on {}: not heard", some(unreachable.iter())), BAD)
+        }
         Standing::Done => Cell("done".to_owned(), GOOD),
         Standing::Superseded { by, on } if on.is_empty() => Cell(format!("superseded by {by}"), DIM),
         Standing::Superseded { by, on: nodes } => {

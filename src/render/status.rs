@@ -3,19 +3,27 @@
 use anstyle::Style;
 use jiff::Timestamp;
 
+use super::decisions;
 use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
-use super::{BAD, DIM, GOOD, WARN, count, inert, painted, span};
+use super::{BAD, DIM, GOOD, WARN, count, drift, inert, painted, span};
 use crate::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, SourceState, SourceStatus,
     Unmet,
 };
+use crate::status::Difference;
 
 /// The whole picture.
 pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
     let mut text = source(&fleet.source, now);
     if !fleet.diagnostics.is_empty() {
         text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
+    }
+    if !fleet.holds.is_empty() {
+        text.push_str(&format!("\n{}", decisions::holds(&fleet.holds, now)));
+    }
+    if !fleet.awaiting.is_empty() {
+        text.push_str(&format!("\n{}", decisions::awaiting(&fleet.awaiting, now)));
     }
     text.push_str(&format!("\n{}", nodes(&fleet.nodes, now)));
     let rows: Vec<_> = fleet.nodes.iter().flat_map(instance_rows).collect();
@@ -32,6 +40,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Stale => ("stale", WARN),
         SourceState::Held => ("held", WARN),
         SourceState::Invalid => ("invalid", BAD),
+        SourceState::Failed => ("failed", BAD),
         SourceState::Waiting => ("waiting", WARN),
     };
     let checked =
@@ -139,6 +148,7 @@ pub(super) fn instance_word(state: InstanceState) -> (&'static str, Style) {
         InstanceState::Stopped => ("stopped", DIM),
         InstanceState::Waiting => ("waiting", WARN),
         InstanceState::Pending => ("pending", WARN),
+        InstanceState::Drifted => ("drifted", WARN),
         InstanceState::Applying => ("applying", WARN),
         InstanceState::Failed => ("failed", BAD),
         InstanceState::Removing => ("removing", WARN),
@@ -180,9 +190,11 @@ fn details(nodes: &[NodeView]) -> String {
             text.push_str(&format!("\n{}\n", painted(BAD, &format!("{}: {}", node.node, inert(problem)))));
         }
         text.push_str(&promises(node));
+        text.push_str(&orphans(node));
         for instance in node.instances.iter() {
             let message = instance.message.as_deref().unwrap_or_default();
             let rest = message.lines().skip(1).map(|line| format!("  {}\n", inert(line)));
+            let rest = rest.chain(instance.drift.iter().map(drifted));
             let rest: Vec<String> = rest.chain(instance.outdated.iter().map(outdated)).collect();
             if !rest.is_empty() {
                 text.push_str(&format!("\n{} on {}\n{}", instance.service, node.node, rest.concat()));
@@ -204,6 +216,23 @@ pub fn promises(node: &NodeView) -> String {
     let head = painted(WARN, &format!("{} does not have all that its definition promises", node.node));
     let lines: String = node.unmet.iter().map(line).collect();
     format!("\n{head}\n{lines}  fix: mend the machine, or these fields of its definition\n")
+}
+
+fn orphans(node: &NodeView) -> String {
+    match usize::try_from(node.orphans).unwrap_or(usize::MAX) {
+        0 => String::new(),
+        number => {
+            let containers = count(number, "container");
+            let node = &node.node;
+            format!(
+                "\n{containers} on {node} that no plan made, left alone: `gitops diff --live --node {node}` names them\n"
+            )
+        }
+    }
+}
+
+fn drifted(difference: &Difference) -> String {
+    format!("  {}\n", inert(&drift::told(difference)))
 }
 
 fn outdated(outdated: &OutdatedImage) -> String {
@@ -233,6 +262,7 @@ mod tests {
             running: 1,
             wanted: 1,
             outdated: vec![outdated],
+            drift: Vec::new(),
         };
         let node = NodeView {
             instances: [instance].into(),

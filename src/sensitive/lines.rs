@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use super::pairs::{self, Found, Pair, Table};
 use super::words::{is_part, without_secrets};
-use super::{HIDDEN, Sensitive};
+use super::{HIDDEN, Sensitive, commands};
 
 /// Who reads a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,22 +25,59 @@ pub(super) fn shown<'a>(
     lines: impl Iterator<Item = &'a str>,
     kind: Kind,
 ) -> Vec<String> {
-    let mut open: Option<Open> = None;
-    let show = |line: &str| {
-        let (is_hidden, still) = open.take().map_or((false, None), |open| open.over(line));
-        open = still;
-        if is_hidden {
-            return format!("{}{HIDDEN}", &line[..indent(line)]);
+    let lines: Vec<&str> = lines.collect();
+    if let Some(table) = Table::of(sensitive, &lines).filter(|_| kind == Kind::File) {
+        let below = lines[1..].iter().map(|line| table.shown(line));
+        return [lines[0].to_owned()].into_iter().chain(below).collect();
+    }
+    let mut text = Text { sensitive, kind, open: None, pair: Pair::default(), shown: Vec::new() };
+    lines.into_iter().for_each(|line| text.take(line));
+    text.shown
+}
+
+/// A text as far as it was looked at.
+struct Text<'a> {
+    sensitive: &'a Sensitive,
+    kind: Kind,
+    /// What the lines above leave open.
+    open: Option<Open>,
+    pair: Pair,
+    shown: Vec<String>,
+}
+
+impl Text<'_> {
+    fn take(&mut self, line: &str) {
+        let (is_hidden, still) = self.open.take().map_or((false, None), |open| open.over(line));
+        self.open = still;
+        let shown =
+            if is_hidden { hidden(line) } else { self.looked_at(&self.sensitive.without_known(line)) };
+        self.shown.push(shown);
+    }
+
+    /// A line that is not within the value of one above.
+    fn looked_at(&mut self, line: &str) -> String {
+        let mut found = assignment(self.sensitive, line, self.kind);
+        if self.kind == Kind::File {
+            match self.pair.take(self.sensitive, self.shown.len(), line) {
+                Some(Found::Value(value)) => found = earlier(found, Some(value)),
+                Some(Found::Since(number)) => {
+                    self.shown[number..].iter_mut().for_each(|above| *above = hidden(above));
+                }
+                None => found = earlier(found, pairs::of_line(self.sensitive, line)),
+            }
         }
-        let found = assignment(sensitive, line, kind);
         if let Some(found) = &found {
-            open = Some(found.leaves_open(line));
-        } else if is_section(sensitive, line) {
-            open = Some(Open::Section);
+            self.open = Some(found.leaves_open(line));
+        } else if is_section(self.sensitive, line) {
+            self.open = Some(Open::Section);
         }
         found.map_or_else(|| without_secrets(line), |found| found.hidden(line))
-    };
-    lines.map(show).collect()
+    }
+}
+
+/// Nothing of a line but how far in it stands.
+fn hidden(line: &str) -> String {
+    format!("{}{HIDDEN}", &line[..indent(line)])
 }
 
 /// What a line leaves open: which of the lines below belong to its secret.
@@ -79,12 +117,19 @@ impl Open {
 }
 
 /// A name that says its value is secret, and where that begins; at the end of the line where it has none.
-struct Assignment {
-    name: Range<usize>,
-    value: usize,
+pub(super) struct Assignment {
+    pub(super) name: Range<usize>,
+    pub(super) value: usize,
 }
 
 impl Assignment {
+    /// Of what follows a name, and the signs between both.
+    pub(super) fn of(line: &str, name: Range<usize>) -> (&str, Self) {
+        let after = line[name.end..].trim_start_matches(is_sign);
+        let value = line.len() - after.len();
+        (&line[name.end..value], Self { name, value })
+    }
+
     fn hidden(&self, line: &str) -> String {
         let (before, value) = line.split_at(self.value);
         let quote = before.chars().last().filter(|c| matches!(c, '"' | '\'')).map(String::from);
@@ -142,19 +187,24 @@ fn is_section(sensitive: &Sensitive, line: &str) -> bool {
     name.is_some_and(|name| name.chars().all(is_part) && sensitive.names_a_secret(name))
 }
 
-/// The first name of a line that says so and is given a value.
+/// What of a line is given a secret first: a name that says so, or a flag of a program that takes one.
 fn assignment(sensitive: &Sensitive, line: &str, kind: Kind) -> Option<Assignment> {
     let first = line.len() - line.trim_start().trim_start_matches("- ").len();
-    names(line).find_map(|name| {
-        let after = line[name.end..].trim_start_matches(is_sign);
-        let found = Assignment { value: line.len() - after.len(), name };
+    let of_name = names(line).find_map(|name| {
+        let (_, found) = Assignment::of(line, name);
         let is_given = is_given(line, &found, kind)
             || kind == Kind::File && found.name.start == first && is_directive(&line[found.name.end..]);
         (is_given && sensitive.names_a_secret(&line[found.name.clone()])).then_some(found)
-    })
+    });
+    let of_flag = commands::password(line).map(|(name, value)| Assignment { name, value });
+    earlier(of_name, of_flag)
 }
 
-fn names(line: &str) -> impl Iterator<Item = Range<usize>> {
+fn earlier(one: Option<Assignment>, other: Option<Assignment>) -> Option<Assignment> {
+    one.into_iter().chain(other).min_by_key(|found| found.value)
+}
+
+pub(super) fn names(line: &str) -> impl Iterator<Item = Range<usize>> {
     let mut end = 0;
     std::iter::from_fn(move || {
         let begin = end + line[end..].find(is_part)?;

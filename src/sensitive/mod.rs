@@ -3,10 +3,13 @@
 //! A Compose file may carry a password in plain text, and so may a file that it mounts and the message of a commit.
 //! Reasons are printed, stored, sent and posted in reviews, so what looks like a secret is replaced before it becomes
 //! one. The test is generous on purpose: a hidden harmless value costs a look at the file, a shown secret costs a
-//! rotation. Three things make a secret: the name that it stands under, a form that only secrets have, and chance: a long
-//! word that nobody would think of.
+//! rotation. Three things make a secret: the name that it stands under, here or elsewhere; a form that only secrets have;
+//! and chance: a long word that nobody would think of.
 
+mod commands;
+mod known;
 mod lines;
+mod pairs;
 mod words;
 
 use std::collections::BTreeSet;
@@ -14,10 +17,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use known::Known;
 use words::{is_secret, speaks_of_secrets};
 
 /// What is shown instead.
 pub const HIDDEN: &str = "(hidden)";
+
+/// What names a thing whose `value` stands beside it.
+const NAMES: [&str; 3] = ["name", "key", "variable"];
 
 /// Files that programs keep passwords in.
 const SECRET_FILES: [&str; 9] = [
@@ -38,22 +45,53 @@ const SECRET_ENDS: [&str; 14] = [
     ".keytab",
 ];
 
-/// Names whose values are not to be shown, beyond those that speak for themselves: `*` at either end stands for anything.
+/// What is not to be shown, beyond what speaks for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sensitive {
+    /// Names whose values are not: `*` at either end stands for anything.
     patterns: BTreeSet<Arc<str>>,
+    /// Values that are not, wherever they stand.
+    known: Option<Arc<Known>>,
 }
 
 impl Sensitive {
     /// With the patterns of a policy.
     pub fn new(patterns: impl IntoIterator<Item = Arc<str>>) -> Self {
-        Self { patterns: patterns.into_iter().map(|pattern| pattern.to_lowercase().into()).collect() }
+        let patterns = patterns.into_iter().map(|pattern| pattern.to_lowercase().into()).collect();
+        Self { patterns, known: None }
     }
 
     /// What either of both hides.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        Self { patterns: self.patterns.union(&other.patterns).cloned().collect() }
+        let patterns = self.patterns.union(&other.patterns).cloned().collect();
+        Self { patterns, known: None }.knowing_values(self.values().chain(other.values()).cloned().collect())
+    }
+
+    /// The same, and hidden is also what stands in `documents` or `variables` under a name that says that it is secret,
+    /// wherever else it stands.
+    #[must_use]
+    pub fn knowing<'v>(
+        &self,
+        documents: impl IntoIterator<Item = &'v Value>,
+        variables: impl IntoIterator<Item = (&'v str, &'v str)>,
+    ) -> Self {
+        let named = documents.into_iter().flat_map(known::named).chain(variables);
+        let secret = named.filter(|(name, _)| self.names_a_secret(name) && known::holds_one(name));
+        let found = secret.flat_map(|(_, value)| known::lines_of(value)).map(Arc::from);
+        self.knowing_values(found.chain(self.values().cloned()).collect())
+    }
+
+    fn knowing_values(&self, values: BTreeSet<Arc<str>>) -> Self {
+        let patterns = self.patterns.clone();
+        if self.values().count() == values.len() {
+            return Self { patterns, known: self.known.clone() };
+        }
+        Self { patterns, known: Known::new(values).map(Arc::new) }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.known.iter().flat_map(|known| known.values())
     }
 
     /// Whether the value at this path of a model must be hidden, or anything within it.
@@ -73,17 +111,30 @@ impl Sensitive {
 
     fn holds_a_secret(&self, value: &Value) -> bool {
         match value {
-            Value::String(text) => is_secret(text) || self.lines(text).iter().ne(text.lines()),
+            Value::String(text) => {
+                is_secret(text) || self.knows(text) || self.lines(text).iter().ne(text.lines())
+            }
             Value::Array(items) => {
                 let joined: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
                 let joined = joined.join(" ");
                 items.iter().any(|item| self.holds_a_secret(item)) || self.redacted(&joined) != joined
             }
             Value::Object(fields) => {
-                fields.iter().any(|(key, value)| self.names_a_secret(key) || self.holds_a_secret(value))
+                known::pair(fields).is_some_and(|(name, _)| self.names_a_secret(name))
+                    || fields
+                        .iter()
+                        .any(|(key, value)| self.names_a_secret(key) || self.holds_a_secret(value))
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
+    }
+
+    fn without_known(&self, line: &str) -> String {
+        self.known.as_ref().map_or_else(|| line.to_owned(), |known| known.taken_out(line))
+    }
+
+    fn knows(&self, text: &str) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_in(text))
     }
 
     /// Whether a name says that its value is secret.

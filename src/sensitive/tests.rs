@@ -91,6 +91,151 @@ fn what_people_review_is_shown() {
 }
 
 #[test]
+fn a_value_that_stands_under_a_secret_name_is_hidden_wherever_it_stands() {
+    let document = json!({
+        "environment": {"DB_PASSWORD": "Hunter2x", "AUTH_MODE": "oauth2-proxy", "API_TOKEN": "sesame", "PIN": "1234"},
+        "list": [{"name": "SMTP_PASSWORD", "value": "from-a-pair"}],
+        "block": {"secret": "first-line\nsecond-line"},
+    });
+    let sensitive = Sensitive::default().knowing([&document], [("ROOT_PASSWORD", "of-a-variable")]);
+    let check = |text: &str, expected: &str| {
+        assert_eq!(sensitive.lines(text).join("\n"), expected);
+        let is_hidden = sensitive.hides(&["a".into()], &Value::String(text.to_owned()));
+        assert_eq!(is_hidden, text != expected, "{text}");
+    };
+    check("plain: Hunter2x", "plain: (hidden)");
+    check("a b-Hunter2x-c Hunter2x", "a b-(hidden)-c (hidden)");
+    check("x from-a-pair x", "x (hidden) x");
+    check("x of-a-variable x", "x (hidden) x");
+    check("x second-line x", "x (hidden) x");
+    check("open sesame", "open (hidden)");
+    for shown in ["/seeds/sesames", "oauth2-proxy", "port 1234", "hunter2x"] {
+        check(shown, shown);
+    }
+    let image = ["services", "a", "image"].map(Arc::from);
+    assert!(!sensitive.hides(&image, &json!("sesame:1.2")));
+    assert_eq!(Sensitive::default().and(&sensitive).lines("sesame"), ["(hidden)"]);
+    assert_eq!(sensitive.and(&Sensitive::default()), sensitive);
+}
+
+#[test]
+fn passwords_that_programs_take_after_a_flag_are_hidden_and_other_flags_are_not() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(Sensitive::default().lines(text).join("\n"), expected, "{text}");
+    };
+    check("mysql -u root -pX db", "mysql -u root -p(hidden)");
+    check("/usr/bin/mysqldump '-pX'", "/usr/bin/mysqldump '-p(hidden)");
+    check("curl -u a:X http://b", "curl -u (hidden)");
+    check("curl -s -ua:X http://b", "curl -s -u(hidden)");
+    check("curl --user a:X http://b", "curl --user (hidden)");
+    check("x --password X -v", "x --password (hidden)");
+    check("PGPASSWORD=X psql", "PGPASSWORD=(hidden)");
+    check("sshpass -p X ssh b", "sshpass -p (hidden)");
+    check("redis-cli -a X ping", "redis-cli -a (hidden)");
+    check("[\"mysql\", \"-pX\"]", "[\"mysql\", \"-p(hidden)");
+    check("CREATE USER a IDENTIFIED BY 'X';", "CREATE USER a IDENTIFIED BY '(hidden)'");
+    check("alter user a identified with b by 'X';", "alter user a identified with b by '(hidden)'");
+    check("CREATE ROLE a LOGIN PASSWORD 'X';", "CREATE ROLE a LOGIN PASSWORD '(hidden)'");
+    for shown in [
+        "mysql -P 3306 -h db -p",
+        "mysql -p db",
+        "curl -u name http://b",
+        "curl -fsS http://b:80/c",
+        "httpd -f -p 8080",
+        "mysql -h db && mkdir -parents",
+        "mysql -h db | gzip -p5",
+        "mysql -h db; ssh -p22 b",
+        "docker run -p 80:80 nginx",
+        "identified a cause, stand by it",
+    ] {
+        check(shown, shown);
+    }
+    assert!(is_sensitive("services.a.command", "mysql -pX"));
+    let list = json!(["mysqladmin", "-pX", "ping"]);
+    assert!(Sensitive::default().hides(&["services".into(), "a".into(), "test".into()], &list));
+}
+
+#[test]
+fn a_value_is_hidden_whose_name_stands_beside_it() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(Sensitive::default().lines(text).join("\n"), expected, "{text}");
+    };
+    check(
+        "- name: DB_PASSWORD\n  value: x\n- name: A\n  value: y",
+        "- name: DB_PASSWORD\n  value: (hidden)\n- name: A\n  value: y",
+    );
+    check("- value: x\n  name: DB_PASSWORD\n- value: y", "(hidden)\n  name: DB_PASSWORD\n- value: y");
+    check(
+        "- name: DB_PASSWORD\n  value: |\n    x\n- name: A",
+        "- name: DB_PASSWORD\n  value: |\n    (hidden)\n- name: A",
+    );
+    check(
+        "[\n  {\n    \"name\": \"DB_PASSWORD\",\n    \"value\": \"x\"\n  },\n  {\n    \"name\": \"A\",\n    \"value\": \"y\"\n  }\n]",
+        "[\n  {\n    \"name\": \"DB_PASSWORD\",\n    \"value\": \"(hidden)\"\n  },\n  {\n    \"name\": \"A\",\n    \"value\": \"y\"\n  }\n]",
+    );
+    check(
+        "- {name: DB_PASSWORD, value: x}\n- {name: A, value: y}",
+        "- {name: DB_PASSWORD, value: (hidden)\n- {name: A, value: y}",
+    );
+    check("{\"value\": \"x\", \"key\": \"DB_PASSWORD\"}", "{\"value\": \"(hidden)\"");
+    check(
+        "<add key=\"DB_PASSWORD\" value=\"x\"/>\n<add key=\"A\" value=\"y\"/>",
+        "<add key=\"DB_PASSWORD\" (hidden)\n<add key=\"A\" value=\"y\"/>",
+    );
+    for shown in [
+        "- name: PORT\n  value: 80",
+        "name: web\nvalue: 1\nkey: region",
+        "- name: DB_PASSWORD\n- name: A\n  value: y",
+        "the name of a token, and its value",
+    ] {
+        check(shown, shown);
+    }
+    assert!(Sensitive::default().hides(&["a".into()], &json!([{"name": "DB_PASSWORD", "value": "x"}])));
+    assert!(!Sensitive::default().hides(&["a".into()], &json!([{"name": "PORT", "value": "x"}])));
+}
+
+#[test]
+fn columns_of_a_table_are_hidden_whose_head_says_so() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(Sensitive::default().lines(text).join("\n"), expected, "{text}");
+    };
+    check("user,password,mail\na,x,b\nc,\"y,z\",d\n\n", "user,password,mail\na,(hidden),b\n(hidden)\n");
+    check("\"user\";\"api token\"\na;x", "\"user\";\"api token\"\na;(hidden)");
+    for shown in ["user,mail\na,b", "user, password and mail.\nThat is all", "a,password", "a,b,password\nc"]
+    {
+        check(shown, shown);
+    }
+}
+
+#[test]
+fn some_names_say_so_as_a_whole() {
+    for (line, expected) in [
+        ("PIN=1234", "PIN=(hidden)"),
+        ("pin: 1234", "pin: (hidden)"),
+        ("KEY=x", "KEY=(hidden)"),
+        ("SALT: x", "SALT: (hidden)"),
+        ("PASSPHRASE=x", "PASSPHRASE=(hidden)"),
+        ("key: region", "key: region"),
+        ("spin: 1", "spin: 1"),
+        ("PIN_COUNT=4", "PIN_COUNT=4"),
+        ("KEYS: a", "KEYS: a"),
+        ("keyboard: de", "keyboard: de"),
+    ] {
+        assert_eq!(Sensitive::default().lines(line), [expected]);
+    }
+}
+
+#[test]
+fn big_texts_are_looked_at_once() {
+    let variables: Vec<(String, String)> =
+        (0..5_000).map(|n| (format!("TOKEN{n}"), format!("value-{n}-of-many"))).collect();
+    let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let sensitive = Sensitive::default().knowing([], variables);
+    let text = "- value: x\n  a: value-7-of-none\n".repeat(5_000) + "value-4999-of-many";
+    assert_eq!(sensitive.lines(&text).last().map(String::as_str), Some("(hidden)"));
+}
+
+#[test]
 fn a_policy_names_what_else_is_hidden() {
     let sensitive = Sensitive::new(["*_LICENSE", "internal*", "*mid*", "exact"].map(Arc::from));
     for (name, expected) in [

@@ -39,6 +39,8 @@ const SECRET_NAMES: [&str; 28] = [
 /// What says so where it is a whole word of a name: of `DB_PASS`, and not of `COMPASS`.
 const SECRET_WORDS: [&str; 11] =
     ["pass", "auth", "pw", "psk", "pat", "jwt", "bearer", "creds", "otp", "cookie", "mnemonic"];
+/// What says so where it is the whole name. In small letters `key` is mostly one of a map.
+const SECRET_WHOLES: [&str; 5] = ["KEY", "PIN", "pin", "SALT", "salt"];
 /// Words that end like `DBPASS` and are none.
 const NO_PASSES: [&str; 5] = ["bypass", "compass", "encompass", "surpass", "trespass"];
 
@@ -92,6 +94,7 @@ pub(super) fn is_part(c: char) -> bool {
 pub(super) fn names_a_secret(name: &str) -> bool {
     let is_pass = |word: &str| word.ends_with("pass") && !NO_PASSES.contains(&word);
     speaks_of_secrets(name)
+        || SECRET_WHOLES.contains(&name)
         || words(name).split(' ').any(|word| SECRET_WORDS.contains(&word) || is_pass(word))
 }
 
@@ -114,6 +117,11 @@ fn words(name: &str) -> String {
         was_lower = c.is_lowercase();
     }
     words
+}
+
+/// `url` of `TOKEN_URL2`.
+pub(super) fn last_word(name: &str) -> String {
+    words(name).split_whitespace().last().unwrap_or_default().to_owned()
 }
 
 /// Whether a text holds something that only a secret looks like.

@@ -1,10 +1,12 @@
 //! What every store must do, case by case: the same cases run over each implementation.
 
+mod decisions;
 mod logs;
 mod releases;
 mod outbox;
 mod previews;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fixture::{
@@ -84,6 +86,12 @@ cases! {
     releases_are_read_page_by_page_and_by_service
     prune_takes_releases_by_count_and_by_age_and_never_the_newest
     prune_keeps_when_a_step_that_stands_took_its_form
+    holds_are_numbered_and_kept_until_somebody_ends_them
+    a_decision_is_told_with_it_and_only_if_there_was_one
+    that_a_hold_is_over_is_told_once
+    the_newest_votes_are_kept_in_their_order
+    a_pass_that_does_not_know_a_decision_publishes_nothing
+    prune_takes_holds_that_ended_and_votes_by_age
     errands_come_back_as_they_were_until_they_are_done
     of_one_key_the_newest_errand_counts
     prune_takes_errands_that_are_a_week_old
@@ -107,6 +115,13 @@ use releases::{
 use logs::{
     a_log_line_that_is_sent_again_is_there_once, log_lines_come_back_as_they_were_by_service_and_node,
     logs_are_read_from_their_end_or_onwards, prune_takes_log_lines_by_count_of_their_node_and_by_age,
+};
+
+use decisions::{
+    a_decision_is_told_with_it_and_only_if_there_was_one,
+    a_pass_that_does_not_know_a_decision_publishes_nothing,
+    holds_are_numbered_and_kept_until_somebody_ends_them, prune_takes_holds_that_ended_and_votes_by_age,
+    that_a_hold_is_over_is_told_once, the_newest_votes_are_kept_in_their_order,
 };
 
 use outbox::{
@@ -228,6 +243,7 @@ async fn of_many_who_succeed_one_plan_at_once_exactly_one_wins(store: Shared) {
             match task.await.unwrap() {
                 (plan, Published::Done(_)) => winners.push(plan),
                 (_, Published::Conflict(on)) => assert_eq!(on, node("edge-1")),
+                (_, Published::Unaware) => panic!("nobody decided anything"),
             }
         }
         assert_eq!(winners.len(), 1);
@@ -393,10 +409,20 @@ async fn many_callers_who_report_at_once_are_all_heard(store: Shared) {
 
 async fn tokens_are_added_and_revoked_by_identity(store: Shared) {
     let edge = |n| Identity::Node(node(&format!("edge-{n}")));
-    let token =
-        |secret: &str, identity| StoredToken { digest: Digest::of(secret), identity, created_at: at(0) };
-    let mut tokens =
-        vec![token("a", Identity::Operator), token("b", edge(1)), token("c", edge(1)), token("d", edge(2))];
+    let operator = |name: &str| Identity::Operator(name.parse().unwrap());
+    let token = |secret: &str, identity| {
+        let (digest, roles) = (Digest::of(secret), BTreeSet::new());
+        StoredToken { digest, identity, roles, created_at: at(0) }
+    };
+    let roles = ["dba", "security"].map(|role| role.parse().unwrap()).into();
+    let mut tokens = vec![
+        token("a", operator("operator")),
+        token("b", edge(1)),
+        token("c", edge(1)),
+        token("d", edge(2)),
+        StoredToken { roles, ..token("e", operator("ada@example.org")) },
+        token("f", operator("edge-1")),
+    ];
     for token in &tokens {
         store.add_token(token.clone()).await.unwrap();
     }
@@ -404,10 +430,14 @@ async fn tokens_are_added_and_revoked_by_identity(store: Shared) {
     tokens.sort_by_key(|token| token.digest);
     assert_eq!(store.tokens().await.unwrap(), tokens);
 
-    for (identity, count) in [(edge(1), 2), (edge(1), 0), (edge(3), 0), (Identity::Operator, 1)] {
+    for (identity, count) in
+        [(edge(1), 2), (edge(1), 0), (edge(3), 0), (operator("operator"), 1), (operator("grace"), 0)]
+    {
         assert_eq!(store.revoke_tokens(&identity).await.unwrap(), count, "{identity:?}");
     }
-    assert_eq!(store.tokens().await.unwrap(), [token("d", edge(2))]);
+    tokens
+        .retain(|token| [edge(2), operator("ada@example.org"), operator("edge-1")].contains(&token.identity));
+    assert_eq!(store.tokens().await.unwrap(), tokens);
 }
 
 const EVERYTHING: Retention = Retention {

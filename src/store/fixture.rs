@@ -134,5 +134,7 @@ pub(super) fn status(name: &str, words: &str) -> NodeStatus {
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }

@@ -3,6 +3,7 @@
 //! It keeps every promise of [`Store`] but to outlive the process; share it behind an `Arc` to restart a daemon over
 //! it. It runs through the same conformance cases as the real one.
 
+mod decisions;
 mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,12 +17,14 @@ use super::{
     Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
 };
+use crate::decision::{Decision, KeptHold};
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::reconcile::preview::Preview;
 use crate::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
 use crate::status::{PlanId, Reported, ReportedNode};
+use decisions::Decided;
 use releases::Releases;
 
 /// Facts in memory. A new one is empty.
@@ -46,6 +49,7 @@ struct Facts {
     logged: BTreeSet<(NodeName, ServiceName, Timestamp, u32)>,
     last_log: u64,
     outbox: Outbox,
+    decided: Decided,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +82,11 @@ impl Facts {
         Some(&self.plans.get(node)?.last()?.plan)
     }
 
+    fn plan(&self, node: &NodeName, generation: Generation) -> Option<Arc<NodePlan>> {
+        let plans = self.plans.get(node)?.iter().map(|kept| &kept.plan);
+        plans.clone().find(|plan| plan.generation == generation).cloned()
+    }
+
     fn heads(&self) -> BTreeMap<NodeName, PlanId> {
         let newest = |node| self.newest(node).map(|plan| PlanId::of(plan));
         self.plans.keys().filter_map(|node| Some((node.clone(), newest(node)?))).collect()
@@ -99,6 +108,9 @@ impl Facts {
 
     fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
         chain::check_release(&publication)?;
+        if publication.decided != self.decided.count {
+            return Ok(Published::Unaware);
+        }
         if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
             return Ok(Published::Conflict(node));
         }
@@ -121,6 +133,10 @@ impl Facts {
             self.plans.entry(plan.node.clone()).or_default().push(Kept { plan, record });
         }
         self.releases.change_steps(publication.steps, at);
+        let deployed = publication.deployed.as_ref().or(self.deployed.as_ref());
+        if let Some(failed) = publication.failed {
+            self.releases.fail(failed, deployed);
+        }
         self.blobs.extend(publication.blobs);
         let shown = publication.plan_id.and_then(|id| self.previews.get_mut(&id));
         if let Some(kept) = shown {
@@ -207,19 +223,22 @@ impl Facts {
 
     fn prune(&mut self, keep: Retention, now: Timestamp) {
         let cutoff = keep.cutoff(now);
-        for plans in self.plans.values_mut() {
+        let good = self.releases.good_plans();
+        for (node, plans) in &mut self.plans {
             let count = plans.len();
             let mut rank = (1..=count).rev();
             plans.retain(|kept| {
                 let rank = rank.next().unwrap_or(1);
                 let old = kept.record.published_at.is_some_and(|at| at < cutoff);
-                rank == 1 || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
+                let is_good = good.contains(&(node.clone(), kept.plan.generation));
+                rank == 1 || is_good || (rank as u64 <= u64::from(keep.plans_per_node) && !old)
             });
         }
         let last = self.last_event;
         self.events.retain(|&id, event| last - id < keep.events && event.at >= cutoff);
         self.prune_logs(keep.log_lines_per_node, cutoff);
         self.releases.prune(keep, cutoff);
+        self.decided.prune(cutoff);
         self.outbox.retain(|_, errand| errand.asked_at >= outbox::cutoff(now));
         self.previews.retain(|_, kept| kept.made_at >= cutoff);
         let kept = self.plans.values().flatten();
@@ -242,8 +261,11 @@ impl Store for MemoryStore {
                 .page(&ReleaseQuery { limit: 1, ..ReleaseQuery::default() })
                 .pop()
                 .map(Box::new),
+            underway: facts.releases.underway(|node, generation| facts.plan(node, generation)),
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
+            decisions: facts.decided.decisions(),
+            decided: facts.decided.count,
         })
     }
 
@@ -271,6 +293,25 @@ impl Store for MemoryStore {
         let mut facts = self.facts();
         changes.into_iter().for_each(|(key, change)| facts.change(key, change));
         Ok(())
+    }
+
+    async fn decide(
+        &self,
+        decision: Decision,
+        event: NewEvent,
+    ) -> Result<Option<super::Decided>, StoreError> {
+        let mut facts = self.facts();
+        let Facts { decided, releases, .. } = &mut *facts;
+        let Some(hold) = decided.decide(decision, |revision| releases.retry(revision)) else {
+            return Ok(None);
+        };
+        let count = facts.decided.count;
+        let event = facts.append(vec![event]).remove(0);
+        Ok(Some(super::Decided { hold, count, event }))
+    }
+
+    async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {
+        Ok(self.facts().decided.holds(limit))
     }
 
     async fn append_logs(

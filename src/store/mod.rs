@@ -1,5 +1,5 @@
-//! The facts that must last: plans, statuses, releases, tokens, events, logs, previews, what is to be told to the forge, and
-//! the content that plans name.
+//! The facts that must last: plans, statuses, releases, decisions, tokens, events, logs, previews, what is to be told to
+//! the forge, and the content that plans name.
 //!
 //! What can be computed is not here: pending, drifted, stale and waiting are answers of a pass, not rows. One
 //! trait, so that SQLite is one implementation and not the shape of the product.
@@ -7,7 +7,8 @@
 //! Guarantees: what a call wrote that returned `Ok` survives `kill -9` and power loss (the commit was synced); only of
 //! heartbeats, power loss may take back the last few. A publication is one transaction: all its plans, blobs, events
 //! and the deployed revision, or none of them. Plans are written by compare-and-swap on their parent, so two daemons
-//! over one database cannot both succeed one plan.
+//! over one database cannot both succeed one plan; and only over all decisions of people that there are, so that nothing
+//! is published that a hold forbids once it is stored.
 
 mod chain;
 #[cfg(test)]
@@ -27,13 +28,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::outbox::{Change, ErrandKey, Outbox};
+use crate::decision::{Decision, Decisions, Hold, KeptHold};
 pub use crate::event::{Event, NewEvent};
 use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision, ServiceName};
+use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName, ServiceName};
 use crate::plan::NodePlan;
+use crate::planner::Underway;
 use crate::reconcile::preview::Preview;
 use crate::release::{
-    self, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
+    self, Failed, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
+    StepRecord,
 };
 use crate::status::{NodeStatus, Reported};
 
@@ -48,10 +52,16 @@ pub struct Snapshot {
     pub deployed: Option<Revision>,
     /// The newest release.
     pub release: Option<Box<Release>>,
+    /// How far that is.
+    pub underway: Underway,
     /// Number of the newest event; 0 if there is none.
     pub last_event: u64,
     /// What is still to be told to the forge.
     pub outbox: Outbox,
+    /// What people decided: holds that nobody ended, and the newest votes.
+    pub decisions: Decisions,
+    /// How many decisions there were so far.
+    pub decided: u64,
 }
 
 /// What one pass wants to last.
@@ -68,8 +78,12 @@ pub struct Publication {
     pub release: Option<Box<Opened>>,
     /// The steps of the plans that take a new form.
     pub steps: Vec<StepChange>,
+    /// The newest release has failed, if it is of what is deployed. The first time counts, until it is begun again.
+    pub failed: Option<Failed>,
     /// The id of the plan that this carries out.
     pub plan_id: Option<Digest>,
+    /// How many decisions of people the pass knew: it is written only if there are no others.
+    pub decided: u64,
     /// What happened, to be numbered.
     pub events: Vec<NewEvent>,
 }
@@ -88,6 +102,19 @@ pub enum Published {
     Done(Vec<Event>),
     /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
     Conflict(NodeName),
+    /// Nothing was written: somebody decided something that the pass did not know. Load again and plan again.
+    Unaware,
+}
+
+/// What became of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The hold that it begins, with its number, or ends.
+    pub hold: Option<Hold>,
+    /// How many decisions there were so far, with this one.
+    pub count: u64,
+    /// What is told of it, with its number.
+    pub event: Event,
 }
 
 /// A status as it arrives.
@@ -107,8 +134,8 @@ pub struct StatusReport {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Identity {
-    /// A person or a script with the whole operator API.
-    Operator,
+    /// A person or a script with the operator API. What they decide is kept under this name.
+    Operator(OperatorName),
     /// The agent of one node.
     Node(NodeName),
 }
@@ -120,12 +147,15 @@ pub struct StoredToken {
     pub digest: Digest,
     /// Who it speaks for.
     pub identity: Identity,
+    /// The roles of an operator, in which they approve changes.
+    pub roles: BTreeSet<RoleName>,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// How much history is kept. The newest release, the newest plan and status of a node, and when each step that stands in
-/// a newest plan took its form, are always kept; the outbox has an age of its own.
+/// How much history is kept. Holds that nobody ended and that have no end, the newest release, the newest plan and status
+/// of a node, when each step that stands in a newest plan took its form, and what every step was when it was last well, are
+/// always kept; the outbox has an age of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Plans of one node, and changes of one step.
@@ -224,6 +254,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Brings rows of the outbox up to date, all or none. A row that was asked for later than its change says stays.
     async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError>;
+
+    /// Writes down a decision and what is told of it. None where there is nothing to decide any more, and nothing was
+    /// written: the hold that is to end is not there or has ended, or its time was told to be over.
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, StoreError>;
+
+    /// Up to `limit` holds, the newest first, also those that ended.
+    async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError>;
 
     /// Keeps what the agent of `node` did, heard at `heard_at`. A line that is here already is left as it is.
     async fn append_logs(

@@ -33,6 +33,9 @@ pub struct Errand {
     pub due_at: Timestamp,
     /// How often it was tried in vain.
     pub attempts: u32,
+    /// How often since then it was begun and did not end, because the daemon did.
+    #[serde(default)]
+    pub unended: u32,
 }
 
 /// What there is to do at a forge.
@@ -63,7 +66,7 @@ impl Task {
 impl Errand {
     /// A new one, due at once.
     pub fn new(task: Task, now: Timestamp) -> Self {
-        Self { task, asked_at: now, due_at: now, attempts: 0 }
+        Self { task, asked_at: now, due_at: now, attempts: 0, unended: 0 }
     }
 
     /// Whether it has waited too long to be of use.

@@ -24,7 +24,7 @@ impl Secret {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)?;
         let mut text = String::from(match identity {
-            Identity::Operator => "gitops_op_",
+            Identity::Operator(_) => "gitops_op_",
             Identity::Node(_) => "gitops_node_",
         });
         for byte in bits {
@@ -55,32 +55,40 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Who presents `secret`, if it opens anything. Takes the same time whichever token it is, or none.
-pub fn identify<'a>(secret: &Secret, tokens: &'a [StoredToken]) -> Option<&'a Identity> {
+/// The token that `secret` is, if it opens anything. Takes the same time whichever it is, or none.
+pub fn identify<'a>(secret: &Secret, tokens: &'a [StoredToken]) -> Option<&'a StoredToken> {
     let digest = secret.digest();
     let mut found = u64::MAX;
     for (index, token) in (0..).zip(tokens) {
         let same: Choice = token.digest.as_bytes().ct_eq(digest.as_bytes());
         found.conditional_assign(&index, same);
     }
-    tokens.get(usize::try_from(found).ok()?).map(|token| &token.identity)
+    tokens.get(usize::try_from(found).ok()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::name::OperatorName;
 
     fn node(name: &str) -> Identity {
         Identity::Node(name.parse().unwrap())
     }
 
+    fn operator() -> Identity {
+        Identity::Operator(OperatorName::first())
+    }
+
     fn stored(secret: &Secret, identity: Identity) -> StoredToken {
-        StoredToken { digest: secret.digest(), identity, created_at: jiff::Timestamp::UNIX_EPOCH }
+        let created_at = jiff::Timestamp::UNIX_EPOCH;
+        StoredToken { digest: secret.digest(), identity, roles: BTreeSet::new(), created_at }
     }
 
     #[test]
     fn a_secret_says_what_it_opens_and_has_256_bits() {
-        for (identity, prefix) in [(Identity::Operator, "gitops_op_"), (node("edge-1"), "gitops_node_")] {
+        for (identity, prefix) in [(operator(), "gitops_op_"), (node("edge-1"), "gitops_node_")] {
             let secret = Secret::generate(&identity).unwrap();
             let digits = secret.expose().strip_prefix(prefix).unwrap();
             assert_eq!(digits.len(), 64);
@@ -97,8 +105,8 @@ mod tests {
 
     #[test]
     fn only_the_stored_secret_is_known_and_only_as_what_it_was_stored_for() {
-        let secrets: Vec<Secret> = (0..3).map(|_| Secret::generate(&Identity::Operator).unwrap()).collect();
-        let identities = [Identity::Operator, node("edge-1"), node("edge-2")];
+        let secrets: Vec<Secret> = (0..3).map(|_| Secret::generate(&operator()).unwrap()).collect();
+        let identities = [operator(), node("edge-1"), node("edge-2")];
         let tokens: Vec<StoredToken> = secrets
             .iter()
             .zip(&identities)
@@ -106,7 +114,8 @@ mod tests {
             .collect();
 
         for (secret, identity) in secrets.iter().zip(&identities) {
-            assert_eq!(identify(secret, &tokens), Some(identity));
+            let known = identify(secret, &tokens).map(|token| &token.identity);
+            assert_eq!(known, Some(identity));
             let longer = Secret::presented(&format!("{}0", secret.expose()));
             assert_eq!(identify(&longer, &tokens), None);
         }

@@ -322,6 +322,9 @@ fn shifted(gone: &BTreeSet<usize>, item: usize) -> usize {
     gone.iter().fold(item, |item, &gone| if gone <= item { item + 1 } else { item })
 }
 
+/// The value itself, and what the message says of others.
+const MAX_EXAMPLES: usize = 4;
+
 /// What may stand in place of the mistake, best first; none: leave it out.
 fn cures(mistake: &Mistake) -> Vec<Option<Value>> {
     let variant = match &mistake.kind {
@@ -336,8 +339,15 @@ fn cures(mistake: &Mistake) -> Vec<Option<Value>> {
         Value::Sequence(Vec::new()),
         Value::Mapping(Mapping::new()),
     ];
+    // A field that must be there and has a form of its own: its message has an example.
+    let examples = match &mistake.kind {
+        Kind::Invalid { message } => {
+            quoted(message).into_iter().map(Value::String).take(MAX_EXAMPLES).collect()
+        }
+        _ => Vec::new(),
+    };
     let leave_out = (mistake.kind != Kind::Missing).then_some(None);
-    leave_out.into_iter().chain(variant.into_iter().chain(fillers).map(Some)).collect()
+    leave_out.into_iter().chain(variant.into_iter().chain(fillers).chain(examples).map(Some)).collect()
 }
 
 /// Sets or removes what is at `path`; says whether it could.

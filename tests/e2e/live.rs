@@ -92,6 +92,7 @@ fn done(plan: &NodePlan) -> NodeStatus {
             health: Health::None,
             restarts: 0,
             exit_code: None,
+            oom_killed: false,
             started_at: None,
         });
         (ensure.service.clone(), container.collect())
@@ -110,6 +111,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
         instances: containers.collect::<BTreeMap<_, _>>(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

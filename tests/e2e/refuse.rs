@@ -140,6 +140,7 @@ fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
         service,
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     };

@@ -103,6 +103,7 @@ impl World {
     fn pass(&mut self, repository: &Repository, seed: u64) {
         let expected = self.fleet.expected(repository);
         let inputs = Inputs {
+            facts: gitops::planner::Facts::none(),
             definitions: self.definitions.as_ref().expect("there was a commit"),
             plans: &self.plans,
             reported: &self.reported,
@@ -178,5 +179,7 @@ fn status(plan: &NodePlan, failed: &BTreeSet<String>) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }

@@ -19,17 +19,19 @@ use gitops::plan::{NodePlan, Step};
 use gitops::status::NodeStatus;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::state::{Cause, Effect, Event, Failed, State, Tell};
 use crate::apply::Fault;
-use crate::attempt::LogDir;
+use crate::attempt::{Attempt, LogDir};
 use crate::blobs::BlobDir;
 use crate::client::{Daemon, DaemonError};
 use crate::disk;
-use crate::host::{Host, HostError};
+use crate::docker::Wake;
+use crate::host::{HookCall, Host, HostError};
+use crate::journal::HookEnd;
 use crate::ledger::Ledger;
 use crate::moment::Moment;
 
@@ -50,8 +52,8 @@ pub struct Parts {
     pub logs: LogDir,
     /// Where the status is written for `gitops-agent status`.
     pub snapshot: PathBuf,
-    /// Told whenever Docker reports a change of one of our containers.
-    pub changed: Arc<Notify>,
+    /// What Docker tells of our containers as it happens.
+    pub wakes: mpsc::Receiver<Wake>,
     /// How long a stop waits for steps that are under way.
     pub stop_within: Duration,
 }
@@ -67,7 +69,7 @@ pub struct Snapshot {
 
 /// Runs until `shutdown`; then begins nothing more and waits for what is under way, but not for ever: the next
 /// start looks at Docker instead of assuming.
-pub async fn run(mut state: State, parts: Parts, shutdown: impl Future<Output = ()>) {
+pub async fn run(mut state: State, mut parts: Parts, shutdown: impl Future<Output = ()>) {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -96,11 +98,18 @@ pub async fn run(mut state: State, parts: Parts, shutdown: impl Future<Output = 
                 Ok(event) => event,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            () = parts.changed.notified() => Event::Changed,
+            Some(wake) = parts.wakes.recv() => woken(wake),
             () = parts.logs.wrote() => Event::Logged,
             () = until(wake) => Event::Tick,
         };
         events.push_back(event);
+    }
+}
+
+fn woken(wake: Wake) -> Event {
+    match wake {
+        Wake::Everything => Event::Changed,
+        Wake::Container { service, touch } => Event::Touched { service, touch },
     }
 }
 
@@ -137,10 +146,20 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::SaveRecord(record) => {
             warn("cannot write down what is in place", parts.ledger.save_record(&record))
         }
+        Effect::SavePictures(pictures) => {
+            warn("cannot write down how containers are meant to stay", parts.ledger.save_pictures(&pictures))
+        }
         Effect::Prune { plan } => warn("cannot delete old content", parts.blobs.keep_only(&plan).map(drop)),
-        Effect::Observe => {
+        Effect::Observe { anew } => {
             let host = parts.host.clone();
+            if anew {
+                host.forget();
+            }
             tasks.spawn(async move { Event::Observed(host.observe().await.map_err(away)) });
+        }
+        Effect::Orphans => {
+            let host = parts.host.clone();
+            tasks.spawn(async move { Event::Orphans(host.orphans().await.map_err(away)) });
         }
         Effect::Info => {
             let host = parts.host.clone();
@@ -154,11 +173,40 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
                     Step::Ensure(ensure) => host.ensure(ensure, &observed, &attempt).await,
                     Step::Remove(remove) => host.remove(remove, &attempt).await,
                 };
-                match &result {
-                    Ok(()) => attempt.tell("done"),
-                    Err(error) => attempt.tell(&format!("failed: {}", chain(error))),
-                }
-                Event::Ended { step, result: result.map_err(fault) }
+                ended(step, result, &attempt)
+            });
+        }
+        Effect::Correct { step, generation, undo, reason } => {
+            let host = parts.host.clone();
+            let attempt = parts.logs.begin(step.service(), generation, reason);
+            tasks.spawn(async move {
+                let result = match &step {
+                    Step::Ensure(ensure) => host.correct(ensure, &undo, &attempt).await,
+                    Step::Remove(remove) => host.remove(remove, &attempt).await,
+                };
+                ended(step, result, &attempt)
+            });
+        }
+        Effect::SaveJournal(journal) => {
+            let result = parts.ledger.save_journal(&journal);
+            return Some(Event::Journaled(
+                result.map_err(|error| Failed { message: chain(&error), cause: Cause::Disk }),
+            ));
+        }
+        Effect::RunHook { call, generation, reason } => {
+            let attempt = parts.logs.begin(&call.service, generation, reason);
+            tasks.spawn(run_hook(parts.host.clone(), call, attempt));
+        }
+        Effect::ForgetHook { container } => {
+            let host = parts.host.clone();
+            // It ends by itself, and nobody waits for it.
+            tokio::spawn(async move { host.forget_hook(&container).await });
+        }
+        Effect::Probe(ask) => {
+            let host = parts.host.clone();
+            tasks.spawn(async move {
+                let answer = host.probe(&ask.container, &ask.probe, ask.within).await;
+                Event::Probed { number: ask.number, answer }
             });
         }
         Effect::ReadLogs { service, container } => {
@@ -186,6 +234,26 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::Tell(Tell::Alarm, text) => tracing::error!("{text}"),
     }
     None
+}
+
+async fn run_hook(host: Arc<dyn Host>, call: HookCall, attempt: Attempt) -> Event {
+    let result = host.run_hook(&call, &attempt).await;
+    let title = call.run.title();
+    match &result {
+        Ok(Some(HookEnd::Done)) => attempt.tell(&format!("{title} is done")),
+        Ok(Some(HookEnd::Failed(how))) => attempt.tell(&format!("{title} failed: {how}")),
+        Ok(None) => attempt.tell(&format!("{title} never began")),
+        Err(error) => attempt.tell(&format!("failed: {}", chain(error))),
+    }
+    Event::HookEnded { call, result: result.map_err(fault) }
+}
+
+fn ended(step: Step, result: Result<(), HostError>, attempt: &Attempt) -> Event {
+    match &result {
+        Ok(()) => attempt.tell("done"),
+        Err(error) => attempt.tell(&format!("failed: {}", chain(error))),
+    }
+    Event::Ended { step, result: result.map_err(fault) }
 }
 
 /// One blob after the other: a plan names few, and they are small.

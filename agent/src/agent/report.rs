@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gitops::name::Digest;
-use gitops::status::{NodeStatus, StepOutcome};
+use gitops::status::{Difference, NodeStatus, StepOutcome};
 
 use super::state::{Answer, Effect, Failed, Message, Tell};
 use crate::moment::{Moment, Pauses};
@@ -100,8 +100,30 @@ impl Report {
     }
 }
 
+/// Says in the log what others changed, and what became of it.
+fn announce_drift(old: Option<&NodeStatus>, new: &NodeStatus, effects: &mut Vec<Effect>) {
+    for (service, differences) in &new.drift {
+        let before = old.and_then(|old| old.drift.get(service)).map(Vec::as_slice).unwrap_or_default();
+        let is_told = |new: &&Difference| {
+            before
+                .iter()
+                .any(|old| old.is_about_same(new) && (old.since, old.outcome) == (new.since, new.outcome))
+        };
+        for difference in differences.iter().filter(|difference| !is_told(difference)) {
+            let outcome =
+                difference.outcome.map(|outcome| format!(": {}", outcome.words())).unwrap_or_default();
+            let loud = if difference.is_standing() { Tell::Problem } else { Tell::Progress };
+            effects.push(Effect::Tell(
+                loud,
+                format!("{service} was changed by others: {}{outcome}", difference.line()),
+            ));
+        }
+    }
+}
+
 /// Says in the log which steps came to an end, good or bad.
 fn announce(old: Option<&NodeStatus>, new: &NodeStatus, effects: &mut Vec<Effect>) {
+    announce_drift(old, new, effects);
     for (service, result) in &new.steps {
         let before = old.and_then(|old| old.steps.get(service));
         if before.is_some_and(|before| before.outcome == result.outcome && before.digest == result.digest) {

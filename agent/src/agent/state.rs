@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use gitops::name::{Digest, Generation, NodeName, ServiceName};
 use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, PlanId, SCHEMA};
+use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, Orphans, PlanId, SCHEMA};
 
 use super::logs::Logs;
 use super::look::Look;
 use super::pull::Pull;
 use super::report::Report;
 use crate::apply::{Act, Fault, Limits, Walk};
-use crate::host::Observation;
+use crate::checks::{self, Ask};
+use crate::drift::{Pictures, Touch, Undo};
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, Journal};
 use crate::ledger::{Record, Refused};
 use crate::moment::Moment;
 
@@ -30,6 +33,13 @@ pub enum Event {
     Tick,
     /// Docker says that one of our containers changed.
     Changed,
+    /// Docker says what happened to a container.
+    Touched {
+        /// The service that its label names; none where it is not told.
+        service: Option<ServiceName>,
+        /// What happened.
+        touch: Touch,
+    },
     /// Answers [`Effect::Poll`].
     Polled(Result<Offer, Failed>),
     /// Answers [`Effect::Fetch`].
@@ -45,12 +55,30 @@ pub enum Event {
     Observed(Result<Observation, Failed>),
     /// Answers [`Effect::Info`].
     Informed(HostInfo),
-    /// Answers [`Effect::Begin`].
+    /// Answers [`Effect::Orphans`].
+    Orphans(Result<Orphans, Failed>),
+    /// Answers [`Effect::Begin`] and [`Effect::Correct`].
     Ended {
         /// The step, as it was begun.
         step: Step,
         /// Whether the host did it.
         result: Result<(), Fault>,
+    },
+    /// Answers [`Effect::Probe`].
+    Probed {
+        /// Of the question.
+        number: u64,
+        /// What came of it.
+        answer: checks::Answer,
+    },
+    /// Answers [`Effect::SaveJournal`].
+    Journaled(Result<(), Failed>),
+    /// Answers [`Effect::RunHook`].
+    HookEnded {
+        /// Which hook.
+        call: HookCall,
+        /// How it ended, none where it never began; or why that cannot be told.
+        result: Result<Option<HookEnd>, Fault>,
     },
     /// Answers [`Effect::ReadLogs`].
     Logs {
@@ -91,13 +119,20 @@ pub enum Effect {
     },
     /// Write down what is put in place, durably. Nothing answers.
     SaveRecord(Record),
+    /// Write down how the containers of instances are meant to stay, durably. Nothing answers.
+    SavePictures(Pictures),
     /// Delete content that this plan does not name. Nothing answers.
     Prune {
         /// The accepted plan.
         plan: Arc<NodePlan>,
     },
     /// Look at the containers.
-    Observe,
+    Observe {
+        /// Relying on nothing that earlier looks told.
+        anew: bool,
+    },
+    /// List the containers that no plan made.
+    Orphans,
     /// Ask what the machine is and has.
     Info,
     /// Do a step.
@@ -108,6 +143,35 @@ pub enum Effect {
         generation: Generation,
         /// Its containers as they were seen.
         observed: Vec<Container>,
+        /// Why.
+        reason: String,
+    },
+    /// Ask a container.
+    Probe(Ask),
+    /// Write down what was begun, durably.
+    SaveJournal(Journal),
+    /// Run a hook to its end, or wait for one that runs.
+    RunHook {
+        /// Which.
+        call: HookCall,
+        /// Of the plan that it is run for.
+        generation: Generation,
+        /// Why.
+        reason: String,
+    },
+    /// Let the container of a hook go whose end is written down. Nothing answers.
+    ForgetHook {
+        /// Its name.
+        container: Arc<str>,
+    },
+    /// Undo what others changed of an instance.
+    Correct {
+        /// The step.
+        step: Step,
+        /// Of the plan that it is done for.
+        generation: Generation,
+        /// What undoes it.
+        undo: Vec<Undo>,
         /// Why.
         reason: String,
     },
@@ -219,6 +283,7 @@ pub struct State {
     node: NodeName,
     agent: AgentInfo,
     host: Option<HostInfo>,
+    orphans: Orphans,
     pull: Pull,
     look: Look,
     walk: Walk,
@@ -232,22 +297,29 @@ pub struct State {
 }
 
 impl State {
-    /// At the start of the process: with what the ledger holds.
-    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record) -> Self {
+    /// At the start of the process: with what the disk holds.
+    pub fn new(settings: Settings, held: Option<Arc<NodePlan>>, record: Record, journal: Journal) -> Self {
         let Settings { node, agent, limits, observe_every, heartbeat } = settings;
         Self {
             pull: Pull::new(node.clone(), held),
             look: Look::new(observe_every),
-            walk: Walk::new(limits, record),
+            walk: Walk::new(limits, record, journal),
             report: Report::new(heartbeat),
             logs: Logs::new(),
             node,
             agent,
             host: None,
+            orphans: Orphans::default(),
             refetching: false,
             rival: false,
             stopping: false,
         }
+    }
+
+    /// With what was known of containers before.
+    #[must_use]
+    pub fn with_pictures(self, pictures: Pictures) -> Self {
+        Self { walk: self.walk.with_pictures(pictures), ..self }
     }
 
     /// Takes in what happened and says what is to be done, in this order.
@@ -271,10 +343,9 @@ impl State {
 
     /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
     pub fn wake_at(&self) -> Option<Duration> {
-        let walk = if self.rival { None } else { self.walk.wake_at() };
-        let parts =
-            [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at(), walk];
-        parts.into_iter().flatten().min()
+        let walk = [self.walk.wake_at(), self.walk.ask_at()].into_iter().filter(|_| !self.rival);
+        let parts = [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at()];
+        parts.into_iter().chain(walk).flatten().min()
     }
 
     /// Whether it was told to stop and no step is under way any more.
@@ -299,6 +370,8 @@ impl State {
             refused: self.pull.refused().cloned(),
             steps: self.pull.held().map(|plan| self.walk.results(plan)).unwrap_or_default(),
             instances,
+            drift: self.walk.drift(),
+            orphans: self.orphans.clone(),
         })
     }
 
@@ -306,6 +379,10 @@ impl State {
         match event {
             Event::Tick => {}
             Event::Changed => self.look.soon(moment),
+            Event::Touched { service, touch } => {
+                self.walk.touched(service, touch, moment);
+                self.look.soon(moment);
+            }
             Event::Polled(answer) => {
                 self.heed(answer.as_ref().err(), effects);
                 self.pull.answered(answer, moment, effects);
@@ -324,7 +401,15 @@ impl State {
                 self.look.informed();
                 self.host = Some(host);
             }
+            Event::Orphans(answer) => {
+                self.look.listed_orphans();
+                // A Docker that does not answer is told of elsewhere; what was known is still likely.
+                self.orphans = answer.unwrap_or_else(|_| self.orphans.clone());
+            }
             Event::Ended { step, result } => self.ended(&step, result, moment, effects),
+            Event::Probed { number, answer } => self.walk.probed(number, answer, moment),
+            Event::Journaled(result) => self.walk.journaled(result.map_err(|failed| failed.message), moment),
+            Event::HookEnded { call, result } => self.hook_ended(&call, result, moment, effects),
             Event::Logs { service, container, lines } => self.walk.logs(&service, &container, &lines),
             Event::Reported(answer) => {
                 self.heed(answer.as_ref().err(), effects);
@@ -353,6 +438,20 @@ impl State {
         if self.walk.ended(step, result, self.look.next_number(), moment) {
             effects.push(Effect::SaveRecord(self.walk.record().clone()));
         }
+        self.look.soon(moment);
+    }
+
+    fn hook_ended(
+        &mut self,
+        call: &HookCall,
+        result: Result<Option<HookEnd>, Fault>,
+        moment: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Err(fault) = &result {
+            self.refetch(fault.lacks_content, effects);
+        }
+        self.walk.hook_ended(call, result, moment);
         self.look.soon(moment);
     }
 
@@ -395,9 +494,19 @@ impl State {
                 Act::Begin { step, observed, reason } => {
                     Effect::Begin { step, generation: plan.generation, observed, reason }
                 }
+                Act::Correct { step, undo, reason } => {
+                    Effect::Correct { step, generation: plan.generation, undo, reason }
+                }
                 Act::ReadLogs { service, container } => Effect::ReadLogs { service, container },
+                Act::Probe(ask) => Effect::Probe(ask),
+                Act::SaveJournal(journal) => Effect::SaveJournal(journal),
+                Act::RunHook { call, reason } => {
+                    Effect::RunHook { call, generation: plan.generation, reason }
+                }
+                Act::ForgetHook { container } => Effect::ForgetHook { container },
             });
         }
+        effects.extend(self.walk.unsaved_pictures().map(Effect::SavePictures));
         if let Some(at) = self.walk.wake_at() {
             self.look.by(at);
         }

@@ -1,3 +1,6 @@
+mod changes;
+mod checks;
+mod drifting;
 mod running;
 mod world;
 

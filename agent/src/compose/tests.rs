@@ -24,6 +24,12 @@ fn each_call_is_these_arguments() {
     check(Verb::Stop, format!("{FILES} stop"));
     check(Verb::Restart(services()), format!("{FILES} restart --no-deps -- app --volumes"));
     check(Verb::Down, format!("{FILES} down --remove-orphans"));
+    check(Verb::Pull, format!("{FILES} pull --policy missing --quiet"));
+    let labels = vec![("gitops.node", "edge".to_owned()), ("gitops.hook", "web-before".to_owned())];
+    let one_shot = OneShot { service: "--rm".into(), container: "web-before".into(), labels };
+    let run = "run --detach --no-deps -T --quiet-pull --name web-before --label gitops.node=edge \
+               --label gitops.hook=web-before -- --rm";
+    check(Verb::Run(one_shot), format!("{FILES} {run}"));
 }
 
 #[test]

@@ -5,16 +5,18 @@
 //! event stream is connected, no event named the container. While it is not, containers in the first minute of
 //! their state are inspected on every look, since a restart loop looks the same each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gitops::status::Container;
+use gitops::status::{Container, Orphan, Orphans};
 
+use super::events::{Event, OfMemory};
 use super::rows::{self, Details, Row};
+use crate::picture::Picture;
 
 /// Inspections that run at the same time: the engine answers them from memory, one lock at a time.
 const CONCURRENT: usize = 8;
@@ -30,14 +32,49 @@ struct Remembered {
     /// Rises whenever something is forgotten, so that an inspection that was on its way meanwhile is not kept.
     forgotten: u64,
     by_id: BTreeMap<Arc<str>, (Row, Details)>,
+    /// All that the last list named, whatever is remembered of them.
+    ours: BTreeSet<Arc<str>>,
+    /// Containers that lacked memory. An inspection tells it only until Docker starts the container again.
+    starved: BTreeMap<Arc<str>, Starved>,
+}
+
+/// What is known of a container that lacked memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starved {
+    /// One of its processes was killed.
+    Process,
+    /// Its last run ended of it.
+    Run,
 }
 
 impl Memory {
-    /// An event named this container.
-    pub(super) fn forget(&self, id: &str) {
+    /// An event named a container.
+    pub(super) fn heard(&self, event: &Event) {
         let mut remembered = self.lock();
+        let id = &event.container;
         remembered.forgotten += 1;
         remembered.by_id.remove(id);
+        match event.memory {
+            Some(OfMemory::Killed) => drop(remembered.starved.insert(id.clone(), Starved::Process)),
+            Some(OfMemory::Ended) => match remembered.starved.remove(id) {
+                Some(Starved::Process) => drop(remembered.starved.insert(id.clone(), Starved::Run)),
+                // The run after that one ended as well, of something else.
+                Some(Starved::Run) | None => {}
+            },
+            None => {}
+        }
+    }
+
+    /// Nothing is relied on any more.
+    pub(super) fn forget_all(&self) {
+        let mut remembered = self.lock();
+        remembered.forgotten += 1;
+        remembered.by_id.clear();
+    }
+
+    /// Whether a container is one of ours, as far as the last list says.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.lock().ours.contains(id)
     }
 
     /// The event stream is connected until the answer is dropped.
@@ -51,12 +88,17 @@ impl Memory {
         let mut remembered = self.lock();
         remembered.forgotten += 1;
         remembered.by_id.clear();
+        remembered.starved.clear();
         remembered.watched = watched;
     }
 
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         // Nothing in here panics halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(&self, rows: &[Row]) {
+        self.lock().ours = rows.iter().map(|row| row.container.id.clone()).collect();
     }
 
     /// What is still known of a row.
@@ -66,9 +108,21 @@ impl Memory {
         (before.class() == row.class() && (remembered.watched || !row.is_young())).then(|| details.clone())
     }
 
+    /// Whether the last run of a container ended for want of memory, where an inspection does not tell it any more. Where
+    /// it does, that is remembered as long as events would tell of another end.
+    fn recall_starved(&self, id: &Arc<str>, inspected: bool) -> bool {
+        let mut remembered = self.lock();
+        if inspected && remembered.watched {
+            remembered.starved.entry(id.clone()).or_insert(Starved::Run);
+        }
+        inspected || remembered.starved.get(id) == Some(&Starved::Run)
+    }
+
     /// Keeps what was learnt since `then` and forgets containers that are gone.
     fn keep(&self, then: u64, rows: &[(Row, Details)]) {
         let mut remembered = self.lock();
+        let ids: BTreeSet<_> = rows.iter().map(|(row, _)| &row.container.id).collect();
+        remembered.starved.retain(|id, _| ids.contains(id));
         if remembered.forgotten == then {
             let entry = |known: &(Row, Details)| (known.0.container.id.clone(), known.clone());
             remembered.by_id = rows.iter().map(entry).collect();
@@ -76,7 +130,7 @@ impl Memory {
     }
 }
 
-/// As long as it lives, every event reaches [`Memory::forget`].
+/// As long as it lives, every event reaches [`Memory::heard`].
 #[derive(Debug)]
 pub(super) struct Watched<'m>(&'m Memory);
 
@@ -98,23 +152,41 @@ pub(super) async fn list(engine: &Docker, label: &str, value: &str) -> Result<Ve
     Ok(rows.into_iter().filter_map(rows::row).collect())
 }
 
+/// Lists the containers that carry no node's label.
+///
+/// # Errors
+///
+/// What the client says.
+pub(super) async fn orphans(engine: &Docker) -> Result<Orphans, Error> {
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let rows = engine.list_containers(Some(options)).await?.into_iter().filter_map(rows::row);
+    let orphan = |row: Row| {
+        let Container { name, image, state, .. } = row.container;
+        Orphan { name, image, state, project: row.project }
+    };
+    Ok(Orphans::of(rows.filter(|row| row.node.is_none()).map(orphan).collect()))
+}
+
+/// One container of a look.
+pub(super) type Looked = (Row, Container, Option<Arc<Picture>>);
+
 /// Containers of one node with everything that is known of them, with the row they came from.
 ///
 /// # Errors
 ///
 /// What the client says.
-pub(super) async fn look(
-    engine: &Docker,
-    memory: &Memory,
-    node: &str,
-) -> Result<Vec<(Row, Container)>, Error> {
+pub(super) async fn look(engine: &Docker, memory: &Memory, node: &str) -> Result<Vec<Looked>, Error> {
     let then = memory.lock().forgotten;
     let rows = list(engine, rows::NODE, node).await?;
+    memory.listed(&rows);
     let rows: Vec<(Row, Details)> = stream::iter(rows)
         .map(|row| async {
             let details = match memory.recall(&row) {
                 Some(details) => Some(details),
-                None => inspect_with_image(engine, &row).await?,
+                None => inspect_with_image(engine, &row).await?.map(|mut details| {
+                    details.oom_killed = memory.recall_starved(&row.container.id, details.oom_killed);
+                    details
+                }),
             };
             Ok::<_, Error>(details.map(|details| (row, details)))
         })
@@ -123,7 +195,8 @@ pub(super) async fn look(
         .try_collect()
         .await?;
     memory.keep(then, &rows);
-    Ok(rows.into_iter().map(|(row, details)| (row.clone(), row.with(&details))).collect())
+    let looked = |(row, details): (Row, Details)| (row.clone(), row.with(&details), details.picture);
+    Ok(rows.into_iter().map(looked).collect())
 }
 
 /// The details of the container in a row, and what its image reference names by now; none where it is gone.
@@ -212,7 +285,7 @@ mod tests {
                 () = serve(socket.clone(), status) => unreachable!("it serves for ever"),
                 looked = looked => looked,
             };
-            let images: Vec<_> = looked.iter().map(|(_, container)| container.image_now.clone()).collect();
+            let images: Vec<_> = looked.iter().map(|(_, container, _)| container.image_now.clone()).collect();
             assert_eq!(images, [None], "{status}");
         }
     }

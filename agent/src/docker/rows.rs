@@ -9,15 +9,18 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary,
     ContainerSummaryStateEnum as State, HealthStatusEnum as Check,
 };
-pub(super) use gitops::compose::labels::{CONFIG, FILES, NODE, SERVICE};
+pub(super) use gitops::compose::labels::{CONFIG, FILES, HOOK, NODE, SERVICE};
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::ContainerDigest;
 use gitops::status::{Container, ContainerState, Health};
 use jiff::Timestamp;
 
+use super::picture::picture;
+use crate::picture::Picture;
+
 /// Compose's own labels. Source: `docker compose` 2.26, `pkg/api/labels.go`.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
-const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+pub(super) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 
 /// One container of a list.
@@ -29,8 +32,12 @@ pub(super) struct Row {
     pub node: Option<Arc<str>>,
     /// Label [`SERVICE`].
     pub service: Option<ServiceName>,
+    /// The Compose project that it is of.
+    pub project: Option<Arc<str>>,
     /// Made by `docker compose run`: it carries our labels and is no part of the instance.
     pub one_off: bool,
+    /// Label [`HOOK`].
+    pub is_hook: bool,
     /// Docker's own words for how long it has been in its state: `Up 2 hours (healthy)`.
     pub status: String,
 }
@@ -62,8 +69,12 @@ pub(super) struct Details {
     pub restarts: u64,
     /// See [`Container::exit_code`]; meaningful only where it does not run.
     pub exit_code: Option<i64>,
+    /// See [`Container::oom_killed`]; what an inspection says is forgotten when Docker starts it again.
+    pub oom_killed: bool,
     /// See [`Container::started_at`].
     pub started_at: Option<Timestamp>,
+    /// All of it that others could change.
+    pub picture: Option<Arc<Picture>>,
 }
 
 /// The row of a container; none for an answer without an id.
@@ -89,13 +100,16 @@ pub(super) fn row(summary: ContainerSummary) -> Option<Row> {
         health: health(&status),
         restarts: 0,
         exit_code: exit_code(&status),
+        oom_killed: false,
         started_at: None,
     };
     Some(Row {
         container,
         node: label(NODE).map(Arc::from),
         service: label(SERVICE).and_then(|text| text.parse().ok()),
+        project: label(PROJECT).map(Arc::from),
         one_off: label(ONE_OFF) == Some("True"),
+        is_hook: label(HOOK).is_some(),
         status,
     })
 }
@@ -129,6 +143,7 @@ impl Row {
         let runs = matches!(self.container.state, ContainerState::Running | ContainerState::Paused);
         self.container.restarts = details.restarts;
         self.container.started_at = details.started_at;
+        self.container.oom_killed = details.oom_killed;
         let ended = !runs && details.started_at.is_some();
         self.container.exit_code = details.exit_code.filter(|_| ended);
         self.container
@@ -137,6 +152,7 @@ impl Row {
 
 /// The details in an inspection.
 pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
+    let picture = picture(&inspected).map(Arc::new);
     let state = inspected.state.unwrap_or_default();
     Details {
         image: inspected.config.and_then(|config| config.image).map(Into::into),
@@ -145,12 +161,14 @@ pub(super) fn details(inspected: ContainerInspectResponse) -> Details {
         health: state.health.and_then(|health| health.status).and_then(inspected_health),
         restarts: inspected.restart_count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
         exit_code: state.exit_code,
+        oom_killed: state.oom_killed.unwrap_or(false),
         started_at: state.started_at.as_deref().and_then(started_at),
+        picture,
     }
 }
 
 /// Docker writes the year 1 for what never happened.
-fn started_at(text: &str) -> Option<Timestamp> {
+pub(super) fn started_at(text: &str) -> Option<Timestamp> {
     text.parse().ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
 }
 

@@ -105,6 +105,7 @@ impl Bench {
             after: Vec::new(),
             health_within: 60,
             on_file_change: OnFileChange::Recreate,
+            terms: Default::default(),
             because: Vec::new(),
         }
     }
@@ -130,6 +131,7 @@ impl Bench {
             project,
             volumes_kept: Vec::new(),
             after: Vec::new(),
+            wave: 0,
             spans: Vec::new(),
             because: Vec::new(),
         }

@@ -45,6 +45,8 @@ fn status(name: &str, agent: &str) -> NodeStatus {
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 

@@ -28,6 +28,7 @@ fn plan(node: &str, generation: u64, parent: Option<&NodePlan>, digit: u8) -> Ar
         project,
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because,
     });

@@ -93,6 +93,12 @@ async fn a_sync_of_a_plan_that_is_another_by_now_tells_what_differs() {
     let problem = check(sync(&old), 409, Some("plan-moved")).await;
     assert_eq!(problem["difference"]["revision"], Value::from(revision('3').to_string()));
 
+    let unknown = Digest::of("unknown");
+    (preview.revision, preview.diff.plan) = (Some(revision('9')), Some(unknown));
+    api.store.keep_preview(&preview, clock::now()).await.expect("memory");
+    let problem = check(sync(&unknown), 409, Some("not-pushed")).await;
+    assert!(problem["detail"].as_str().is_some_and(|why| why.contains("not on the watched branch yet")));
+
     let (revision, node, service) = (None, None, None);
     let (kind, message, at) = ("test.happened".into(), String::new(), clock::now());
     let events = vec![NewEvent { at, kind, revision, node, service, message }];

@@ -4,11 +4,11 @@ mod live;
 mod release;
 
 use std::io::stderr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::client::block_on;
 use super::error::{CliError, Exit};
-use super::load::Reader;
+use super::load::{Reader, SETTINGS};
 use super::output::{form, print, width};
 use super::pager::{self, Pager};
 use super::show::Number;
@@ -129,6 +129,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let dir = args.path.canonicalize();
     let dir = dir.map_err(|error| CliError::because(format!("cannot open {here}"), error))?;
     let failed = |error| CliError::because(format!("cannot tell what to compare in {here}"), error);
+    is_root(&dir)?;
     let repository = Repository::discover(&dir).map_err(failed)?;
     let sides = repository.sides(&args.range()).map_err(failed)?;
     let mut reader = Reader::default();
@@ -141,6 +142,20 @@ pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let diff = diff::compare(&base, &head, &scope);
     show(&diff, args.output, &args.pager)?;
     args.verdict.of(&diff)
+}
+
+/// Fails in a folder within the definitions: it would look as if there were none.
+fn is_root(dir: &Path) -> Result<(), CliError> {
+    let has_settings = |dir: &&Path| dir.join(SETTINGS).is_file();
+    match dir.ancestors().find(has_settings) {
+        Some(root) if root != dir => {
+            let up = dir.strip_prefix(root).map_or(0, |below| below.components().count());
+            let message =
+                format!("there is no {SETTINGS} here; the definitions are those of {}", root.display());
+            Err(CliError::new(message).hint(format!("`gitops diff --path {}`", vec![".."; up].join("/"))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a diff in one of its forms.

@@ -58,7 +58,7 @@ fn is_done(node: &NodeView) -> bool {
 }
 
 fn is_well(instance: &InstanceView) -> bool {
-    matches!(instance.state, InstanceState::Healthy | InstanceState::Stopped)
+    matches!(instance.state, InstanceState::Healthy | InstanceState::Stopped | InstanceState::Drifted)
 }
 
 fn node_waits(node: &NodeView, now: Timestamp) -> Vec<String> {
@@ -98,6 +98,7 @@ fn instance_waits(node: &NodeView, instance: &InstanceView) -> String {
         InstanceState::Applying => "is being made",
         InstanceState::Failed => "failed and is tried again",
         InstanceState::Removing => "is being removed",
+        InstanceState::Drifted => "was changed by others",
         InstanceState::Healthy | InstanceState::Stopped | InstanceState::Unknown | InstanceState::Orphan => {
             "is not known"
         }
@@ -127,7 +128,8 @@ mod tests {
             checked_at: None,
             message: None,
         };
-        FleetStatus { source, nodes, diagnostics: Vec::new() }
+        let (holds, awaiting) = (Vec::new(), Vec::new());
+        FleetStatus { source, nodes, diagnostics: Vec::new(), holds, awaiting }
     }
 
     fn node(name: &str, state: NodeState, instances: Vec<InstanceView>) -> NodeView {
@@ -143,6 +145,7 @@ mod tests {
             running: 0,
             wanted: 1,
             outdated: Vec::new(),
+            drift: Vec::new(),
         }
     }
 

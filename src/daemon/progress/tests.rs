@@ -27,6 +27,7 @@ fn view(name: &str, does: &str) -> NodeView {
         running: 0,
         wanted: 1,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     let refusal = Refusal { plan, rule: "wrong-node".into(), message: "password=canary".to_owned() };
     let fails = !matches!(does, "ok" | "late" | "stale" | "never" | "refused");

@@ -1,6 +1,7 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
 mod others;
+mod decisions;
 mod outbox;
 mod plans;
 mod questions;
@@ -73,6 +74,8 @@ fn status(name: &str, agent: &str, accepted: Option<&NodePlan>) -> Arc<NodeStatu
         refused: None,
         steps: BTreeMap::new(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     })
 }
 
@@ -231,6 +234,8 @@ fn word(effect: &Effect) -> String {
         Effect::SetStatus(revision, status) => {
             format!("status of {}: {:?} {}", short(revision), status.state, status.description)
         }
+        Effect::Decide(decided) => format!("decide: {}", decided.1.message),
+        Effect::ReadCommit(ticket, revision) => format!("who wrote {} for {ticket}", short(revision)),
         Effect::Study(ticket, _) => format!("study {ticket}"),
         Effect::Answer(ticket, answer) => match answer {
             Answer::Done => format!("{ticket}: done"),
@@ -256,6 +261,18 @@ fn word(effect: &Effect) -> String {
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
                 format!("{ticket}: {host} since {since}")
             }
+            Answer::Held(hold) => format!("{ticket}: hold {}", hold.number),
+            Answer::NoHold(number) => format!("{ticket}: no hold {number}"),
+            Answer::Voted(view) => {
+                format!(
+                    "{ticket}: {} for, {} against",
+                    view.tally.approved_by.len(),
+                    view.tally.rejected_by.len()
+                )
+            }
+            Answer::Approvals(awaiting) => format!("{ticket}: {} wait", awaiting.len()),
+            Answer::NotAwaited(why) => format!("{ticket}: {why}"),
+            Answer::OwnChange(revision) => format!("{ticket}: wrote {}", short(revision)),
             Answer::Full => format!("{ticket}: full"),
             Answer::NotStored => format!("{ticket}: not stored"),
             Answer::Stopping => format!("{ticket}: stopping"),

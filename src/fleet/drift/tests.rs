@@ -59,6 +59,7 @@ fn container(service: &str, number: u32) -> Container {
         health: Health::None,
         restarts: 0,
         exit_code: (!is_app).then_some(0),
+        oom_killed: false,
         started_at: None,
     }
 }
@@ -94,6 +95,8 @@ impl World {
                 vec![container("app", 1), container("app", 2), container("job", 1)],
             )]
             .into(),
+            drift: Default::default(),
+            orphans: Default::default(),
         };
         Self { plan, status, heard: 0, views: Vec::new() }
     }
@@ -245,6 +248,7 @@ fn what_is_held_back_is_pending_with_what_it_waits_on() {
         running: 0,
         wanted: 0,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     world.views = vec![NodeView {
         instances: [held("new"), held("web")].into(),
@@ -298,6 +302,7 @@ fn what_is_in_no_plan_is_an_orphan_and_what_is_removed_is_gone() {
         project: "web".into(),
         volumes_kept: Vec::new(),
         after: Vec::new(),
+        wave: 0,
         spans: Vec::new(),
         because: Vec::new(),
     });

@@ -165,9 +165,13 @@ fn a_bare_repository_has_no_files_to_compare() {
 #[test]
 fn a_name_that_means_nothing_is_said() {
     let origin = parted();
-    for text in ["nope", "nope..main", "main..nope", "main...nope", "--help", "a..b..c", "main..\u{1b}[31m"] {
+    for text in ["nope", "nope..main", "main..nope", "main...nope", "--help", "main..\u{1b}[31m"] {
         let error = sides(&origin, Some(text)).unwrap_err();
         assert!(matches!(error, GitError::NoSuchRevision { .. }), "{text}: {error}");
         assert!(!error.to_string().contains('\u{1b}'));
+    }
+    for text in ["a..b..c", "a...b...c", "main..main~1..main"] {
+        let error = sides(&origin, Some(text)).unwrap_err();
+        assert!(matches!(error, GitError::NoRange { .. }), "{text}: {error}");
     }
 }

@@ -72,6 +72,7 @@ impl World {
 
     fn outcome(&self, definitions: &Definitions) -> Outcome {
         reconcile(&Inputs {
+            facts: crate::planner::Facts::none(),
             definitions,
             plans: &self.plans,
             reported: &self.reported,
@@ -105,6 +106,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
         refused: None,
         steps: plan.steps.iter().map(result).collect(),
         instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
     }
 }
 
@@ -195,6 +198,7 @@ fn noise(status: &mut NodeStatus, seed: u8) {
         health: if seed.is_multiple_of(5) { Health::Unhealthy } else { Health::Starting },
         restarts: seed.into(),
         exit_code: None,
+        oom_killed: false,
         started_at: None,
     };
     status.instances.insert(service("db"), vec![container]);
@@ -229,6 +233,7 @@ proptest! {
 
 fn picture(world: &World) -> Picture {
     Picture {
+        decisions: Arc::default(),
         deployed: Some(Arc::new(definitions('1', &[]))),
         plans: Arc::new(world.plans.clone()),
         reported: Arc::new(world.reported.clone()),

@@ -184,13 +184,20 @@ pub(super) fn ignored(ignored: &Ignored) -> String {
 pub(super) fn file(file: &crate::diff::FileChange) -> String {
     use crate::diff::FileChangeKind::{Added, Changed, Mode, Removed};
     let size = |size: Option<u64>| size.map(|size| format!(" ({size} bytes)")).unwrap_or_default();
+    let mode = match file.executable {
+        Some(true) => "can be executed now",
+        Some(false) => "cannot be executed any more",
+        None => "",
+    };
     match file.kind {
         Added => format!("is new{}", size(file.new_size)),
-        Changed => match file.old_size.zip(file.new_size) {
-            Some((old, new)) => format!("changed ({old} bytes → {new} bytes)"),
-            None => "changed".to_owned(),
-        },
-        Mode => "can be executed now, or not any more".to_owned(),
+        Changed => {
+            let sizes = file.old_size.zip(file.new_size);
+            let sizes = sizes.map(|(old, new)| format!(" ({old} bytes → {new} bytes)")).unwrap_or_default();
+            let and = if mode.is_empty() { "" } else { " and " };
+            format!("changed{sizes}{and}{mode}")
+        }
+        Mode => mode.to_owned(),
         Removed => format!("is gone{}", size(file.old_size)),
     }
 }

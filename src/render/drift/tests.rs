@@ -19,6 +19,7 @@ fn node(name: &str, age: Option<u64>, instances: Vec<InstanceDrift>) -> NodeDrif
         is_believed: age.is_some_and(|age| age < 45),
         in_sync: 1,
         instances,
+        orphans: Default::default(),
     }
 }
 
@@ -27,7 +28,7 @@ fn drift(nodes: Vec<NodeDrift>) -> Drift {
         schema: SCHEMA,
         revision: "1".repeat(40).parse().ok(),
         newest: "2".repeat(40).parse().ok(),
-        summary: Summary { in_sync: 3, pending: 1, differs: 1, unknown: 1, orphans: 1 },
+        summary: Summary { in_sync: 3, pending: 1, differs: 1, unknown: 1, orphans: 1, corrected: 0 },
         nodes,
     }
 }
@@ -38,12 +39,14 @@ fn some() -> Drift {
         field: "image".into(),
         wanted: Some("nginx:1.28".into()),
         found: Some("`rm -rf`\u{1b}[2J<b>@all</b>".into()),
+        ..Difference::default()
     };
     let gone = Difference {
         container: "x".into(),
         field: "container".into(),
         wanted: None,
         found: Some("y".into()),
+        ..Difference::default()
     };
     let differs = InstanceDrift {
         differences: vec![difference],

@@ -65,7 +65,7 @@ fn release(text: &str) -> Release {
         commit: Some(commit(text)),
         summary: Summary { recreate: 4, unchanged: 2, nodes: 4, ..Summary::default() },
     };
-    Release { number: 12, release, finished_at: Some(at(42)) }
+    Release { finished_at: Some(at(42)), ..Release::begun(12, release) }
 }
 
 fn view(text: &str) -> ReleaseView {

@@ -27,7 +27,7 @@ fn release() -> Release {
         commit: Some(commit),
         summary: Summary::default(),
     };
-    Release { number: 3, release, finished_at: None }
+    Release::begun(3, release)
 }
 
 fn on(name: &str) -> WhyNode {

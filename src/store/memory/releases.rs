@@ -1,12 +1,18 @@
 //! Releases and step changes in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::super::{Retention, chain};
 use crate::name::{Generation, NodeName, Revision, ServiceName};
-use crate::release::{KeptDiff, Opened, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord};
+use crate::plan::NodePlan;
+use crate::planner::Underway;
+use crate::release::{
+    Failed, Good, KeptDiff, Opened, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
+    underway,
+};
 
 /// What is kept of releases.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +43,7 @@ impl Releases {
         let newest = self.by_number.values().next_back().map(|kept| &kept.release.release.revision);
         if chain::begins(&release.revision, deployed, newest) {
             self.last += 1;
-            let release = Release { number: self.last, release, finished_at: None };
+            let release = Release::begun(self.last, release);
             self.by_number.insert(self.last, Kept { release, diff, services });
         }
     }
@@ -71,6 +77,60 @@ impl Releases {
         if let Some(release) = newest.filter(|release| release.release.revision == *revision) {
             release.finished_at.get_or_insert(at);
         }
+    }
+
+    /// The newest has failed, if it is of this revision and had not.
+    pub(super) fn fail(&mut self, failed: Failed, deployed: Option<&Revision>) {
+        let newest = self.by_number.values_mut().next_back().map(|kept| &mut kept.release);
+        if let Some(release) = newest.filter(|release| Some(&release.release.revision) == deployed) {
+            release.failed.get_or_insert(failed);
+        }
+    }
+
+    /// The newest is begun again, if it is of this revision and had failed.
+    pub(super) fn retry(&mut self, revision: &Revision) -> bool {
+        let newest = self.by_number.values_mut().next_back().map(|kept| &mut kept.release);
+        let failed =
+            newest.filter(|release| release.release.revision == *revision && release.failed.is_some());
+        let Some(release) = failed else { return false };
+        release.failed = None;
+        release.attempts += 1;
+        true
+    }
+
+    /// How far the newest is. `plan` finds a plan that is kept.
+    pub(super) fn underway(&self, plan: impl Fn(&NodeName, Generation) -> Option<Arc<NodePlan>>) -> Underway {
+        let Some((number, kept)) = self.by_number.iter().next_back() else { return Underway::default() };
+        let steps: Vec<StepRecord> =
+            self.steps.values().filter(|step| step.release == Some(*number)).cloned().collect();
+        let touched: BTreeSet<(&ServiceName, &NodeName)> = steps.iter().map(key).collect();
+        let good =
+            self.last_good(Some(*number)).into_values().filter(|record| touched.contains(&key(record)));
+        let good = good.filter_map(|record| {
+            let StepChange { node, service, generation, digest, .. } = &record.change;
+            let step =
+                digest.map(|_| plan(node, *generation)?.step(service)?.as_ensure().cloned().map(Arc::new));
+            let ensure = step.map_or(Some(None), |found| found.map(Some))?;
+            Some(Good { node: node.clone(), service: service.clone(), ensure })
+        });
+        underway(&kept.release, &steps, good.collect())
+    }
+
+    /// The newest record of each step that was satisfied, of those before release `before` where one is named.
+    fn last_good(&self, before: Option<u64>) -> BTreeMap<(&ServiceName, &NodeName), &StepRecord> {
+        let is_older = |record: &&StepRecord| match (record.release, before) {
+            (Some(release), Some(before)) => release < before,
+            _ => true,
+        };
+        let good = self.steps.values().filter(|record| record.satisfied_at.is_some()).filter(is_older);
+        good.map(|record| (key(record), record)).collect()
+    }
+
+    /// The plans in which steps were last well, now and before the newest release: they must stay.
+    pub(super) fn good_plans(&self) -> BTreeSet<(NodeName, Generation)> {
+        let newest = self.last_good(None).into_values().chain(self.last_good(self.newest()).into_values());
+        let standing = newest.filter(|record| record.change.digest.is_some());
+        standing.map(|record| (record.change.node.clone(), record.change.generation)).collect()
     }
 
     /// The newest first.
@@ -114,10 +174,14 @@ impl Releases {
             Some(*number) == newest || stays
         });
         let mut place = Place::default();
+        let good = self.good_plans();
         let mut gone = Vec::new();
         for (key, record) in self.steps.iter().rev() {
             let rank = place.of(record);
-            let stands = rank == 1 && record.change.digest.is_some();
+            let is_good = record.satisfied_at.is_some()
+                && record.change.digest.is_some()
+                && good.contains(&(record.change.node.clone(), record.change.generation));
+            let stands = rank == 1 && record.change.digest.is_some() || is_good;
             let old = record.published_at.is_some_and(|at| at < cutoff);
             if !stands && (rank > keep.plans_per_node || old) {
                 gone.push(key.clone());

@@ -7,6 +7,7 @@
 //! Any number of processes on one machine may have the file open: who writes holds SQLite's own lock, and publishing
 //! compares before it swaps.
 
+mod decisions;
 mod error;
 mod logs;
 mod open;
@@ -17,6 +18,7 @@ mod prune;
 mod read;
 mod releases;
 mod rows;
+mod underway;
 mod write;
 mod writer;
 
@@ -33,9 +35,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::outbox::{Change, ErrandKey};
 use super::{
-    Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store,
-    StoreError, StoredToken,
+    Decided, Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot,
+    StatusReport, Store, StoreError, StoredToken,
 };
+use crate::decision::{Decision, KeptHold};
 use crate::log::{LogEntry, LogLine, LogQuery};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
@@ -110,6 +113,14 @@ impl Store for SqliteStore {
     async fn change_outbox(&self, changes: BTreeMap<ErrandKey, Change>) -> Result<(), StoreError> {
         let changes = outbox::Prepared::new(changes);
         self.ask_alone(|answer| Work::ChangeOutbox(changes, answer)).await
+    }
+
+    async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, StoreError> {
+        self.ask_alone(|answer| Work::Decide(Box::new((decision, event)), answer)).await
+    }
+
+    async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {
+        decisions::holds(&self.readers, limit).await
     }
 
     async fn append_logs(

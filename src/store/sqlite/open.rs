@@ -16,12 +16,14 @@ use super::writer::{Durability, Writer};
 use super::{QUEUE, SqliteStore, StoreError};
 
 /// In order; the schema version of a database is how many of them it has seen. One that was released never changes.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_logs.sql"),
     include_str!("../migrations/0003_previews.sql"),
     include_str!("../migrations/0004_releases.sql"),
     include_str!("../migrations/0005_outbox.sql"),
+    include_str!("../migrations/0006_failed.sql"),
+    include_str!("../migrations/0007_decisions.sql"),
 ];
 
 /// What the first migration stamps the file with.

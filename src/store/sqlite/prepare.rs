@@ -14,7 +14,7 @@ use super::rows::{Batches, Span};
 use super::{Event, NewEvent, Publication, StatusReport, StoreError};
 use crate::name::{Digest, Generation, NodeName, Revision};
 use crate::plan::NodePlan;
-use crate::release::Reached;
+use crate::release::{Failed, Reached};
 
 /// A row of `plans`, but for its id: that is found out in the transaction, by its place in the publication.
 #[derive(Debug, Serialize)]
@@ -78,7 +78,9 @@ pub(super) struct PreparedPublication {
     pub(super) deployed: Option<Revision>,
     pub(super) release: Option<PreparedRelease>,
     pub(super) steps: Option<PreparedSteps>,
+    pub(super) failure: Option<Failed>,
     pub(super) plan_id: Option<Digest>,
+    pub(super) decided: u64,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -89,8 +91,17 @@ impl PreparedPublication {
     pub(super) fn new(publication: Publication) -> Result<Self, StoreError> {
         chain::check_release(&publication)?;
         let published_at = publication.at().map(nanoseconds);
-        let Publication { plans: chain, blobs: contents, deployed, plan_id, release, steps, events } =
-            publication;
+        let Publication {
+            plans: chain,
+            blobs: contents,
+            deployed,
+            plan_id,
+            release,
+            steps,
+            failed: failure,
+            decided,
+            events,
+        } = publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
         for (place, plan) in chain.iter().enumerate() {
             let (node, generation, digest) = (plan.node.clone(), plan.generation, plan.digest);
@@ -106,7 +117,20 @@ impl PreparedPublication {
         }
         let release = release.as_deref().map(PreparedRelease::new);
         let steps = PreparedSteps::new(&steps);
-        Ok(Self { chain, published_at, plans, named, blobs, deployed, plan_id, release, steps, events })
+        Ok(Self {
+            chain,
+            published_at,
+            plans,
+            named,
+            blobs,
+            deployed,
+            plan_id,
+            release,
+            steps,
+            failure,
+            decided,
+            events,
+        })
     }
 }
 

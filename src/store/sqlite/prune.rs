@@ -11,6 +11,27 @@ use super::error::Doing as _;
 use super::prepare::nanoseconds;
 use super::{Retention, StoreError};
 
+/// The changes that brought steps into the form in which they were last well: of all, and of those before the newest
+/// release, which goes back to them where it fails.
+macro_rules! good {
+    () => {
+        "WITH satisfied AS (SELECT id, service, node, generation, digest, release FROM steps
+                            WHERE satisfied_at IS NOT NULL),
+              good AS (SELECT id, node, generation FROM (
+                           SELECT id, node, generation, digest,
+                                  row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                           FROM satisfied)
+                       WHERE rank = 1 AND digest IS NOT NULL
+                       UNION
+                       SELECT id, node, generation FROM (
+                           SELECT id, node, generation, digest,
+                                  row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+                           FROM satisfied
+                           WHERE release IS NULL OR release < (SELECT max(number) FROM releases))
+                       WHERE rank = 1 AND digest IS NOT NULL) "
+    };
+}
+
 /// What grows without end if nobody prunes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum History {
@@ -30,11 +51,15 @@ pub(super) enum History {
     Outbox,
     /// Previews.
     Previews,
+    /// Holds that ended, or whose time was over then.
+    Holds,
+    /// Votes.
+    Votes,
 }
 
 impl History {
     /// In this order: content is free when the last plan that names it is gone.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Plans,
         Self::Blobs,
         Self::Events,
@@ -43,17 +68,21 @@ impl History {
         Self::Steps,
         Self::Outbox,
         Self::Previews,
+        Self::Holds,
+        Self::Votes,
     ];
 
     /// Finds row ids, given how many are kept (?1) and the time before which they go (?2).
     fn victims(self) -> &'static str {
         match self {
-            Self::Plans => {
-                "SELECT id FROM (SELECT id, published_at,
+            Self::Plans => concat!(
+                good!(),
+                "SELECT id FROM (SELECT id, node, generation, published_at,
                                         row_number() OVER (PARTITION BY node ORDER BY generation DESC) AS rank
                                  FROM plans)
-                 WHERE rank > 1 AND (rank > ?1 OR published_at < ?2)"
-            }
+                 WHERE rank > 1 AND (rank > ?1 OR published_at < ?2)
+                   AND (node, generation) NOT IN (SELECT node, generation FROM good)"
+            ),
             Self::Blobs => {
                 "SELECT rowid FROM blobs
                  WHERE NOT EXISTS (SELECT 1 FROM plan_blobs WHERE blob = digest) AND ?1 = ?1 AND ?2 = ?2"
@@ -72,14 +101,18 @@ impl History {
                                      FROM releases)
                  WHERE rank > 1 AND (rank > ?1 OR began_at < ?2)"
             }
-            Self::Steps => {
+            Self::Steps => concat!(
+                good!(),
                 "SELECT id FROM (SELECT id, digest, published_at,
                                         row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
                                  FROM steps)
-                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)"
-            }
+                 WHERE (rank > 1 OR digest IS NULL) AND (rank > ?1 OR published_at < ?2)
+                   AND id NOT IN (SELECT id FROM good)"
+            ),
             Self::Outbox => "SELECT id FROM outbox WHERE asked_at < ?2 AND ?1 = ?1",
             Self::Previews => "SELECT rowid FROM previews WHERE made_at < ?2 AND ?1 = ?1",
+            Self::Holds => "SELECT number FROM holds WHERE coalesce(ended_at, until) < ?2 AND ?1 = ?1",
+            Self::Votes => "SELECT id FROM votes WHERE at < ?2 AND ?1 = ?1",
         }
     }
 
@@ -97,6 +130,8 @@ impl History {
             Self::Steps => "DELETE FROM steps WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Outbox => "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?1))",
             Self::Previews => "DELETE FROM previews WHERE rowid IN (SELECT value FROM json_each(?1))",
+            Self::Holds => "DELETE FROM holds WHERE number IN (SELECT value FROM json_each(?1))",
+            Self::Votes => "DELETE FROM votes WHERE id IN (SELECT value FROM json_each(?1))",
         }
     }
 
@@ -105,7 +140,7 @@ impl History {
     pub(super) fn chunk(self) -> usize {
         match self {
             Self::Plans | Self::Blobs | Self::Releases | Self::Previews => 50,
-            Self::Events | Self::Logs | Self::Steps | Self::Outbox => 2000,
+            Self::Events | Self::Logs | Self::Steps | Self::Outbox | Self::Holds | Self::Votes => 2000,
         }
     }
 
@@ -113,7 +148,7 @@ impl History {
         match self {
             Self::Plans | Self::Steps => keep.plans_per_node.into(),
             Self::Releases => keep.releases.into(),
-            Self::Blobs | Self::Outbox | Self::Previews => 0,
+            Self::Blobs | Self::Outbox | Self::Previews | Self::Holds | Self::Votes => 0,
             Self::Events => i64::try_from(keep.events).unwrap_or(i64::MAX),
             Self::Logs => i64::try_from(keep.log_lines_per_node).unwrap_or(i64::MAX),
         }

@@ -6,25 +6,35 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
+use super::decisions;
 use super::error::{Doing as _, unreadable};
 use super::prepare::timestamp;
-use super::releases;
 use super::write::LAST_EVENT;
 use super::{Event, Identity, NewEvent, Snapshot, StoreError, StoredToken};
+use super::{releases, underway};
 use crate::name::{Digest, NodeName, Revision};
 use crate::plan::NodePlan;
+use crate::planner::Underway;
 use crate::status::{NodeStatus, Reported, ReportedNode};
 
 /// The newest state of everything, as of one moment.
 pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreError> {
     let mut moment = readers.begin().await.doing("starting to read")?;
+    let release = releases::newest(&mut moment).await?.map(Box::new);
+    let underway = match &release {
+        Some(release) => underway::of(&mut moment, release).await?,
+        None => Underway::default(),
+    };
     Ok(Snapshot {
         plans: newest_plans(&mut moment).await?.into_iter().map(|plan| (plan.node.clone(), plan)).collect(),
         reported: reported(&mut moment).await?,
         deployed: deployed(&mut moment).await?,
-        release: releases::newest(&mut moment).await?.map(Box::new),
+        release,
+        underway,
         last_event: last_event(&mut moment).await?,
         outbox: super::outbox::read(&mut moment).await?,
+        decisions: decisions::read(&mut moment).await?,
+        decided: decisions::count(&mut moment).await?,
     })
 }
 
@@ -102,15 +112,17 @@ pub(super) async fn plan(
 
 /// All tokens, by digest.
 pub(super) async fn tokens(readers: &SqlitePool) -> Result<Vec<StoredToken>, StoreError> {
-    let query = sqlx::query_as("SELECT digest, node, created_at FROM tokens ORDER BY digest");
-    let rows: Vec<(String, Option<String>, i64)> =
-        query.fetch_all(readers).await.doing("reading the tokens")?;
-    let token = |(digest, node, created_at): (String, Option<String>, i64)| {
+    type Row = (String, Option<String>, String, String, i64);
+    let query =
+        sqlx::query_as("SELECT digest, node, operator, roles, created_at FROM tokens ORDER BY digest");
+    let rows: Vec<Row> = query.fetch_all(readers).await.doing("reading the tokens")?;
+    let token = |(digest, node, operator, roles, created_at): Row| {
         let identity = match node {
-            None => Identity::Operator,
+            None => Identity::Operator(parse("token", &operator)?),
             Some(node) => Identity::Node(parse("token", &node)?),
         };
-        Ok(StoredToken { digest: parse("token", &digest)?, identity, created_at: timestamp(created_at) })
+        let (digest, roles) = (parse("token", &digest)?, json("token", &roles)?);
+        Ok(StoredToken { digest, identity, roles, created_at: timestamp(created_at) })
     };
     rows.into_iter().map(token).collect()
 }
@@ -119,7 +131,10 @@ fn parse_plan(document: &str) -> Result<Arc<NodePlan>, StoreError> {
     json("plan", document).map(Arc::new)
 }
 
-fn json<T: serde::de::DeserializeOwned>(what: &'static str, document: &str) -> Result<T, StoreError> {
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    what: &'static str,
+    document: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(document).map_err(|error| unreadable(what, error))
 }
 

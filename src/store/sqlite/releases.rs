@@ -11,7 +11,7 @@ use super::error::{Doing as _, unreadable};
 use super::prepare::{nanoseconds, timestamp};
 use crate::name::{Generation, NodeName, Revision, ServiceName};
 use crate::release::{
-    KeptDiff, NewRelease, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
+    Failed, KeptDiff, NewRelease, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
     StepRecord,
 };
 use crate::status::PlanId;
@@ -179,17 +179,43 @@ pub(super) async fn finish(
     Ok(())
 }
 
-type ReleaseRow = (i64, Option<i64>, String);
+/// The newest release has failed, if it is of what is deployed and had not.
+pub(super) async fn fail(connection: &mut SqliteConnection, failed: &Failed) -> Result<(), StoreError> {
+    let statement = "UPDATE releases SET failed = ?1
+                     WHERE number = (SELECT max(number) FROM releases) AND failed IS NULL
+                       AND revision = (SELECT revision FROM deployed)";
+    let query = sqlx::query(statement).bind(serde_json::to_string(failed).expect(JSON));
+    query.execute(connection).await.doing("recording that a release failed")?;
+    Ok(())
+}
 
-fn release((number, finished_at, document): ReleaseRow) -> Result<Release, StoreError> {
-    let release: NewRelease =
-        serde_json::from_str(&document).map_err(|error| unreadable("release", error))?;
-    Ok(Release { number: number.unsigned_abs(), release, finished_at: finished_at.map(timestamp) })
+/// The newest release is begun again, if it is of this revision and had failed.
+pub(super) async fn retry(
+    connection: &mut SqliteConnection,
+    revision: &Revision,
+) -> Result<bool, StoreError> {
+    let statement = "UPDATE releases SET failed = NULL, attempts = attempts + 1
+                     WHERE number = (SELECT max(number) FROM releases) AND failed IS NOT NULL AND revision = ?1";
+    let query = sqlx::query(statement).bind(revision.as_str());
+    let done = query.execute(connection).await.doing("beginning a release again")?;
+    Ok(done.rows_affected() > 0)
+}
+
+type ReleaseRow = (i64, Option<i64>, Option<String>, i64, String);
+
+fn release((number, finished_at, failed, attempts, document): ReleaseRow) -> Result<Release, StoreError> {
+    let unreadable = |error| unreadable("release", error);
+    let release: NewRelease = serde_json::from_str(&document).map_err(unreadable)?;
+    let failed = failed.map(|failed| serde_json::from_str(&failed)).transpose().map_err(unreadable)?;
+    let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+    let finished_at = finished_at.map(timestamp);
+    Ok(Release { number: number.unsigned_abs(), release, finished_at, failed, attempts })
 }
 
 /// The newest.
 pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Option<Release>, StoreError> {
-    let query = "SELECT number, finished_at, document FROM releases ORDER BY number DESC LIMIT 1";
+    let query =
+        "SELECT number, finished_at, failed, attempts, document FROM releases ORDER BY number DESC LIMIT 1";
     let row: Option<ReleaseRow> =
         sqlx::query_as(query).fetch_optional(connection).await.doing("reading the newest release")?;
     row.map(release).transpose()
@@ -198,7 +224,7 @@ pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Option<R
 /// The newest first.
 pub(super) async fn page(readers: &SqlitePool, query: &ReleaseQuery) -> Result<Vec<Release>, StoreError> {
     let ReleaseQuery { before, service, limit } = query;
-    let statement = "SELECT number, finished_at, document FROM releases
+    let statement = "SELECT number, finished_at, failed, attempts, document FROM releases
                      WHERE number < ?1
                        AND (?2 IS NULL OR number IN (SELECT release FROM release_services WHERE service = ?2))
                      ORDER BY number DESC LIMIT ?3";
@@ -250,7 +276,7 @@ fn plan_record(row: PlanRow) -> Result<PlanRecord, StoreError> {
     })
 }
 
-type StepRow = (String, Option<i64>, Option<i64>, Option<i64>);
+pub(super) type StepRow = (String, Option<i64>, Option<i64>, Option<i64>);
 
 /// By service and node, the newest first.
 pub(super) async fn steps(readers: &SqlitePool, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
@@ -268,7 +294,9 @@ pub(super) async fn steps(readers: &SqlitePool, query: &StepQuery) -> Result<Vec
     rows.into_iter().map(step_record).collect()
 }
 
-fn step_record((change, release, published_at, satisfied_at): StepRow) -> Result<StepRecord, StoreError> {
+pub(super) fn step_record(
+    (change, release, published_at, satisfied_at): StepRow,
+) -> Result<StepRecord, StoreError> {
     Ok(StepRecord {
         change: serde_json::from_str(&change).map_err(|error| unreadable("step", error))?,
         release: release.map(i64::unsigned_abs),

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Connection as _, Sqlite, SqliteConnection};
 
 use super::super::chain;
+use super::decisions;
 use super::error::{self, Doing as _};
 use super::prepare::{
     BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, reached,
@@ -36,9 +37,14 @@ pub(super) async fn publish(
         plan_id,
         release,
         steps,
+        failure,
+        decided,
         events,
     } = publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
+    if decisions::count(&mut transaction).await? != decided {
+        return Ok(Published::Unaware);
+    }
     let heads = heads(&mut transaction, chain.iter().map(|plan| &**plan)).await?;
     if let Some(node) = chain::conflict(&chain, heads)? {
         return Ok(Published::Conflict(node));
@@ -50,6 +56,9 @@ pub(super) async fn publish(
     releases::change_steps(&mut transaction, steps, release, published_at).await?;
     if let Some(revision) = &deployed {
         set_deployed(&mut transaction, revision).await.doing(doing)?;
+    }
+    if let Some(failure) = failure {
+        releases::fail(&mut transaction, &failure).await?;
     }
     if let Some(id) = plan_id {
         previews::deployed(&mut transaction, id, published_at).await.doing(doing)?;
@@ -149,7 +158,7 @@ pub(super) async fn append(
     Ok(events)
 }
 
-async fn insert_events(
+pub(super) async fn insert_events(
     connection: &mut SqliteConnection,
     events: Vec<NewEvent>,
 ) -> Result<Vec<Event>, StoreError> {
@@ -216,9 +225,12 @@ pub(super) async fn add_token(
     connection: &mut SqliteConnection,
     token: &StoredToken,
 ) -> Result<(), StoreError> {
-    let statement = "INSERT OR REPLACE INTO tokens (digest, node, created_at) VALUES (?1, ?2, ?3)";
-    let StoredToken { digest, identity, created_at } = token;
-    let query = sqlx::query(statement).bind(digest.to_string()).bind(node_of(identity));
+    let statement = "INSERT OR REPLACE INTO tokens (digest, node, operator, roles, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5)";
+    let StoredToken { digest, identity, roles, created_at } = token;
+    let (node, operator) = columns_of(identity);
+    let roles = serde_json::to_string(roles).expect("names are strings");
+    let query = sqlx::query(statement).bind(digest.to_string()).bind(node).bind(operator).bind(roles);
     query.bind(nanoseconds(*created_at)).execute(connection).await.doing("adding a token")?;
     Ok(())
 }
@@ -228,7 +240,9 @@ pub(super) async fn revoke_tokens(
     connection: &mut SqliteConnection,
     identity: &Identity,
 ) -> Result<u64, StoreError> {
-    let query = sqlx::query("DELETE FROM tokens WHERE node IS ?1").bind(node_of(identity));
+    let (node, operator) = columns_of(identity);
+    let query =
+        sqlx::query("DELETE FROM tokens WHERE node IS ?1 AND operator = ?2").bind(node).bind(operator);
     Ok(query.execute(connection).await.doing("revoking tokens")?.rows_affected())
 }
 
@@ -237,11 +251,11 @@ fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
     serde_json::to_string(&nodes.collect::<Vec<_>>()).expect("names are strings")
 }
 
-/// The column of an identity: null for an operator.
-fn node_of(identity: &Identity) -> Option<&str> {
+/// The columns of an identity: the node, null for an operator; and the operator, empty for a node.
+fn columns_of(identity: &Identity) -> (Option<&str>, &str) {
     match identity {
-        Identity::Operator => None,
-        Identity::Node(node) => Some(node.as_str()),
+        Identity::Operator(name) => (None, name.as_str()),
+        Identity::Node(node) => (Some(node.as_str()), ""),
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::decisions;
 use super::error::{self, Doing as _};
 use super::logs;
 use super::outbox;
@@ -16,7 +17,8 @@ use super::previews;
 use super::prune::{self, History};
 use super::releases;
 use super::write;
-use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
+use super::{Decided, Event, Identity, NewEvent, Published, StoreError, StoredToken};
+use crate::decision::Decision;
 use crate::name::Revision;
 
 /// How many commands are taken out of the queue at once.
@@ -46,6 +48,7 @@ pub(super) enum Work {
     Append(Vec<NewEvent>, Answer<Vec<Event>>),
     AppendLogs(logs::Prepared, Answer<()>),
     FinishRelease(Revision, i64, Answer<()>),
+    Decide(Box<(Decision, NewEvent)>, Answer<Option<Decided>>),
     ChangeOutbox(outbox::Prepared, Answer<()>),
     KeepPreview(previews::Prepared, Answer<()>),
     AddToken(StoredToken, Answer<()>),
@@ -155,6 +158,13 @@ impl Writer {
             }
             Work::FinishRelease(revision, at, answer) => {
                 reply(answer, self.with(SYNCED, async |db| releases::finish(db, &revision, at).await).await);
+            }
+            Work::Decide(decided, answer) => {
+                let (decision, event) = *decided;
+                reply(
+                    answer,
+                    self.with(SYNCED, async |db| decisions::decide(db, decision, event).await).await,
+                );
             }
             Work::ChangeOutbox(changes, answer) => {
                 reply(answer, self.with(SYNCED, async |db| outbox::change(db, changes).await).await);

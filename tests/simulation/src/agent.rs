@@ -10,11 +10,14 @@ use std::time::Duration;
 use gitops::api::wire::Report;
 use gitops::name::{Digest, NodeName};
 use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, HostInfo, PlanId};
+use gitops::status::{AgentInfo, HostInfo, Orphans, PlanId};
 use gitops_agent::agent::state::{
     Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State, Tell,
 };
 use gitops_agent::apply::{Fault, Limits};
+use gitops_agent::checks;
+use gitops_agent::drift::Pictures;
+use gitops_agent::journal::{HookEnd, Journal};
 use gitops_agent::ledger::Record;
 
 use crate::clock::{Millis, WallClock, moment};
@@ -35,6 +38,8 @@ pub(crate) struct Disk {
     id: Arc<str>,
     ledger: Option<Arc<NodePlan>>,
     record: Record,
+    journal: Journal,
+    pictures: Pictures,
     blobs: BTreeSet<Digest>,
     /// Nothing can be written.
     pub(crate) is_full: bool,
@@ -49,6 +54,8 @@ impl Disk {
             id: format!("agent-{id}").into(),
             ledger: None,
             record: Record::new(),
+            journal: Journal::new(),
+            pictures: Pictures::default(),
             blobs: BTreeSet::new(),
             is_full: false,
             before: None,
@@ -128,6 +135,12 @@ impl Machine {
     }
 }
 
+/// What a process begins with that finds the disk so.
+fn state(machine: &Machine) -> State {
+    let Disk { ledger, record, journal, pictures, .. } = machine.disk.clone();
+    State::new(settings(machine), ledger, record, journal).with_pictures(pictures)
+}
+
 fn settings(machine: &Machine) -> Settings {
     Settings {
         node: machine.node.clone(),
@@ -150,7 +163,7 @@ impl World {
             let _ = defect;
             machine.disk.ledger = machine.disk.before.take().or(machine.disk.ledger.take());
         }
-        let state = State::new(settings(machine), machine.disk.ledger.clone(), machine.disk.record.clone());
+        let state = state(machine);
         machine.agent = Some(Agent {
             state,
             started: self.now,
@@ -263,19 +276,33 @@ impl World {
             Effect::SaveRecord(record) if !self.machines[number].disk.is_full => {
                 self.machines[number].disk.record = record;
             }
-            Effect::SaveRecord(_) | Effect::Snapshot(_) => {}
+            Effect::SavePictures(pictures) => self.machines[number].disk.pictures = pictures,
+            Effect::SaveJournal(journal) => {
+                return Some(Event::Journaled(self.save_journal(number, journal)));
+            }
+            Effect::SaveRecord(_) | Effect::Snapshot(_) | Effect::ForgetHook { .. } => {}
             Effect::Prune { plan } => {
                 let named = content(&plan);
                 self.machines[number].disk.blobs.retain(|digest| named.contains(digest));
             }
-            Effect::Observe => self.observe(number),
+            Effect::Observe { .. } => self.observe(number),
+            Effect::Orphans => self.soon(number, Event::Orphans(Ok(Orphans::default()))),
+            Effect::Probe(ask) => {
+                self.soon(number, Event::Probed { number: ask.number, answer: checks::Answer::Good })
+            }
+            Effect::RunHook { call, .. } => {
+                let event = Event::HookEnded { call, result: Ok(Some(HookEnd::Done)) };
+                self.later(number, 1_000, event);
+            }
             Effect::Info => {
                 let is_away = self.machines[number].docker.is_away;
                 let problem = is_away.then(|| "Docker does not answer".to_owned());
                 let name = format!("machine-{number}").into();
                 self.soon(number, Event::Informed(HostInfo { name, problem, ..HostInfo::default() }));
             }
-            Effect::Begin { step, generation, .. } => self.begin(number, step, generation),
+            Effect::Begin { step, generation, .. } | Effect::Correct { step, generation, .. } => {
+                self.begin(number, step, generation);
+            }
             Effect::ReadLogs { service, container } => {
                 self.soon(
                     number,
@@ -323,6 +350,15 @@ impl World {
         if self.plot.defect != Some(Defect::LedgerIsNotWritten) {
             machine.disk.before = machine.disk.ledger.replace(plan);
         }
+        Ok(())
+    }
+
+    fn save_journal(&mut self, number: usize, journal: Journal) -> Result<(), Failed> {
+        let disk = &mut self.machines[number].disk;
+        if disk.is_full {
+            return Err(Failed { message: "no space left on device".to_owned(), cause: Cause::Disk });
+        }
+        disk.journal = journal;
         Ok(())
     }
 
@@ -495,7 +531,7 @@ impl World {
         });
         if self.plot.defect == Some(Defect::LedgerTakesOlderPlans) && is_older {
             machine.disk.ledger = None;
-            let state = State::new(settings(machine), None, machine.disk.record.clone());
+            let state = state(machine);
             if let Some(agent) = &mut machine.agent {
                 (agent.state, agent.started) = (state, self.now);
                 let dice = self.dice.roll();

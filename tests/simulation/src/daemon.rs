@@ -11,7 +11,7 @@ use gitops::api::control::{Answer, Plans, Request as Wish};
 use gitops::config::Deploy;
 use gitops::daemon::state::{Effect, Event, Policy, State, Ticket, step};
 use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::Step;
+use gitops::plan::{NodePlan, Remove, Step};
 use gitops::reconcile::Definitions;
 use gitops::store::{Published, Retention};
 use jiff::{SignedDuration, Timestamp};
@@ -258,15 +258,17 @@ impl World {
             Effect::Pass(pass) => {
                 let mut outcome = pass.outcome();
                 if let Some(defect) = self.plot.defect {
-                    defect.plan(&mut outcome, &pass.plans);
+                    defect.plan(&mut outcome, &pass);
                 }
                 Some(Event::Passed(outcome, pass.opened(None)))
             }
             Effect::Publish(publication) => {
                 let plans = publication.plans.clone();
+                self.witness.has_failed |= publication.failed.is_some();
                 let Outcome { said, is_written } = self.storage.publish(publication);
                 self.note(|| format!("daemon {number} publishes {} plans: {said:?}", plans.len()));
                 if is_written {
+                    plans.iter().for_each(|plan| self.check_removals(plan));
                     self.witness.tell(&Fact::Published { daemon: number, plans: &plans });
                 }
                 Some(Event::Published(said.inspect(|published| self.count_conflict(published))))
@@ -275,6 +277,14 @@ impl World {
             Effect::Reload => Some(Event::Reloaded(self.storage.load().map(Box::new))),
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(Record { reports, events, finished, outbox })))
+            }
+            Effect::Decide(decided) => {
+                let (decision, event) = *decided;
+                Some(Event::Decided(self.storage.decide(decision, event)))
+            }
+            Effect::ReadCommit(ticket, _) => {
+                let time = self.time_of(number);
+                Some(Event::CommitRead(ticket, Ok(self.git.words(time))))
             }
             Effect::Prune => {
                 let now = self.time_of(number);
@@ -296,6 +306,25 @@ impl World {
             }
             None => self.landed(number, kind),
         }
+    }
+
+    /// What the revision of a plan wants on the node is not removed by it, but where a release failed and is undone.
+    fn check_removals(&mut self, plan: &NodePlan) {
+        let of = |is_deployed| self.definitions.get(&(plan.revision.clone(), is_deployed));
+        let Some(definitions) = of(false).or_else(|| of(true)).filter(|_| !self.witness.has_failed) else {
+            return;
+        };
+        let is_wanted = |remove: &&Remove| {
+            let wanted = definitions.desired.instance(&plan.node, &remove.service);
+            wanted.is_some_and(|instance| instance.ensure.project == remove.project)
+        };
+        let removals = plan.steps.iter().filter_map(|step| match step {
+            Step::Remove(remove) => Some(remove),
+            Step::Ensure(_) => None,
+        });
+        let wanted = removals.filter(is_wanted).map(|remove| remove.service.clone()).next();
+        self.witness
+            .require(2, wanted.is_none(), || format!("{wanted:?} is removed from {} and wanted", plan.node));
     }
 
     fn count_conflict(&mut self, published: &Published) {
@@ -492,6 +521,8 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::Record { .. } => "record",
         Effect::Review(_) => "review",
         Effect::SetStatus(..) => "set status",
+        Effect::Decide(_) => "decide",
+        Effect::ReadCommit(..) => "read commit",
         Effect::Prune => "prune",
         Effect::Study(..) => "study",
         Effect::Answer(..) => "answer",

@@ -11,7 +11,7 @@ use gitops::plan::{NodePlan, Remove, Step};
 use gitops::reconcile::Outcome;
 use gitops::store::{Publication, Published, Snapshot};
 
-use gitops::api::control::Plans;
+use gitops::daemon::state::Pass;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +72,8 @@ pub const DEFECTS: [(Defect, &str, &str); 16] = [
 
 impl Defect {
     /// Breaks what a pass came to.
-    pub(crate) fn plan(self, outcome: &mut Outcome, before: &Plans) {
+    pub(crate) fn plan(self, outcome: &mut Outcome, pass: &Pass) {
+        let before = &pass.plans;
         match self {
             Self::EveryPassPlans => outcome.plans = anew(outcome, before),
             Self::RemovalsAreForgotten => change(outcome, |plan| {
@@ -93,9 +94,11 @@ impl Defect {
                     }
                 }
             }),
-            Self::GenerationsIgnoreAgents => change(outcome, |plan| {
-                let last = before.get(&plan.node).map_or(0, |plan| plan.generation.0);
-                plan.generation = Generation(last + 1);
+            Self::GenerationsIgnoreAgents => outcome.plans.retain(|plan| {
+                let held = pass.reported.nodes.get(&plan.node).and_then(|last| last.status.accepted);
+                held.is_none_or(|held| {
+                    before.get(&plan.node).is_some_and(|last| last.generation >= held.generation)
+                })
             }),
             _ => {}
         }

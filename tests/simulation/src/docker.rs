@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gitops::name::ServiceName;
 use gitops::plan::{ContainerSpec, Ensure, OnFileChange, RunState, Step};
 use gitops::status::{Container, ContainerState, Health};
+use gitops_agent::drift::Seen;
 use gitops_agent::host::Observation;
 use jiff::Timestamp;
 
@@ -63,7 +64,11 @@ pub(crate) struct Docker {
 impl Docker {
     /// What it shows.
     pub(crate) fn observation(&self) -> Observation {
-        let truth = || Observation { instances: self.instances.clone(), lost: BTreeSet::new() };
+        let truth = || Observation {
+            instances: self.instances.clone(),
+            lost: BTreeSet::new(),
+            pictures: Seen::new(),
+        };
         self.lie.clone().unwrap_or_else(truth)
     }
 
@@ -146,6 +151,7 @@ impl Docker {
                 health: Health::None,
                 restarts: 0,
                 exit_code: None,
+                oom_killed: false,
                 started_at: None,
             }
         });

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gitops::api::control::Request;
+use gitops::api::control::{Ballot, Request};
 use gitops::desired::Instance;
 use gitops::fleet::SourceState;
 use gitops::name::{NodeName, ServiceName};
@@ -27,10 +27,11 @@ impl World {
     /// Looks whether all is as it should be; if so, the quiet time begins.
     pub(crate) fn look(&mut self) {
         self.accept_what_is_held();
+        self.approve_what_waits();
         match self.converged() {
             Ok(()) if self.settled.is_some_and(|since| self.now - since >= SETTLE) => {
                 self.note(|| "all is as it should be".to_owned());
-                self.witness.is_quiet = self.plot.is_mended;
+                self.witness.is_quiet = true;
                 self.after(self.plot.quiet, Happening::End);
             }
             Ok(()) => {
@@ -52,6 +53,23 @@ impl World {
             let is_held = self.fleet(number).is_some_and(|fleet| fleet.source.state == SourceState::Held);
             if is_held {
                 self.operate(number, Request::Sync { accept_rewind: true, plan: None });
+            }
+        }
+    }
+
+    /// An operator agrees to what waits for that.
+    fn approve_what_waits(&mut self) {
+        for number in 0..self.daemons.len() {
+            let awaiting = self.fleet(number).map(|fleet| fleet.awaiting).unwrap_or_default();
+            for view in awaiting {
+                let ballot = Ballot {
+                    plan: view.awaiting.plan.hex().into(),
+                    by: "somebody".parse().expect("a name"),
+                    roles: BTreeSet::new(),
+                    approves: true,
+                    reason: None,
+                };
+                self.operate(number, Request::Vote(Box::new(ballot)));
             }
         }
     }

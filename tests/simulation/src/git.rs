@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use gitops::name::Revision;
+use gitops::release::Commit as Words;
 use gitops::tree::Tree;
+use jiff::Timestamp;
 
 use crate::repository::Shape;
 
@@ -72,6 +74,19 @@ impl Git {
         match self.is_down {
             true => Err("the repository does not answer".to_owned()),
             false => Ok(self.commits[self.before(self.head, self.behind)].revision.clone()),
+        }
+    }
+
+    /// What a commit says of itself.
+    pub(crate) fn words(&self, time: Timestamp) -> Words {
+        let (author, email) = ("Ada".to_owned(), "ada@example.org".to_owned());
+        Words {
+            committer: author.clone(),
+            author,
+            email,
+            subject: "A change".to_owned(),
+            time,
+            signature: None,
         }
     }
 

@@ -25,8 +25,6 @@ pub struct Plot {
     pub(crate) beats: Vec<(Millis, Trouble)>,
     /// From when on nothing goes wrong any more.
     pub(crate) calm_at: Millis,
-    /// What cannot become well is replaced by a last commit.
-    pub(crate) is_mended: bool,
     /// For how long nothing may be done when all is as it should be.
     pub(crate) quiet: Millis,
     /// What is wrong with the product on purpose.
@@ -66,6 +64,8 @@ pub(crate) enum Trouble {
     FillDisk(usize, Millis),
     /// Another machine starts an agent for the same node, with an id of its own, for so long.
     Rival(usize, Millis),
+    /// A machine is cut off until another one speaks for its node, and then comes back, with something to heal.
+    Usurp(usize),
     /// A machine stands still for so long.
     Freeze(usize, Millis),
     /// The clock of a daemon is set, by so many seconds.
@@ -91,7 +91,7 @@ pub(crate) enum Trouble {
 type Maker = fn(&mut Dice) -> Trouble;
 
 /// What goes wrong, and how often: the first number is a weight.
-pub(crate) const TROUBLES: [(u64, Maker); 25] = [
+pub(crate) const TROUBLES: [(u64, Maker); 26] = [
     (30, |_| Trouble::Push),
     (3, |dice| Trouble::ForcePush(dice.below(3))),
     (2, |dice| Trouble::Accept(who(dice))),
@@ -107,6 +107,7 @@ pub(crate) const TROUBLES: [(u64, Maker); 25] = [
     (3, |dice| Trouble::WipeDisk(who(dice))),
     (3, |dice| Trouble::FillDisk(who(dice), while_(dice))),
     (4, |dice| Trouble::Rival(who(dice), while_(dice))),
+    (3, |dice| Trouble::Usurp(who(dice))),
     (3, |dice| Trouble::Freeze(who(dice), while_(dice))),
     (4, |dice| Trouble::DaemonClock(who(dice), jump(dice))),
     (2, |dice| Trouble::FreezeClock(who(dice), while_(dice))),
@@ -167,7 +168,7 @@ fn store_faults(dice: &mut Dice) -> Vec<StoreFault> {
 /// One seed in so many is played over a SQLite file.
 const FILES: u64 = 100;
 /// One seed in so many stays quiet for a thousand looks of each agent.
-const LONG: u64 = 50;
+const LONG: u64 = 200;
 
 impl Plot {
     /// The story of a seed.
@@ -187,7 +188,6 @@ impl Plot {
             is_file: seed % FILES == FILES - 1,
             beats,
             calm_at,
-            is_mended: dice.chance(700) || is_long,
             quiet: if is_long { 10_000_000 } else { 120_000 },
             defect: None,
         }

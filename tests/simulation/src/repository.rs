@@ -169,12 +169,6 @@ impl Shape {
         mended
     }
 
-    /// The same without its mistake.
-    #[must_use]
-    pub(crate) fn sound(&self) -> Self {
-        Self { is_broken: false, ..self.clone() }
-    }
-
     /// As files.
     pub(crate) fn tree(&self) -> Arc<Tree> {
         let mut files = vec![("gitops.toml".to_owned(), "format = 1\nname = \"simulation\"\n".to_owned())];

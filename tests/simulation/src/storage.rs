@@ -8,13 +8,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use gitops::decision::Decision;
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::NodePlan;
 use gitops::store::memory::MemoryStore;
 use gitops::store::outbox::{Change, ErrandKey};
 use gitops::store::sqlite::{self, SqliteStore};
 use gitops::store::{
-    Event, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
+    Decided, Event, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -173,6 +174,18 @@ impl Storage {
             self.wait(|store| store.record_statuses(reports))?;
         }
         Ok(numbered)
+    }
+
+    /// Writes down what somebody decided.
+    pub(crate) fn decide(&mut self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
+        match self.faults.pop_front() {
+            None => self.wait(|store| store.decide(decision, event)).map_err(chain),
+            Some(StoreFault::Unknown | StoreFault::Half) => {
+                self.wait(|store| store.decide(decision, event)).map_err(chain)?;
+                Err("the connection broke".to_owned())
+            }
+            Some(_) => Err("the disk is full".to_owned()),
+        }
     }
 
     /// Lets go of old history.

@@ -1,12 +1,12 @@
 //! What goes wrong comes about here, and what was broken is mended.
 
-use std::collections::BTreeMap;
-
 use gitops::api::control::Request;
 use gitops_agent::host::Observation;
 use jiff::SignedDuration;
 
 use crate::agent::{Disk, Machine};
+use crate::daemon::HEARTBEAT;
+use crate::docker::Edit;
 use crate::network::Line;
 use crate::plot::Trouble;
 use crate::witness::Fact;
@@ -57,6 +57,7 @@ impl World {
                 self.mend_after(time, trouble);
             }
             Trouble::Rival(machine, time) => self.rival(machine % machines, time),
+            Trouble::Usurp(machine) => self.usurp(machine % machines),
             Trouble::Freeze(machine, time) => {
                 self.machines[machine % machines].frozen_until = self.now + time;
                 self.after(time, Happening::Thaw(machine % machines));
@@ -84,7 +85,7 @@ impl World {
             Trouble::ComposeFails(machine, calls) => self.machines[machine % machines].docker.failing = calls,
             Trouble::DockerLies(machine, is_old, time) => {
                 let docker = &mut self.machines[machine % machines].docker;
-                let nothing = Observation { instances: BTreeMap::new(), lost: Default::default() };
+                let nothing = Observation::default();
                 docker.lie = Some(if is_old { docker.observation() } else { nothing });
                 self.mend_after(time, trouble);
             }
@@ -99,7 +100,7 @@ impl World {
                 let machine = machine % machines;
                 let wall = self.machines[machine].clock.now(self.now);
                 // Nothing tells of it.
-                self.machines[machine].docker.edit(crate::docker::Edit::Remove, wall, &mut self.dice);
+                self.machines[machine].docker.edit(Edit::Remove, wall, &mut self.dice);
             }
         }
     }
@@ -120,6 +121,7 @@ impl World {
             Trouble::DockerAway(machine, _) => self.machines[machine % machines].docker.is_away = false,
             Trouble::DockerLies(machine, ..) => self.machines[machine % machines].docker.lie = None,
             Trouble::Rival(machine, _) => self.retire(machine),
+            Trouble::Edit(..) => self.befall(trouble.clone()),
             _ => {}
         }
     }
@@ -165,6 +167,13 @@ impl World {
         self.mend_after(time, Trouble::Rival(number, time));
     }
 
+    fn usurp(&mut self, machine: usize) {
+        self.machines[machine].line.lost = 1_000;
+        self.mend_after(4 * HEARTBEAT, Trouble::Line(machine, Line::GOOD, 0));
+        self.rival(machine, 8 * HEARTBEAT);
+        self.after(5 * HEARTBEAT, Happening::Mend(Trouble::Edit(machine, Edit::Stop)));
+    }
+
     /// A machine that pretended to be a node is gone.
     fn retire(&mut self, number: usize) {
         if let Some(machine) = self.machines.get_mut(number) {
@@ -200,11 +209,8 @@ impl World {
                 agent.doom = None;
             }
         }
-        let head = &self.git.head().shape;
-        if self.plot.is_mended || head.is_broken {
-            let mended = if self.plot.is_mended { head.mended() } else { head.sound() };
-            self.git.push(mended);
-        }
+        let mended = self.git.head().shape.mended();
+        self.git.push(mended);
         self.after(40_000, Happening::Look);
     }
 }

@@ -146,6 +146,8 @@ pub(crate) struct Witness {
     pub(crate) now: Millis,
     /// The first rule that was broken.
     pub(crate) broken: Option<Violation>,
+    /// Some release has failed.
+    pub(crate) has_failed: bool,
     /// Nothing may be changed from now on.
     pub(crate) is_quiet: bool,
     /// How often something was changed: plans, containers.

@@ -7,24 +7,27 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gitops::log::LogLine;
 use gitops::name::Digest;
-use gitops::plan::{Ensure, NodePlan, Remove};
+use gitops::plan::{Ensure, Hook, NodePlan, Probe, Remove};
 use gitops::status::{AgentInfo, Container, ContainerState, HostInfo};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent::state::{Answer, Message, Offer, Settings, State};
 use crate::agent::{Parts, Snapshot, run};
 use crate::apply::Limits;
 use crate::attempt::{Attempt, LogDir};
 use crate::blobs::{BlobDir, BlobWriter};
+use crate::checks;
 use crate::client::{Daemon, DaemonError};
-use crate::host::{Blobs as _, Host, HostError, Observation};
-use crate::ledger::{Ledger, Record};
-use crate::testing::{container, ensure, node, plan};
+use crate::docker::Wake;
+use crate::host::{Blobs as _, HookCall, Host, HostError, Observation};
+use crate::journal::{HookEnd, Journal};
+use crate::ledger::{Ledger, Loaded, Record};
+use crate::testing::{check, container, ensure, node, plan};
 
-#[derive(Default)]
 struct Machine {
     containers: Mutex<Observation>,
-    changed: Arc<Notify>,
+    changed: mpsc::Sender<Wake>,
+    hooks: Mutex<Vec<String>>,
 }
 
 #[async_trait]
@@ -42,13 +45,27 @@ impl Host for Machine {
         let made =
             Container { config: Some(step.containers["app"].config), ..container(step.service.as_str(), "") };
         self.containers.lock().unwrap().instances.insert(step.service.clone(), vec![made]);
-        self.changed.notify_one();
+        self.changed.send(Wake::Everything).await.unwrap();
         Ok(())
     }
 
     async fn remove(&self, step: &Remove, _: &Attempt) -> Result<(), HostError> {
         self.containers.lock().unwrap().instances.remove(&step.service);
         Ok(())
+    }
+
+    async fn run_hook(&self, call: &HookCall, attempt: &Attempt) -> Result<Option<HookEnd>, HostError> {
+        attempt.output(b"migrated\n");
+        self.hooks.lock().unwrap().push(format!("run {}", call.container));
+        Ok(Some(HookEnd::Done))
+    }
+
+    async fn forget_hook(&self, container: &str) {
+        self.hooks.lock().unwrap().push(format!("forget {container}"));
+    }
+
+    async fn probe(&self, _: &str, _: &Probe, _: Duration) -> checks::Answer {
+        checks::Answer::Good
     }
 
     async fn last_log_lines(&self, _: &str, _: usize) -> Vec<String> {
@@ -90,11 +107,17 @@ impl Daemon for Control {
 #[tokio::test]
 async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     let temp = tempfile::tempdir().unwrap();
-    let wanted = Arc::new(plan(3, vec![ensure("web", "1").file("nginx.conf", "hello").step()]));
+    let cared_for = |step: &mut Ensure| {
+        step.terms.hooks.before = vec![Hook { service: "migrate".into(), timeout: 60 }];
+        step.terms.checks = vec![check("up", Probe::Tcp { port: 80 })];
+    };
+    let step = ensure("web", "1").file("nginx.conf", "hello").with(cared_for).step();
+    let wanted = Arc::new(plan(3, vec![step]));
     let (heard, mut hears) = watch::channel(Vec::new());
     let content = BTreeMap::from([(Digest::of("hello"), b"hello".to_vec())]);
     let (logged, mut logs) = watch::channel(Vec::<LogLine>::new());
-    let machine = Arc::new(Machine::default());
+    let (changed, wakes) = mpsc::channel(16);
+    let machine = Arc::new(Machine { containers: Mutex::default(), changed, hooks: Mutex::default() });
     let ledger = Ledger::at(temp.path());
     let blobs = BlobDir::open(temp.path().join("blobs")).unwrap();
     let parts = Parts {
@@ -104,7 +127,7 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
         blobs: blobs.clone(),
         logs: LogDir::open(temp.path().join("logs")).unwrap(),
         snapshot: temp.path().join("status.json"),
-        changed: machine.changed.clone(),
+        wakes,
         stop_within: Duration::from_secs(60),
     };
     let settings = Settings {
@@ -115,7 +138,7 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
         heartbeat: Duration::from_secs(15),
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let agent = tokio::spawn(run(State::new(settings, None, Record::new()), parts, async {
+    let agent = tokio::spawn(run(State::new(settings, None, Record::new(), Journal::new()), parts, async {
         let _ = stopped.await;
     }));
 
@@ -126,13 +149,27 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     assert!(blobs.path(Digest::of("hello")).is_some());
     let logs =
         logs.wait_for(|logs| logs.last().is_some_and(|line| line.text == "done")).await.unwrap().clone();
-    assert_eq!((logs[1].text.as_str(), logs[1].generation), ("Container app Started", wanted.generation));
+    let said: Vec<_> = logs.iter().map(|line| line.text.as_str()).collect();
+    let expected = [
+        "begins: hook migrate (before) runs",
+        "migrated",
+        "hook migrate (before) is done",
+        "begins: it is not here yet",
+        "Container app Started",
+        "done",
+    ];
+    assert_eq!((said, logs[1].generation), (expected.into(), wanted.generation));
+    let hooks = machine.hooks.lock().unwrap().clone();
+    let name = hooks[0].strip_prefix("run ").unwrap().to_owned();
+    assert_eq!(hooks, [format!("run {name}"), format!("forget {name}")]);
+    let Loaded::Found(journal) = ledger.load_journal().unwrap() else { panic!("there is no journal") };
+    assert_eq!(journal["web"].hooks[name.as_str()].end, Some(HookEnd::Done));
 
     for container in machine.containers.lock().unwrap().instances.get_mut("web").unwrap() {
         container.state = ContainerState::Exited;
     }
     hears.mark_unchanged();
-    machine.changed.notify_one();
+    machine.changed.send(Wake::Everything).await.unwrap();
     hears.changed().await.unwrap();
     hears.wait_for(|heard| acks(heard)).await.unwrap();
     assert_eq!(machine.containers.lock().unwrap().instances["web"][0].state, ContainerState::Running);

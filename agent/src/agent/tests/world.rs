@@ -10,15 +10,21 @@ use std::time::Duration;
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, NodePlan, RunState, Step};
 use gitops::status::{
-    AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, StepOutcome, StepResult,
+    AgentInfo, Container, ContainerState, Difference, DriftOutcome, Health, HostInfo, NodeStatus, Orphans,
+    StepOutcome, StepResult,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use crate::agent::state::{Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State};
 use crate::apply::{Fault, Limits};
-use crate::host::Observation;
+use crate::checks::Answer as Said;
+use crate::drift::{Act, Call, Pictures, Seen, Touch, Undo};
+use crate::host::{HookCall, Observation};
+use crate::journal::{HookEnd, HookRun, Journal};
 use crate::ledger::Record;
 use crate::moment::Moment;
+use crate::picture::Picture;
 use crate::testing::{container, node};
 
 /// How the containers of a service behave.
@@ -33,6 +39,8 @@ pub(super) enum Behaviour {
     Ends(i64),
     /// Docker restarts it each second.
     Loops,
+    /// It is killed for want of memory, and Docker starts it again.
+    Starves,
 }
 
 /// What will happen at some time.
@@ -40,6 +48,12 @@ enum Happening {
     Event(Event),
     /// Compose gets to the containers.
     Change(Step),
+    /// Compose gets to the container of a hook.
+    HookStarts(HookCall),
+    /// The container of a hook ends, and whoever waits for it hears it.
+    HookEnds(Arc<str>),
+    /// The engine does what undoes something, one after the other.
+    Undo(Step, Vec<Undo>),
     /// The daemon's patience with the request of this number is over.
     PollOver(u64),
     Restart(ServiceName),
@@ -56,14 +70,33 @@ pub(super) struct World {
     // The disk.
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
+    pub(super) journal: Journal,
+    pictures: Pictures,
+    /// How often the pictures were written down.
+    pub(super) saves: usize,
     /// Whether there is room on it.
     pub(super) disk_full: bool,
+    /// The same for the journal alone.
+    pub(super) journal_full: bool,
     /// Instances whose folder was deleted.
     pub(super) lost: BTreeSet<ServiceName>,
     // Docker.
     pub(super) docker: BTreeMap<ServiceName, Vec<Container>>,
+    /// How its containers are made up, by id, where others changed that.
+    pub(super) altered: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Value>>,
     pub(super) behaviour: BTreeMap<&'static str, Behaviour>,
     pub(super) docker_answers: bool,
+    /// The containers of hooks, by name: whether each runs.
+    pub(super) hooks: BTreeMap<Arc<str>, bool>,
+    /// Who waits for the end of one.
+    awaited: BTreeMap<Arc<str>, HookCall>,
+    /// Hooks that fail, by Compose service.
+    pub(super) failing_hooks: BTreeSet<&'static str>,
+    /// What containers answer.
+    pub(super) answer: Said,
+    /// When they were asked.
+    pub(super) questions: Vec<Duration>,
+    pub(super) orphans: Orphans,
     /// How often it was looked at, and asked what it is.
     pub(super) looks: (usize, usize),
     made: u64,
@@ -87,7 +120,7 @@ pub(super) struct World {
     pub(super) compose_dies: bool,
 }
 
-fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
+fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
         agent: AgentInfo { id: "a1".into(), version: "1".into() },
@@ -95,13 +128,13 @@ fn state(ledger: Option<Arc<NodePlan>>, record: Record) -> State {
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
     };
-    State::new(settings, ledger, record)
+    State::new(settings, ledger, record, journal).with_pictures(pictures)
 }
 
 impl World {
     pub(super) fn new() -> Self {
         Self {
-            state: state(None, Record::new()),
+            state: state(None, Record::new(), Journal::new(), Pictures::default()),
             now: Duration::ZERO,
             clock_off: SignedDuration::ZERO,
             started: Duration::ZERO,
@@ -109,11 +142,22 @@ impl World {
             queue: BTreeMap::new(),
             ledger: None,
             record: Record::new(),
+            journal: Journal::new(),
+            pictures: Pictures::default(),
+            saves: 0,
             disk_full: false,
+            journal_full: false,
             lost: BTreeSet::new(),
             docker: BTreeMap::new(),
+            altered: BTreeMap::new(),
             behaviour: BTreeMap::new(),
             docker_answers: true,
+            hooks: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            failing_hooks: BTreeSet::new(),
+            answer: Said::Good,
+            questions: Vec::new(),
+            orphans: Orphans::default(),
             looks: (0, 0),
             made: 0,
             offered: None,
@@ -153,17 +197,80 @@ impl World {
         self.after(Duration::ZERO, Happening::Event(Event::Changed));
     }
 
+    /// What somebody types, and Docker tells.
+    pub(super) fn touch(&mut self, service: &str, act: Act) {
+        let containers = self.docker.get(service).cloned().unwrap_or_default();
+        for container in containers {
+            let touch = Touch { container: container.id.clone(), act, at: self.wall() };
+            self.after(Duration::ZERO, Happening::Event(Event::Touched { service: None, touch }));
+        }
+    }
+
+    /// `docker update`, of one field.
+    pub(super) fn update(&mut self, service: &str, field: &str, value: u64) {
+        for container in self.docker.get(service).into_iter().flatten() {
+            let fields = self.altered.entry(container.id.clone()).or_default();
+            fields.insert(field.into(), value.into());
+        }
+        self.touch(service, Act::Update);
+    }
+
+    /// `docker stop`.
+    pub(super) fn stop(&mut self, service: &str) {
+        for act in [Act::Stop, Act::Die, Act::Stop] {
+            self.touch(service, act);
+        }
+        for container in self.docker.get_mut(service).into_iter().flatten() {
+            (container.state, container.exit_code) = (ContainerState::Exited, Some(143));
+        }
+    }
+
+    /// `docker rm --force`.
+    pub(super) fn remove_by_hand(&mut self, service: &str) {
+        for act in [Act::Kill, Act::Die, Act::Remove] {
+            self.touch(service, act);
+        }
+        self.docker.remove(service);
+    }
+
+    /// How the containers are made up.
+    fn seen(&self) -> Seen {
+        let picture = |container: &Container| {
+            let mut fields: BTreeMap<String, Value> = [
+                ("image".to_owned(), container.image.as_ref().into()),
+                ("resources.memory".to_owned(), (1_u64 << 27).into()),
+            ]
+            .into();
+            let altered = self.altered.get(&container.id).into_iter().flatten();
+            fields.extend(altered.map(|(field, value)| (field.to_string(), value.clone())));
+            let picture = Picture::new(&container.service, &container.name, fields);
+            (container.id.clone(), Arc::new(picture))
+        };
+        self.docker.values().flatten().map(picture).collect()
+    }
+
+    /// What others changed of a service, in words, as it is reported.
+    pub(super) fn drift(&self, service: &str) -> Vec<String> {
+        let status = self.state.status().expect("Docker was looked at");
+        let told = status.drift.get(service).map(Vec::as_slice).unwrap_or_default();
+        let words =
+            |told: &Difference| format!("{}: {}", told.line(), told.outcome.map_or("", DriftOutcome::words));
+        told.iter().map(words).collect()
+    }
+
     /// `kill -9` of the agent, and its next start.
     pub(super) fn restart(&mut self) {
         let compose_dies = self.compose_dies;
         self.queue.retain(|_, happening| match happening {
-            Happening::Change(_) => !compose_dies,
-            Happening::Restart(_) => true,
+            Happening::Change(_) | Happening::Undo(..) | Happening::HookStarts(_) => !compose_dies,
+            Happening::Restart(_) | Happening::HookEnds(_) => true,
             Happening::Event(_) | Happening::PollOver(_) => false,
         });
         self.polling = None;
+        self.awaited.clear();
         self.started = self.now;
-        self.state = state(self.ledger.clone(), self.record.clone());
+        let (record, journal) = (self.record.clone(), self.journal.clone());
+        self.state = state(self.ledger.clone(), record, journal, self.pictures.clone());
         self.step(Event::Tick);
     }
 
@@ -217,6 +324,9 @@ impl World {
         match happening {
             Happening::Event(event) => self.step(event),
             Happening::Change(step) => self.change(&step),
+            Happening::HookStarts(call) => self.hook_starts(call),
+            Happening::HookEnds(name) => self.hook_ends(&name),
+            Happening::Undo(step, undo) => self.undo(&step, &undo),
             Happening::Restart(service) => self.restart_container(&service),
             Happening::PollOver(number) => {
                 if let Some((_, known)) = self.polling.take_if(|(current, _)| *current == number) {
@@ -228,12 +338,7 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        let moment = Moment {
-            elapsed: self.now - self.started,
-            wall: self.wall(),
-            dice: self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        };
-        for effect in self.state.step(event, moment) {
+        for effect in self.state.step(event, self.moment()) {
             self.effects += 1;
             if self.crash_at == Some(self.effects) {
                 self.restart();
@@ -241,6 +346,11 @@ impl World {
             }
             self.perform(effect);
         }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        let dice = self.order.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Moment { elapsed: self.now - self.started, wall: self.wall(), dice }
     }
 
     fn wall(&self) -> Timestamp {
@@ -271,9 +381,16 @@ impl World {
             }
             Effect::SaveRecord(_) if self.disk_full => {}
             Effect::SaveRecord(record) => self.record = record,
-            Effect::Observe => {
+            Effect::SavePictures(_) if self.disk_full => {}
+            Effect::SavePictures(pictures) => {
+                self.saves += 1;
+                self.pictures = pictures;
+            }
+            Effect::Orphans => self.after(soon, Happening::Event(Event::Orphans(Ok(self.orphans.clone())))),
+            Effect::Observe { .. } => {
                 self.looks.0 += 1;
-                let observation = Observation { instances: self.docker.clone(), lost: self.lost.clone() };
+                let (instances, lost) = (self.docker.clone(), self.lost.clone());
+                let observation = Observation { instances, lost, pictures: self.seen() };
                 let answer = if self.docker_answers { Ok(observation) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::Observed(answer)));
             }
@@ -284,6 +401,24 @@ impl World {
                 self.after(soon, Happening::Event(Event::Informed(host)));
             }
             Effect::Begin { step, .. } => self.begin(step),
+            Effect::SaveJournal(journal) => {
+                let result = if self.journal_full { Err(no_space()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.journal = journal;
+                }
+                self.after(Duration::ZERO, Happening::Event(Event::Journaled(result)));
+            }
+            Effect::RunHook { call, .. } => self.run_hook(call),
+            Effect::ForgetHook { container } => {
+                assert!(self.written(&container).is_some_and(|run| run.end.is_some()), "{container}");
+                self.hooks.remove(&container);
+            }
+            Effect::Probe(ask) => {
+                self.questions.push(self.now);
+                let event = Event::Probed { number: ask.number, answer: self.answer.clone() };
+                self.after(soon, Happening::Event(event));
+            }
+            Effect::Correct { step, undo, .. } => self.correct(step, undo),
             Effect::ReadLogs { service, container } => {
                 let lines = vec!["no such table: users".to_owned()];
                 self.after(soon, Happening::Event(Event::Logs { service, container, lines }));
@@ -345,6 +480,88 @@ impl World {
         self.after(Duration::from_secs(2), Happening::Event(Event::Ended { step, result }));
     }
 
+    /// What the disk says of a hook.
+    fn written(&self, container: &Arc<str>) -> Option<&HookRun> {
+        self.journal.values().find_map(|change| change.hooks.get(container))
+    }
+
+    /// As the host does it: one that is there is awaited, and no other is made beside one that Compose is at work on.
+    fn run_hook(&mut self, call: HookCall) {
+        assert!(self.written(&call.container).is_some_and(|run| run.end.is_none()), "{call:?}");
+        let name = call.container.clone();
+        let is_coming = |happening: &Happening| matches!(happening, Happening::HookStarts(other) if other.container == name);
+        match self.hooks.get(&name) {
+            None if self.queue.values().any(is_coming) => drop(self.awaited.insert(name, call)),
+            None if call.start.is_none() => {
+                let event = Event::HookEnded { call, result: Ok(None) };
+                self.after(Duration::ZERO, Happening::Event(event));
+            }
+            None => {
+                self.awaited.insert(name, call.clone());
+                self.after(Duration::from_secs(1), Happening::HookStarts(call));
+            }
+            Some(true) => drop(self.awaited.insert(name, call)),
+            Some(false) => {
+                self.awaited.insert(name.clone(), call);
+                self.after(Duration::ZERO, Happening::HookEnds(name));
+            }
+        }
+    }
+
+    fn hook_starts(&mut self, call: HookCall) {
+        let name = call.container.clone();
+        self.calls.push((self.now.as_secs(), format!("hook {}", call.run.service)));
+        assert_eq!(self.hooks.insert(name.clone(), true), None, "{name} is made once");
+        self.after(Duration::from_secs(3), Happening::HookEnds(name));
+    }
+
+    fn hook_ends(&mut self, name: &Arc<str>) {
+        self.hooks.entry(name.clone()).and_modify(|runs| *runs = false);
+        let Some(call) = self.awaited.remove(name) else { return };
+        let failed = || HookEnd::Failed("ended with exit code 3\nits last lines:\nno such table".to_owned());
+        let fails = self.failing_hooks.contains(&*call.run.service);
+        let end = if fails { failed() } else { HookEnd::Done };
+        self.step(Event::HookEnded { call, result: Ok(Some(end)) });
+    }
+
+    /// A call of the engine takes a tenth of a second; Compose as long as ever.
+    fn correct(&mut self, step: Step, undo: Vec<Undo>) {
+        let calls = undo.iter().map(|undo| match undo {
+            Undo::Call { call: Call::Update(..), .. } => "update",
+            Undo::Call { call: Call::Start, .. } => "start",
+            Undo::Call { call: Call::Unpause, .. } => "unpause",
+            Undo::Call { .. } => "call",
+            Undo::Recreate(_) => "recreate",
+            Undo::Up => "up",
+        });
+        let calls: BTreeSet<&str> = calls.collect();
+        let calls: Vec<&str> = calls.into_iter().collect();
+        self.calls.push((self.now.as_secs(), format!("{} {}", calls.join(" "), step.service())));
+        let pause = Duration::from_millis(if calls.contains(&"up") { 1000 } else { 100 });
+        self.after(pause, Happening::Undo(step.clone(), undo));
+        self.after(pause * 2, Happening::Event(Event::Ended { step, result: Ok(()) }));
+    }
+
+    fn undo(&mut self, step: &Step, undo: &[Undo]) {
+        for one in undo {
+            match one {
+                Undo::Call { container, call: Call::Update(..), .. } => drop(self.altered.remove(container)),
+                Undo::Call { call: Call::Start | Call::Unpause, .. } => {
+                    for container in self.docker.get_mut(step.service()).into_iter().flatten() {
+                        (container.state, container.exit_code) = (ContainerState::Running, None);
+                    }
+                }
+                Undo::Recreate(_) => {
+                    self.docker.remove(step.service());
+                    self.change(step);
+                }
+                Undo::Call { .. } | Undo::Up => self.change(step),
+            }
+        }
+        self.touch(step.service().as_str(), Act::Start);
+        self.step(Event::Changed);
+    }
+
     fn behaves(&self, service: &ServiceName) -> Behaviour {
         self.behaviour.get(service.as_str()).copied().unwrap_or(Behaviour::Runs)
     }
@@ -384,6 +601,7 @@ impl World {
             Behaviour::Runs | Behaviour::Refuses => made.health = Health::None,
             Behaviour::NeverHealthy => made.health = Health::Starting,
             Behaviour::Ends(code) => (made.state, made.exit_code) = (ContainerState::Exited, Some(code)),
+            Behaviour::Starves => (made.state, made.oom_killed) = (ContainerState::Restarting, true),
             Behaviour::Loops => {
                 self.after(Duration::from_secs(1), Happening::Restart(ensure.service.clone()));
             }

@@ -248,6 +248,8 @@ impl Agent<'_> {
             refused: None,
             steps: plan.steps.iter().map(result).collect(),
             instances: Default::default(),
+            drift: Default::default(),
+            orphans: Default::default(),
         };
         self.send(Method::PUT, "/v1/agent/status", &json!({ "status": status })).await;
     }

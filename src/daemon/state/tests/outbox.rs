@@ -39,7 +39,7 @@ fn failed() -> Event {
 #[test]
 fn a_hint_is_durable_when_it_is_answered_and_leads_to_one_review() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     assert_eq!(case.stored(), "review/7");
     case.ask(2, Request::Review(7), "2: done");
     case.ask(3, Request::Review(7), "3: done");
@@ -53,7 +53,7 @@ fn a_hint_is_durable_when_it_is_answered_and_leads_to_one_review() {
 #[test]
 fn one_errand_runs_at_a_time_and_who_waits_longest_is_next() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(9), "review 9, 1: done");
+    case.ask(1, Request::Review(9), "1: done, review 9");
     case.at(1).ask(2, Request::Review(8), "2: done");
     case.at(2).ask(3, Request::Review(7), "3: done");
     case.check(Event::Ended(Ok(None)), "review 8");
@@ -65,7 +65,7 @@ fn one_errand_runs_at_a_time_and_who_waits_longest_is_next() {
 #[test]
 fn a_forge_that_is_away_is_waited_for_and_holds_nothing_else() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     case.check(away(Some(60)), "");
     assert_eq!(case.told(), "forge.failed");
     case.at(1).ask(2, Request::Review(8), "2: done");
@@ -99,7 +99,7 @@ fn a_forge_that_is_away_is_waited_for_and_holds_nothing_else() {
 #[test]
 fn a_forge_that_names_a_time_that_has_passed_here_is_asked_ever_less_often() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     let mut times = Vec::new();
     for _ in 0..6 {
         case.check(away(Some(0)), "");
@@ -113,7 +113,7 @@ fn a_forge_that_names_a_time_that_has_passed_here_is_asked_ever_less_often() {
 #[test]
 fn what_does_not_work_is_tried_with_growing_pauses_for_a_week() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     case.check(failed(), "");
     assert_eq!(case.told(), "forge.failed");
     let mut times = Vec::new();
@@ -128,7 +128,7 @@ fn what_does_not_work_is_tried_with_growing_pauses_for_a_week() {
     assert!((7 * DAY..=7 * DAY + 3600).contains(&last), "{last}");
     assert!(times.is_sorted_by(|a, b| a < b && b - a <= 3600), "{times:?}");
     assert_eq!(case.told(), "forge.dropped");
-    case.at(last + 7200).ask(2, Request::Review(7), "review 7, 2: done");
+    case.at(last + 7200).ask(2, Request::Review(7), "2: done, review 7");
 }
 
 /// What else comes at that time.
@@ -136,11 +136,74 @@ fn tick(seconds: i64) -> String {
     if seconds >= 3600 { "prune, review 7".to_owned() } else { "review 7".to_owned() }
 }
 
+/// The daemon ends, and begins again with what is stored.
+fn restarted(case: Case, now: i64, expected: &str) -> Case {
+    let snapshot = Snapshot { deployed: Some(rev('a')), outbox: case.stored, ..Snapshot::default() };
+    let stored = snapshot.outbox.clone();
+    let (state, effects) = State::new(with_forge(), snapshot, at(now));
+    let mut case = Case { state, now, told: Vec::new(), stored, full_disk: false };
+    assert_eq!(case.describe(effects), "load a");
+    let loaded = Event::Loaded(Ok(Ok(definitions('a'))));
+    case.check(loaded, &format!("fetch, pass over a{expected}"));
+    case
+}
+
+/// How long the errand that is next waits.
+fn waits(case: &Case) -> i64 {
+    case.state.next_errand_at().expect("it waits").as_second() - 1_000_000 - case.now
+}
+
+#[test]
+fn an_errand_that_ends_the_daemon_each_time_is_given_up_and_the_others_go_on() {
+    let mut case = reviewing();
+    case.ask(1, Request::Review(7), "1: done, review 7");
+    case.ask(2, Request::Review(8), "2: done");
+    case = restarted(case, 0, ", review 8");
+    case.check(Event::Ended(Ok(None)), "");
+    for pause in [2, 4, 8, 16] {
+        assert_eq!(waits(&case), pause);
+        let next = case.now + pause;
+        case.at(next).check(Event::Tick, "review 7");
+        assert_eq!(case.told(), "");
+        case = restarted(case, next, "");
+    }
+    let last = case.now + waits(&case);
+    case.at(last).check(Event::Tick, "");
+    assert_eq!((&*case.told(), &*case.stored()), ("forge.dropped", ""));
+    case.ask(1, Request::Review(7), "1: done, review 7");
+}
+
+#[test]
+fn only_starts_in_a_row_that_never_ended_count() {
+    let mut case = reviewing();
+    case.ask(1, Request::Review(7), "1: done, review 7");
+    for _ in 0..10 {
+        case.check(failed(), "");
+        let next = case.now + waits(&case);
+        case.at(next).check(Event::Tick, &tick(next));
+    }
+    let errand = &case.stored["review/7"];
+    assert_eq!((errand.attempts, errand.unended), (10, 1));
+}
+
+#[test]
+fn an_errand_begins_when_that_is_durable_and_as_it_was_asked_for_last() {
+    let mut case = reviewing();
+    let effects = step(&mut case.state, Event::Asked(1, Request::Review(7)), at(0));
+    let [Effect::Record { outbox, .. }] = &*effects else { panic!("{effects:?}") };
+    assert!(matches!(&outbox["review/7"], Change::Put(errand) if errand.unended == 1), "{outbox:?}");
+    // Asked for anew while that is being written: the older one is not begun.
+    case.check(Event::Asked(2, Request::Review(7)), "");
+    case.check(Event::Recorded(Ok(Vec::new())), "1: done, 2: done, review 7");
+    case.check(Event::Ended(Ok(None)), "");
+    assert_eq!(case.stored(), "");
+}
+
 #[test]
 fn what_cannot_be_done_at_all_is_dropped_unless_it_is_asked_anew() {
     let hopeless = || Event::Ended(Err(Setback::Hopeless("there is no such pull request".to_owned())));
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     case.ask(2, Request::Review(7), "2: done");
     case.check(hopeless(), "review 7");
     assert_eq!((&*case.told(), &*case.stored()), ("", "review/7"));
@@ -175,10 +238,13 @@ fn a_hint_that_cannot_be_kept_is_refused_and_one_that_no_forge_is_set_for_does_n
 
     let mut case = reviewing();
     case.full_disk = true;
-    case.ask(1, Request::Review(7), "review 7, 1: not stored");
+    case.ask(1, Request::Review(7), "1: not stored");
+    case.full_disk = false;
+    case.at(4).check(Event::Tick, "review 7");
+    case.full_disk = true;
     case.check(Event::Ended(Ok(None)), "");
     case.full_disk = false;
-    case.at(4).check(Event::Tick, "");
+    case.at(8).check(Event::Tick, "");
     assert_eq!(case.stored(), "", "the newest word on it is that it is done");
 
     for number in 1..=1000 {
@@ -191,7 +257,7 @@ fn a_hint_that_cannot_be_kept_is_refused_and_one_that_no_forge_is_set_for_does_n
 #[test]
 fn a_stop_begins_no_errand() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     case.ask(2, Request::Review(8), "2: done");
     case.check(Event::Shutdown, "");
     assert!(case.state.is_stopped(), "an errand is not waited for");
@@ -210,6 +276,7 @@ fn view(state: NodeState, instance: InstanceState) -> NodeView {
         running: 0,
         wanted: 1,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     NodeView {
         plan,
@@ -268,7 +335,7 @@ fn a_release_is_told_as_it_goes_and_once() {
 #[test]
 fn a_status_that_waits_gives_way_to_the_newer_of_its_commit() {
     let mut case = reviewing();
-    case.ask(1, Request::Review(7), "review 7, 1: done");
+    case.ask(1, Request::Review(7), "1: done, review 7");
     deploy(&mut case, 'b', passed(NodeState::Pending, InstanceState::Applying), "");
     look(&mut case, passed(NodeState::Ok, InstanceState::Healthy), "");
     case.check(Event::Ended(Ok(None)), "status of b: Success in force on 1 node");
@@ -326,7 +393,7 @@ fn a_release_that_was_done_before_the_start_does_not_fail_after_it() {
         commit: None,
         summary: Summary::default(),
     };
-    let done = Some(Box::new(Release { number: 1, release, finished_at: Some(at(-1)) }));
+    let done = Some(Box::new(Release { finished_at: Some(at(-1)), ..Release::begun(1, release) }));
     let snapshot = Snapshot { deployed: Some(rev('a')), release: done, ..Snapshot::default() };
     let mut case = Case::under(with_forge(), snapshot, "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");

@@ -40,6 +40,7 @@ fn waiting(name: &str) -> NodeView {
         running: 0,
         wanted: 1,
         outdated: Vec::new(),
+        drift: Vec::new(),
     };
     NodeView { instances: [instance].into(), ..NodeView::bare(node(name), NodeState::Pending) }
 }
@@ -129,7 +130,7 @@ fn a_release_that_was_open_at_a_restart_is_finished_after_it() {
         summary: Summary::default(),
     };
     for (finished_at, told) in [(None, "release.finished"), (Some(at(-1)), "")] {
-        let release = Some(Box::new(Release { number: 1, release: release.clone(), finished_at }));
+        let release = Some(Box::new(Release { finished_at, ..Release::begun(1, release.clone()) }));
         let snapshot = Snapshot { deployed: Some(rev('a')), release, ..Snapshot::default() };
         let mut case = Case::over(snapshot, "load a");
         case.check(Event::Loaded(Ok(Ok(definitions('a')))), "fetch, pass over a");

@@ -76,8 +76,9 @@ async fn a_store_that_is_opened_again_holds_what_it_held() {
     publish(&store, Publication { deployed, events, ..publication(&[&first], &["a"]) }).await;
     publish(&store, publication(&[&next_plan(&first, &["a"])], &[])).await;
     store.record_statuses(vec![report("edge-1", 1, "a"), heartbeat("edge-1", 2)]).await.unwrap();
-    let token =
-        StoredToken { digest: Digest::of("t"), identity: Identity::Operator, created_at: event(0, "").at };
+    let identity = Identity::Operator("ada".parse().unwrap());
+    let roles = ["dba".parse().unwrap()].into();
+    let token = StoredToken { digest: Digest::of("t"), identity, roles, created_at: event(0, "").at };
     store.add_token(token.clone()).await.unwrap();
     let (snapshot, events) = (store.load().await.unwrap(), store.events(0, 9).await.unwrap());
     assert_eq!((snapshot.plans.len(), snapshot.reported.nodes.len(), events.len()), (1, 1, 2));
@@ -202,7 +203,7 @@ async fn a_database_of_a_newer_program_is_left_alone() {
     folder.run("PRAGMA user_version = 99").await;
     let before = std::fs::read(folder.database()).unwrap();
     let error = open(&folder.database()).await.map(drop).unwrap_err();
-    assert!(matches!(error, StoreError::TooNew { found: 99, known: 5 }), "{error:?}");
+    assert!(matches!(error, StoreError::TooNew { found: 99, known: 7 }), "{error:?}");
     assert_eq!(std::fs::read(folder.database()).unwrap(), before);
 }
 
@@ -342,5 +343,5 @@ async fn every_migration_is_counted_and_the_file_is_stamped() {
     let mut connection = folder.raw().await;
     let query = "SELECT user_version, application_id FROM pragma_user_version, pragma_application_id";
     let stamped: (i64, i64) = sqlx::query_as(query).fetch_one(&mut connection).await.unwrap();
-    assert_eq!(stamped, (5, 0x676f_7073));
+    assert_eq!(stamped, (7, 0x676f_7073));
 }

@@ -14,7 +14,7 @@ use super::super::super::memory::MemoryStore;
 use super::super::super::outbox::{Change, Errand, Task};
 use super::super::super::{Identity, Publication, Retention, StatusReport, Store, StoredToken};
 use super::Folder;
-use crate::name::{Digest, NodeName};
+use crate::name::{Digest, NodeName, OperatorName};
 use crate::plan::NodePlan;
 use crate::release::{ReleaseQuery, StepEffect, StepQuery};
 
@@ -140,7 +140,7 @@ fn call() -> impl Strategy<Value = Call> {
 type Chains = BTreeMap<NodeName, Vec<Arc<NodePlan>>>;
 
 fn identity(name: Option<usize>) -> Identity {
-    name.map_or(Identity::Operator, |name| Identity::Node(node(NODES[name])))
+    name.map_or(Identity::Operator(OperatorName::first()), |name| Identity::Node(node(NODES[name])))
 }
 
 fn make(next: &Next, chains: &mut Chains) -> Arc<NodePlan> {
@@ -231,10 +231,9 @@ async fn carry_out(
         }
         Call::AddToken { secret, node } => {
             let digest = Digest::of([*secret]);
-            format!(
-                "{:?}",
-                store.add_token(StoredToken { digest, identity: identity(*node), created_at: at(0) }).await
-            )
+            let (identity, roles) = (identity(*node), Default::default());
+            let token = StoredToken { digest, identity, roles, created_at: at(0) };
+            format!("{:?}", store.add_token(token).await)
         }
         Call::Revoke(node) => format!("{:?}", store.revoke_tokens(&identity(*node)).await),
         &Call::Prune { plans_per_node, releases, events, days, now } => {

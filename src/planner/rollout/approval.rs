@@ -1,0 +1,164 @@
+//! Which changes need somebody's word before they begin: those of which a definition or the policy says so, and those that
+//! are rarely meant: many removals at once, data that is left behind, a repository that lost most of what it said.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Entry, Rollout};
+use crate::decision::{Awaiting, GuardedChange, Needed, Tally, plan_id};
+use crate::name::{NodeName, ServiceName};
+use crate::plan::Step;
+
+/// So many removals in one release ask no question,
+const FEW_REMOVALS: usize = 5;
+/// nor does one instance in so many.
+const SMALL_PART: usize = 10;
+
+impl Rollout<'_> {
+    pub(super) fn hold_for_approval(&mut self) {
+        if self.is_undone() {
+            return;
+        }
+        let mut asked: BTreeMap<Demand, Vec<usize>> = BTreeMap::new();
+        let fleet = self.fleet_demands();
+        let mut leaving: BTreeMap<&ServiceName, BTreeSet<&NodeName>> = BTreeMap::new();
+        for entry in self.entries.iter().filter(|entry| self.leaves_volumes(entry)) {
+            leaving.entry(&entry.unit.service).or_default().insert(&entry.unit.node);
+        }
+        for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.is_open()) {
+            let of_fleet =
+                fleet.iter().filter(|(only_removals, _)| !only_removals || entry.unit.to.is_none());
+            for demand in of_fleet.map(|(_, demand)| demand.clone()).chain(self.own_demands(entry, &leaving))
+            {
+                asked.entry(demand).or_default().push(index);
+            }
+        }
+        for (demand, members) in asked {
+            self.ask(demand, &members);
+        }
+    }
+
+    fn ask(&mut self, demand: Demand, members: &[usize]) {
+        let situation = self.situation;
+        let changes: BTreeSet<GuardedChange> =
+            members.iter().map(|index| change(&self.entries[*index])).collect();
+        let awaiting = Awaiting {
+            plan: plan_id(situation.revision, &changes),
+            revision: situation.revision.clone(),
+            changes,
+            because: vec![demand.why.clone()],
+            needed: Needed { approvals: demand.count as usize, roles: demand.roles },
+            since: situation.facts.underway.began_at.unwrap_or(situation.now),
+            author_may: demand.author_may,
+            until: None,
+        };
+        let tally = awaiting.tally(&situation.facts.decisions.votes);
+        if tally.is_approved() {
+            return;
+        }
+        let reason = told(&awaiting, &tally);
+        for index in members {
+            self.entries[*index].held.get_or_insert_with(|| reason.clone());
+        }
+        self.permits.awaiting.push(awaiting);
+    }
+
+    /// What is asked because of the whole: of removals only, or of everything.
+    fn fleet_demands(&self) -> Vec<(bool, Demand)> {
+        let situation = self.situation;
+        let brought =
+            situation.facts.underway.brought.values().filter(|brought| brought.digest.is_none()).count();
+        let pending =
+            self.entries.iter().filter(|entry| entry.unit.to.is_none() && entry.unit.is_pending()).count();
+        let removals = brought + pending;
+        let mut demands = Vec::new();
+        if removals <= FEW_REMOVALS {
+            return demands;
+        }
+        let steps = || situation.plans.values().flat_map(|plan| &plan.steps).filter_map(Step::as_ensure);
+        let all = steps().count() + brought;
+        if removals > all / SMALL_PART {
+            demands.push((true, meant(format!("it removes {removals} of {all} instances"))));
+        }
+        let before: BTreeSet<_> = steps().map(|ensure| &ensure.service).collect();
+        let now = situation.desired.services.len();
+        if 2 * now < before.len() {
+            let why = format!("of {} services it leaves {now}", before.len());
+            demands.push((false, meant(why)));
+        }
+        demands
+    }
+
+    /// What is asked because of the change itself.
+    fn own_demands(
+        &self,
+        entry: &Entry<'_>,
+        leaving: &BTreeMap<&ServiceName, BTreeSet<&NodeName>>,
+    ) -> Vec<Demand> {
+        let unit = entry.unit;
+        let mut demands = Vec::new();
+        if self.situation.facts.decisions.emptied(&unit.node, self.situation.now).is_some() {
+            // Somebody decided just that.
+            return demands;
+        }
+        if entry.rules.approval == Some(true) && unit.to.is_some() {
+            demands.push(Demand {
+                why: format!("`{}` asks for it", unit.service).into(),
+                count: 1,
+                roles: BTreeSet::new(),
+                author_may: false,
+            });
+        }
+        let leaving = leaving.get(&unit.service);
+        if leaving.is_some_and(|nodes| unit.from.is_none() || unit.to.is_none() && nodes.contains(&unit.node))
+        {
+            demands.push(meant(format!("`{}` leaves volumes behind", unit.service)));
+        }
+        demands
+    }
+
+    /// Whether it goes and its data stays.
+    fn leaves_volumes(&self, entry: &Entry<'_>) -> bool {
+        let unit = entry.unit;
+        let step = self.situation.plans.get(&unit.node).and_then(|plan| plan.step(&unit.service));
+        let going = step.and_then(Step::as_ensure).filter(|_| unit.to.is_none() && unit.is_pending());
+        going.is_some_and(|ensure| !ensure.named_volumes().is_empty())
+    }
+}
+
+/// Who must approve a change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Demand {
+    /// Why it is asked for, in a clause.
+    pub why: Arc<str>,
+    /// How many people.
+    pub count: u32,
+    /// Among them somebody in each of these roles.
+    pub roles: BTreeSet<Arc<str>>,
+    /// Whether the author of the commit may be one of them.
+    pub author_may: bool,
+}
+
+/// A question whether that is meant: who wrote the commit may answer it.
+fn meant(why: String) -> Demand {
+    Demand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true }
+}
+
+fn change(entry: &Entry<'_>) -> GuardedChange {
+    let unit = entry.unit;
+    GuardedChange { node: unit.node.clone(), service: unit.service.clone(), from: unit.from, to: unit.to }
+}
+
+fn told(awaiting: &Awaiting, tally: &Tally) -> String {
+    let why = awaiting.because.iter().map(|why| &**why).collect::<Vec<_>>().join("; ");
+    if let Some(person) = tally.rejected_by.first() {
+        return format!("rejected by {person} ({why})");
+    }
+    let more = match tally.missing.approvals {
+        0 | 1 => "approval".to_owned(),
+        missing => format!("{missing} approvals"),
+    };
+    let roles = tally.missing.roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" and ");
+    let by = if roles.is_empty() { roles } else { format!(" by {roles}") };
+    format!("waits for {more}{by}, because {why}: `gitops approve {}`", awaiting.plan.short())
+}

@@ -1,0 +1,122 @@
+//! Why a change may not begin for reasons of its own, whatever else goes on.
+
+use super::{Entry, Rollout, sooner};
+use crate::decision::{Held, Hold, Part};
+use jiff::Timestamp;
+
+use crate::definition::{Offline, WindowKind};
+use crate::planner::{Situation, ensure};
+use crate::window::State;
+
+/// A reason, and whether what comes after it in the release waits as well.
+struct Reason {
+    text: String,
+    blocks: bool,
+}
+
+impl Reason {
+    /// What comes after it waits, too.
+    fn blocking(text: impl Into<String>) -> Self {
+        Self { text: text.into(), blocks: true }
+    }
+
+    /// It is left out, and the release goes on.
+    fn passing(text: impl Into<String>) -> Self {
+        Self { text: text.into(), blocks: false }
+    }
+}
+
+impl Rollout<'_> {
+    pub(super) fn hold_for_own_reasons(&mut self) {
+        let situation = self.situation;
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            if !entry.unit.is_pending() {
+                let opens = closed(situation, entry).and_then(|(_, until)| until);
+                self.permits.again_at =
+                    opens.map_or(self.permits.again_at, |at| sooner(self.permits.again_at, at));
+                continue;
+            }
+            if !entry.is_open() {
+                continue;
+            }
+            if let Some(until) = closed(situation, entry).and_then(|(_, until)| until) {
+                self.permits.again_at = sooner(self.permits.again_at, until);
+            }
+            let entry = &self.entries[index];
+            if let Some(reason) = reason(situation, entry) {
+                let entry = &mut self.entries[index];
+                entry.blocks &= reason.blocks;
+                entry.hold(reason.text);
+            }
+        }
+        let ends = situation.facts.decisions.holds.iter().filter_map(|hold| hold.until);
+        for end in ends.filter(|end| *end > situation.now) {
+            self.permits.again_at = sooner(self.permits.again_at, end);
+        }
+    }
+}
+
+fn reason(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
+    let unit = entry.unit;
+    let holds = || situation.facts.decisions.holds.iter().find_map(|hold| held(situation, entry, hold));
+    let shut = || Some(Reason::blocking(closed(situation, entry)?.0));
+    if let Some(undo) = &situation.facts.underway.undo {
+        let is_undone = undo.of(&unit.node, &unit.service).is_some();
+        let text = || format!("its release failed: {}; `gitops retry` begins it again", undo.reason);
+        return match is_undone {
+            true => holds().or_else(|| silent(situation, entry)).or_else(shut),
+            false => Some(Reason::passing(text())),
+        };
+    }
+    let granted = || {
+        let instance = entry.instance?;
+        ensure::ended_grant(situation, instance).map(Reason::passing)
+    };
+    let depends = || Some(Reason::blocking(ensure::gate(situation, &unit.node, entry.instance?)?));
+    holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(shut).or_else(depends)
+}
+
+/// No window is open in which it may change: why, and until when.
+fn closed(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<(String, Option<Timestamp>)> {
+    let unit = entry.unit;
+    let State::Closed { until, by } = situation.hours(&unit.node, &unit.service).state() else { return None };
+    let opens = until.map_or(String::new(), |until| format!(" until {until}"));
+    let how = match by.kind {
+        WindowKind::Deny => format!("window `{}` denies changes{opens}: {}", by.name, by.reason),
+        WindowKind::Allow => format!("window `{}` is closed{opens}: {}", by.name, by.reason),
+    };
+    Some((how, until))
+}
+
+/// A person decided it.
+fn held(situation: &Situation<'_>, entry: &Entry<'_>, hold: &Hold) -> Option<Reason> {
+    let unit = entry.unit;
+    let applies = match &hold.what {
+        Held::Lock => true,
+        Held::Suspend { on: Part::Service(service) } => *service == unit.service,
+        Held::Suspend { on: Part::Node(node) } => *node == unit.node,
+        Held::Suspend { on: Part::Environment(environment) } => {
+            situation.catalog.environment_of(&unit.node) == Some(environment)
+        }
+        Held::Pin { .. } | Held::Cordon { .. } | Held::Drain { .. } => false,
+    };
+    let is_held = applies && hold.is_in_force(situation.now);
+    is_held.then(|| match &hold.what {
+        Held::Lock => Reason::blocking(format!("locked by {}: {}", hold.owner, hold.reason)),
+        _ => Reason::passing(format!("suspended by {}: {}", hold.owner, hold.reason)),
+    })
+}
+
+/// What runs on a node that is not heard is left alone until it is back: when it comes, it would be one more that is away.
+/// What is new there may be planned, and what goes.
+fn silent(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
+    entry.unit.from.and(entry.unit.to).filter(|_| situation.is_silent(&entry.unit.node))?;
+    let node = &entry.unit.node;
+    Some(match entry.rules.offline() {
+        Offline::Skip => Reason::passing(format!("node {node} is not heard: it follows when it is back")),
+        Offline::Wait | Offline::FailAfter(_) => {
+            Reason::blocking(format!("node {node} is not heard, and the release waits for it"))
+        }
+    })
+}
