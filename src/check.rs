@@ -38,13 +38,23 @@ pub fn violations(plan: &NodePlan, previous: Option<&NodePlan>, status: Option<&
         check_step(step, previous, &mut require);
         seen.insert(service);
     }
+    let new = plan;
     for (plan, step) in previous.iter().flat_map(|plan| plan.steps.iter().map(move |step| (plan, step))) {
         let service = step.service();
         let has_gone = status.is_some_and(|status| status.has_done(plan, service, None));
         let done = matches!(step, Step::Remove(_)) && has_gone;
-        require(done || seen.contains(service), format!("`{service}` vanished without being removed"));
+        let goes_on = plan_has_project(new, step.project());
+        require(
+            done || goes_on || seen.contains(service),
+            format!("`{service}` vanished without being removed"),
+        );
     }
     found
+}
+
+/// Whether an instance goes on under another name: what stands in its Compose project is still asked for.
+fn plan_has_project(plan: &NodePlan, project: &str) -> bool {
+    plan.steps.iter().filter_map(Step::as_ensure).any(|ensure| *ensure.project == *project)
 }
 
 fn check_step(step: &Step, previous: Option<&NodePlan>, require: &mut impl FnMut(bool, String)) {

@@ -75,6 +75,7 @@ impl NodePlan {
 /// kept as it was written and serde cannot carry that through an inner tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every step ensures something")]
 pub enum Step {
     /// The instance exists exactly so.
     Ensure(Ensure),
@@ -88,6 +89,14 @@ impl Step {
         match self {
             Self::Ensure(ensure) => &ensure.service,
             Self::Remove(remove) => &remove.service,
+        }
+    }
+
+    /// The Compose project name on the node.
+    pub fn project(&self) -> &Arc<str> {
+        match self {
+            Self::Ensure(ensure) => &ensure.project,
+            Self::Remove(remove) => &remove.project,
         }
     }
 

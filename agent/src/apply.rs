@@ -14,25 +14,24 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{Container, StepOutcome, StepResult};
 
-use jiff::Timestamp;
-
 use crate::checks::{Answer, Ask, Checks};
 use crate::decide::{Action, Known, decide};
 use crate::drift::{Pictures, Undo};
-use crate::health::{Gate, Rules, Tracks, Trouble, gate, graver};
+use crate::health::{Gate, Rules, Tracks, gate, graver};
 use crate::host::{HookCall, Observation};
 use crate::journal::Journal;
 use crate::ledger::{Applied, Record};
-use crate::moment::{Moment, Pauses};
-use crate::streak::{Patience, Streak};
+use crate::moment::Moment;
 
 mod around;
 mod changes;
 mod drift;
 mod failure;
+mod progress;
 use changes::Changes;
-use drift::{Drifted, Told};
+use drift::Told;
 use failure::Failure;
+use progress::Progress;
 
 /// Docker is asked again this often while a step is under way, should an event get lost.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -128,33 +127,6 @@ pub struct Walk {
     told: BTreeMap<ServiceName, Told>,
 }
 
-/// What is remembered of one step.
-#[derive(Clone, Debug, Default)]
-struct Progress {
-    /// The form of the step that the rest is about: instance digest, none for a removal.
-    form: Option<Digest>,
-    /// Under way, for this reason; of whatever form it had when it began.
-    busy: Option<String>,
-    /// The first look that shows the host as the last call left it.
-    fresh_from: u64,
-    /// When that ended, by the clock that Docker dates its events with.
-    ended_at: Option<Timestamp>,
-    /// Since when it has not been well; none while it is.
-    unwell_since: Option<Duration>,
-    /// It was done in this form, and has not been well since.
-    attempted: bool,
-    failures: u32,
-    /// Not begun again before.
-    retry_at: Duration,
-    failure: Option<Failure>,
-    heals: Streak,
-    result: Option<StepResult>,
-    /// It was well in this form.
-    was_well: bool,
-    /// When it has to be looked at again without an event.
-    wake_at: Option<Duration>,
-}
-
 /// What one step comes to in one round.
 enum Verdict {
     Satisfied,
@@ -179,20 +151,18 @@ impl Verdict {
 impl Walk {
     /// With what was put in place before, and what was begun.
     pub fn new(limits: Limits, record: Record, journal: Journal) -> Self {
-        let (tracks, checks, progress, pictures, retake, told) = Default::default();
-        let (changes, look, pictures_changed) = (Changes::new(journal), None, false);
         Self {
             limits,
             record,
-            tracks,
-            checks,
-            changes,
-            look,
-            progress,
-            pictures,
-            pictures_changed,
-            retake,
-            told,
+            tracks: Tracks::default(),
+            checks: Checks::default(),
+            changes: Changes::new(journal),
+            look: None,
+            progress: BTreeMap::new(),
+            pictures: Pictures::default(),
+            pictures_changed: false,
+            retake: BTreeSet::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -295,8 +265,8 @@ impl Walk {
     /// When to call [`Walk::advance`] or look again at the latest, should nothing happen.
     pub fn wake_at(&self) -> Option<Duration> {
         let steps = self.progress.values().filter_map(|progress| progress.wake_at);
-        let told = self.told.values().filter_map(Told::wake_at);
-        steps.chain(told).chain(self.changes.wake_at()).min()
+        let drift = self.told.values().filter_map(Told::wake_at);
+        steps.chain(self.changes.wake_at()).chain(drift).min()
     }
 
     /// When a question to a container is due, for which Docker need not be looked at.
@@ -307,8 +277,8 @@ impl Walk {
     /// A service that the plan does not name is not touched; what is under way is still awaited.
     fn forget_unnamed(&mut self, plan: &NodePlan) {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
-        self.changes.forget_unnamed(plan);
         self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
+        self.changes.forget_unnamed(plan);
     }
 
     /// How the step stands by itself, and then what its hooks make of that.
@@ -333,21 +303,13 @@ impl Walk {
         if let Some(hook) = self.changes.unended(step.service()) {
             return self.hook(step, hook, moment);
         }
-        match self.drifted(step, observed, look, moment) {
-            Drifted::Left(message) => return Verdict::Left(message),
-            Drifted::Undo { undo, reason } => return self.may_correct(step, undo, reason, moment),
-            Drifted::No => {}
+        if let Some(verdict) = self.judge_drift(step, observed, look, moment) {
+            return verdict;
         }
         match self.asks_for(step, observed, look, moment) {
             Ok(reason) => self.may_begin(step, reason, moment),
             Err(verdict) => verdict,
         }
-    }
-
-    /// Undoes what others changed, once it may be tried again and there is a free slot.
-    fn may_correct(&mut self, step: &Step, undo: Vec<Undo>, reason: String, moment: Moment) -> Verdict {
-        let held_up = self.held_up(step.service(), &reason, moment);
-        held_up.unwrap_or(Verdict::Correct(undo, reason))
     }
 
     /// Why the host has to do something about the step; else how it stands.
@@ -490,99 +452,6 @@ impl Walk {
             None => message,
         };
         progress.result = Some(StepResult { digest: form(step), outcome, message });
-    }
-}
-
-impl Progress {
-    fn outcome(&self) -> Option<StepOutcome> {
-        self.result.as_ref().map(|result| result.outcome)
-    }
-
-    /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.
-    fn take_form(&mut self, step: &Step) {
-        if self.form != form(step) {
-            let (busy, fresh_from, ended_at) = (self.busy.take(), self.fresh_from, self.ended_at);
-            *self = Self { form: form(step), busy, fresh_from, ended_at, ..Self::default() };
-        }
-    }
-
-    fn fail(&mut self, failure: Failure, now: Duration) {
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + Pauses::STEP.after(self.failures);
-        self.attempted = false;
-        self.set_failure(failure);
-    }
-
-    /// Log lines that were read stay with the failure they were read for.
-    fn set_failure(&mut self, failure: Failure) {
-        if !self.failure.as_ref().is_some_and(|old| old.is_same_as(&failure)) {
-            self.failure = Some(failure);
-        }
-    }
-
-    /// A step that failed is shown as failed until it is well, also while it is tried again.
-    fn still_failed(&self) -> Option<(StepOutcome, Option<String>)> {
-        let failure = self.failure.as_ref()?;
-        Some((StepOutcome::Failed, Some(failure.text())))
-    }
-
-    /// A container is not well, and time alone will not make it so.
-    fn fails_by(&mut self, trouble: Trouble, now: Duration) -> Verdict {
-        self.set_failure(Failure::of_container(trouble));
-        self.wake_at = Some(now + WATCH_EVERY);
-        Verdict::Failed
-    }
-
-    /// Compose has nothing to do here: what counts is health, and time.
-    fn watch(&mut self, step: &Step, gate: Gate, now: Duration) -> Verdict {
-        let since = *self.unwell_since.get_or_insert(now);
-        let deadline = since + window(step);
-        let is_satisfied = self.outcome() == Some(StepOutcome::Satisfied);
-        let (trouble, look_in) = match gate {
-            Gate::Healthy => {
-                (self.unwell_since, self.failure, self.attempted, self.failures) = (None, None, false, 0);
-                self.was_well = true;
-                return Verdict::Satisfied;
-            }
-            // It will happen again, however long one waits.
-            Gate::Killed(trouble) if !self.was_well => return self.fails_by(trouble, now),
-            Gate::Killed(trouble) => (trouble, WATCH_EVERY),
-            Gate::Pending { trouble, settles_in } => (trouble, settles_in.unwrap_or(WATCH_EVERY)),
-            Gate::Looping(trouble) => (trouble, WATCH_EVERY),
-            // While it starts, a failing check may still come good; after it was well, it is an answer.
-            Gate::Unhealthy(trouble) if is_satisfied => return self.fails_by(trouble, now),
-            Gate::Unhealthy(trouble) => (trouble, WATCH_EVERY),
-        };
-        self.wake_at = Some(now + look_in.min(WATCH_EVERY));
-        if now >= deadline {
-            let within = window(step).as_secs();
-            let message = format!("not healthy within {within} seconds: {}", trouble.message);
-            self.set_failure(Failure::of_container(Trouble { message, ..trouble }));
-            return Verdict::Failed;
-        }
-        Verdict::Applying(trouble.message)
-    }
-
-    /// Compose said that it is done, and it is not: asking at once again would go round in circles.
-    fn count_repeat(&mut self, reason: &str, now: Duration) {
-        if self.attempted {
-            let message = format!("Docker Compose reported success, but {reason}");
-            self.fail(Failure::of_call(message), now);
-        }
-    }
-
-    /// What ended before it was ever well fails, and is tried again with growing pauses. What was well is healed at
-    /// once, unless it keeps ending.
-    fn count_heal(&mut self, reason: &str, ended: Option<Trouble>, now: Duration) {
-        if self.attempted {
-            let failure = ended.map_or_else(|| Failure::of_call(reason.to_owned()), Failure::of_container);
-            self.fail(failure, now);
-        } else if self.outcome() == Some(StepOutcome::Satisfied) {
-            self.retry_at = self.heals.add(&Patience::ENDING, now);
-            if self.heals.is_long(&Patience::ENDING) {
-                self.set_failure(Failure::keeps_ending(reason, ended));
-            }
-        }
     }
 }
 

@@ -208,13 +208,13 @@ pub enum Loaded<T> {
     },
 }
 
-/// The files.
+/// The four files.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     plan: PathBuf,
     record: PathBuf,
-    journal: PathBuf,
     pictures: PathBuf,
+    journal: PathBuf,
 }
 
 impl Ledger {

@@ -11,10 +11,13 @@ use serde::Deserialize;
 use super::control::Control;
 use super::problem::ApiError;
 use super::read::parse;
+use super::wire::LOG_LINES;
 use crate::fleet::NodeView;
+use crate::log::LogQuery;
 use crate::name::{NodeName, ServiceName};
 use crate::release::{
-    Evidence, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Why, standing, why,
+    Brought, Evidence, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Trace, Why,
+    standing, trace, why,
 };
 use crate::yaml::suggestion;
 
@@ -165,6 +168,39 @@ pub(super) async fn because(
         }
     }
     Ok(Json(answer))
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub(super) struct HowMany {
+    /// How many changes at most: 10, or up to 100.
+    limit: Option<u32>,
+}
+
+/// What became of a service on a node.
+pub(super) async fn journal(
+    State(control): State<Control>,
+    Path((service, node)): Path<(String, String)>,
+    Query(HowMany { limit }): Query<HowMany>,
+) -> Result<Json<Trace>, ApiError> {
+    let (service, node): (ServiceName, NodeName) = (parse(&service)?, parse(&node)?);
+    let limit = limit.unwrap_or(10).min(MAX_PAGE);
+    let query = StepQuery { services: [service.clone()].into(), node: Some(node.clone()), limit };
+    let steps = control.store.steps(&query).await?;
+    if steps.is_empty() {
+        is_known(&control, &service).await?;
+        return Err(ApiError::NotFound(format!("nothing is kept of `{service}` on node `{node}`")));
+    }
+    let mut brought = Brought::new();
+    for number in steps.iter().filter_map(|step| step.release).collect::<BTreeSet<u64>>() {
+        let Some(release) = release(&control, number).await? else { continue };
+        let kept = control.store.release_diff(number).await?;
+        let changes = kept.iter().flat_map(|kept| kept.changes_of(&service)).cloned().collect();
+        brought.insert(number, (release, changes));
+    }
+    let lines = LOG_LINES as u32;
+    let query = LogQuery { service: service.clone(), node: Some(node.clone()), after: 0, limit: lines };
+    let logs = control.store.logs(&query).await?;
+    Ok(Json(trace(service, node, steps, &brought, &logs)))
 }
 
 /// All services that plans and nodes name.

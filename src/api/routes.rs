@@ -26,7 +26,7 @@ use crate::decision::{AwaitingView, Hold, OperatorView};
 use crate::fleet::drift::Drift;
 use crate::fleet::{NodeView, SourceStatus};
 use crate::plan::NodePlan;
-use crate::release::{ReleasePage, ReleaseView, Why};
+use crate::release::{ReleasePage, ReleaseView, Trace, Why};
 
 /// Makes the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -249,7 +249,7 @@ fn decision_routes() -> [Route; 6] {
     ]
 }
 
-fn history_routes() -> [Route; 3] {
+fn history_routes() -> [Route; 4] {
     let operator = Access::Operator;
     [
         Route::new(Method::GET, "/v1/releases", operator, "Releases, in pages", get(history::page))
@@ -263,6 +263,15 @@ fn history_routes() -> [Route; 3] {
             get(history::one),
         )
         .json::<ReleaseView>(StatusCode::OK, "What it did, and what became of it"),
+        Route::new(
+            Method::GET,
+            "/v1/trace/{service}/{node}",
+            operator,
+            "What became of a service on a node",
+            get(history::journal),
+        )
+        .query::<history::HowMany>()
+        .json::<Trace>(StatusCode::OK, "The newest change first"),
         Route::new(
             Method::GET,
             "/v1/why/{service}",

@@ -55,6 +55,13 @@ pub(super) struct Term {
     span: Option<u32>,
 }
 
+impl Term {
+    /// Whether somebody said how long.
+    pub(super) fn is_given(&self) -> bool {
+        self.until.is_some() || self.span.is_some()
+    }
+}
+
 /// Which hold ends
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
@@ -88,7 +95,7 @@ pub(super) async fn begin(
     let request = HoldRequest { what, reason: reason.reason.clone(), until, seconds };
     let asked = Client::new(connection)?.ask("/v1/holds", &request, Duration::from_secs(30)).await?;
     let hold: Hold = asked?;
-    let until = hold.until.map_or(String::new(), |until| format!(" until {until}"));
+    let until = hold.until.map_or(String::new(), |until| format!(" until {until:.0}"));
     let text = format!("{}{until}: hold {}\n", hold.what, hold.number);
     print(&text)?;
     anstream::eprintln!("it ends with: {}", decisions::end_of(&hold));

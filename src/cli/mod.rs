@@ -28,9 +28,11 @@ mod output;
 mod pager;
 mod patience;
 mod promote;
+mod release;
 mod render;
 mod retry;
 mod review;
+mod rollback;
 mod schema;
 mod serve;
 mod show;
@@ -38,6 +40,7 @@ mod status;
 mod suspend;
 mod sync;
 mod target;
+mod trace;
 mod validate;
 mod why;
 
@@ -79,13 +82,19 @@ enum Command {
     Approvals(approve::ListArgs),
     Approve(approve::Args),
     Reject(approve::RejectArgs),
+    Rollback(Box<rollback::Args>),
+    Unpin(rollback::UnpinArgs),
     Retry(retry::Args),
     Node(node::Args),
     Operator(operator::Args),
     Events(events::Args),
     Logs(logs::Args),
     Why(why::Args),
+    Trace(trace::Args),
+    /// Show what was deployed when, by whom, and how it went: the newest first
+    #[command(visible_alias = "releases")]
     History(history::Args),
+    Release(release::Args),
     Show(show::Args),
     Sync(sync::Args),
     Config(config::Args),
@@ -138,12 +147,16 @@ fn dispatch(command: Command) -> Result<Exit, CliError> {
         Command::Approvals(args) => client::block_on(approve::list(&args)),
         Command::Approve(args) => client::block_on(approve::run(&args)),
         Command::Reject(args) => client::block_on(approve::reject(&args)),
+        Command::Rollback(args) => rollback::run(&args),
+        Command::Unpin(args) => client::block_on(rollback::unpin(&args)),
         Command::Retry(args) => client::block_on(retry::run(&args)),
         Command::Operator(args) => client::block_on(operator::run(&args)),
         Command::Node(args) => client::block_on(node::run(&args)),
         Command::Events(args) => client::block_on(events::run(&args)),
         Command::Logs(args) => client::block_on(logs::run(&args)),
         Command::Why(args) => client::block_on(why::run(&args)),
+        Command::Trace(args) => client::block_on(trace::run(&args)),
+        Command::Release(args) => client::block_on(release::run(&args)),
         Command::History(args) => client::block_on(history::run(&args)),
         Command::Show(args) => client::block_on(show::run(&args)),
         Command::Sync(args) => client::block_on(sync::run(&args)),

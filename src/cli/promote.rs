@@ -11,7 +11,7 @@ use super::load::{Reader, folder};
 use super::output::{Format, form, show, width};
 use crate::clock;
 use crate::diff::{self, Diff};
-use crate::git::{Draft, GitError, Repository};
+use crate::git::{Draft, Edit, GitError, Repository};
 use crate::name::Revision;
 use crate::plan::Reason;
 use crate::promote::{Promotion, Request, promotion};
@@ -136,8 +136,7 @@ fn commit(
     let message = message(args, promotion);
     let draft = Draft {
         parent: &base.revision,
-        path: &path,
-        content: promotion.content.as_bytes(),
+        edit: Edit::File { path: &path, content: promotion.content.as_bytes() },
         branch,
         message: &message,
     };
@@ -164,12 +163,17 @@ fn text(args: &Args, promotion: &Promotion, diff: &Diff, branch: &str, is_unsign
     text.push_str(&render::diff::text(diff, width()));
     text.push_str(&format!("\nNothing is pushed yet: `git push origin {branch}`\n"));
     if is_unsigned {
-        text.push_str(&format!(
-            "The commit is not signed, which `commit.gpgSign` asks for: `git switch {branch}`, then \
-             `git commit --amend --no-edit`\n"
-        ));
+        text.push_str(&unsigned(branch));
     }
     text
+}
+
+/// What is said where Git would have signed the commit.
+pub(super) fn unsigned(branch: &str) -> String {
+    format!(
+        "The commit is not signed, which `commit.gpgSign` asks for: `git switch {branch}`, then \
+         `git commit --amend --no-edit`\n"
+    )
 }
 
 fn nothing(args: &Args, base: &Definitions) -> Result<Exit, CliError> {

@@ -223,7 +223,7 @@ pub(super) fn forge(at: Timestamp, kind: &str, message: String) -> NewEvent {
 /// Somebody holds something.
 pub(super) fn held(hold: &Hold, now: Timestamp) -> NewEvent {
     let Hold { what, reason, owner, until, .. } = hold;
-    let until = until.map_or(String::new(), |until| format!(" until {until}"));
+    let until = until.map_or(String::new(), |until| format!(" until {until:.0}"));
     hold_event(now, "hold.begun", hold, format!("{what}{until} by {owner}: {reason}"))
 }
 

@@ -88,7 +88,7 @@ pub struct Awaiting {
 pub struct Needed {
     /// How many people.
     pub approvals: usize,
-    /// Among them somebody in each of these roles.
+    /// Each of them has one of these roles; none where any operator may.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<Arc<str>>,
 }
@@ -119,12 +119,13 @@ impl Awaiting {
             .iter()
             .filter(|vote| vote.revision == self.revision && vote.changes.is_superset(&self.changes));
         let last: BTreeMap<&str, &Vote> = cast.map(|vote| (&*vote.by, vote)).collect();
+        let Needed { approvals, roles } = &self.needed;
         let (yes, no): (Vec<&Vote>, Vec<&Vote>) = last.values().partition(|vote| vote.approves);
-        let roles: BTreeSet<&str> = yes.iter().flat_map(|vote| &vote.roles).map(|role| &**role).collect();
-        let missing = Needed {
-            approvals: self.needed.approvals.saturating_sub(yes.len()),
-            roles: self.needed.roles.iter().filter(|role| !roles.contains(&***role)).cloned().collect(),
-        };
+        let yes: Vec<&Vote> =
+            yes.into_iter().filter(|vote| roles.is_empty() || !roles.is_disjoint(&vote.roles)).collect();
+        let approvals = approvals.saturating_sub(yes.len());
+        let roles = if approvals == 0 { BTreeSet::new() } else { roles.clone() };
+        let missing = Needed { approvals, roles };
         let names = |votes: Vec<&Vote>| votes.iter().map(|vote| vote.by.clone()).collect();
         Tally { approved_by: names(yes), rejected_by: names(no), missing }
     }
@@ -237,11 +238,12 @@ mod tests {
         check(2, &[], &[ada.clone(), grace.clone()], true);
         check(1, &["dba"], std::slice::from_ref(&grace), false);
         check(1, &["dba"], &[grace.clone(), ada.clone()], true);
-        check(1, &["dba", "security"], &[grace.clone(), ada.clone()], false);
+        check(1, &["dba", "security"], &[grace.clone(), ada.clone()], true);
+        check(2, &["dba", "security"], &[grace.clone(), ada.clone()], false);
         check(1, &[], &[ada.clone(), vote("grace", false, &[])], false);
         check(1, &[], &[vote("ada", false, &[]), ada.clone()], true);
         check(1, &[], &[ada, vote("ada", false, &[])], false);
-        check(1, &[], &[Vote { plan: Digest::of("another"), ..grace }], false);
+        check(1, &[], &[Vote { revision: "b".repeat(40).parse().expect("a revision"), ..grace }], false);
     }
 
     #[test]

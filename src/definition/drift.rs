@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::written::{Written, written_form};
 use crate::plan::DriftAction;
+use crate::status::SECTIONS;
 
 /// What is done where others change containers. As text, what is done: `report`, `correct` or `correct-in-window`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,25 +44,6 @@ pub struct DriftPath(pub Arc<str>);
 pub struct DriftPathError {
     text: String,
 }
-
-/// The first parts of the paths that a field of a container can have.
-const SECTIONS: [&str; 15] = [
-    "command",
-    "container",
-    "entrypoint",
-    "env",
-    "image",
-    "labels",
-    "mounts",
-    "name",
-    "networks",
-    "ports",
-    "resources",
-    "restart",
-    "security",
-    "state",
-    "user",
-];
 
 impl Written for DriftPath {
     const EXPECTED: &'static str =

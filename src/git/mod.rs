@@ -48,4 +48,4 @@ pub use repository::{Branch, Repository};
 pub use transport::{Access, SshOptions, Token};
 pub(crate) use url::is_loopback;
 pub use url::{RemoteUrl, SshAddress, UrlError};
-pub use write::Draft;
+pub use write::{Draft, Edit};

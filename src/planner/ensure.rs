@@ -4,9 +4,9 @@
 //! step what brought it into its present form. A gate holds a change, never what already runs: a service whose
 //! dependency is not ready keeps its last step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::units::Want;
+use super::units::{Want, former};
 use super::{Situation, is_removed, removal, step_of, undone};
 use crate::desired::Instance;
 use crate::diff;
@@ -20,21 +20,25 @@ pub(super) fn steps(
     previous: Option<&NodePlan>,
     waiting: &mut BTreeMap<ServiceName, String>,
 ) -> Vec<Step> {
-    let wanted = situation.wanted(node);
-    wanted.filter_map(|want| step(situation, node, previous, &want, waiting)).collect()
+    let wanted: Vec<Want<'_>> = situation.wanted(node).collect();
+    let names: BTreeSet<&ServiceName> = wanted.iter().map(|want| &want.ensure.service).collect();
+    let step = |want: &Want<'_>| {
+        let before = step_of(previous, &want.ensure.service).or_else(|| former(previous, want, &names));
+        step(situation, node, previous, (before, want), waiting)
+    };
+    wanted.iter().filter_map(step).collect()
 }
 
 fn step(
     situation: &Situation<'_>,
     node: &NodeName,
     previous: Option<&NodePlan>,
-    want: &Want<'_>,
+    (before, want): (Option<&Step>, &Want<'_>),
     waiting: &mut BTreeMap<ServiceName, String>,
 ) -> Option<Step> {
     let service = &want.ensure.service;
-    let before = step_of(previous, service);
     if let Some(step @ Step::Ensure(old)) = before
-        && old.digest == want.ensure.digest
+        && (old.digest, &old.service) == (want.ensure.digest, service)
     {
         return Some(adjusted(situation, node, step, old, want));
     }
@@ -43,25 +47,18 @@ fn step(
         waiting.insert(service.clone(), reason.clone());
         return standing.cloned();
     }
-    if let Some(step) = standing.filter(|step| project(step) != &*want.ensure.project) {
-        waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", project(step)));
+    if let Some(step) = standing.filter(|step| *step.project() != want.ensure.project) {
+        waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", step.project()));
         let spans = situation.spans(node, service);
         return Some(removal::of(step, vec![project_reason(step, want)], Vec::new(), spans));
     }
     Some(fresh(situation, node, before.and_then(Step::as_ensure), want))
 }
 
-fn project(step: &Step) -> &str {
-    match step {
-        Step::Ensure(ensure) => &ensure.project,
-        Step::Remove(remove) => &remove.project,
-    }
-}
-
 fn project_reason(step: &Step, want: &Want<'_>) -> Reason {
     Reason {
         field: "project".into(),
-        old: Some(project(step).into()),
+        old: Some(step.project().clone()),
         new: Some(want.ensure.project.clone()),
         source: want.instance.map(|instance| instance.entry.path().clone()),
     }

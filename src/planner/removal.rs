@@ -4,7 +4,8 @@
 //! own last plan compared with checked definitions, is written down as a step with its reason, and stays in the
 //! plan until the agent has reported it done. What may not go yet keeps its last step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Situation, is_removed, undone};
 use crate::diff;
@@ -21,7 +22,11 @@ pub(super) fn steps(
 ) -> Vec<Step> {
     let Some(previous) = previous else { return Vec::new() };
     let is_kept = |service: &ServiceName| ensured.iter().any(|step| step.service() == service);
-    let gone = previous.steps.iter().filter(|step| !is_kept(step.service()));
+    // What goes on under another name, in the same Compose project, is not removed.
+    let projects: BTreeSet<&Arc<str>> =
+        ensured.iter().filter_map(Step::as_ensure).map(|ensure| &ensure.project).collect();
+    let goes_on = |step: &Step| projects.contains(step.project());
+    let gone = previous.steps.iter().filter(|step| !is_kept(step.service()) && !goes_on(step));
     let going: Vec<&Step> =
         gone.filter(|step| !is_removed(step, Some(previous), situation.status(node))).collect();
     // The last plan is in dependency order, so its reverse has dependants first.

@@ -76,12 +76,29 @@ pub fn units(situation: &Situation<'_>, node: &NodeName) -> Vec<Unit> {
     let steps: BTreeMap<&ServiceName, &Step> =
         plan.into_iter().flat_map(|plan| &plan.steps).map(|step| (step.service(), step)).collect();
     let look = Look { node, plan, status };
-    let ensured =
-        wanted.iter().filter_map(|want| look.ensured(want, steps.get(&want.ensure.service).copied()));
     let names: BTreeSet<&ServiceName> = wanted.iter().map(|want| &want.ensure.service).collect();
-    let gone = steps.iter().filter(|(service, _)| !names.contains(*service));
+    let projects: BTreeSet<&Arc<str>> = wanted.iter().map(|want| &want.ensure.project).collect();
+    let ensured = wanted.iter().filter_map(|want| {
+        let step = steps.get(&want.ensure.service).copied();
+        look.ensured(want, step.or_else(|| former(plan, want, &names)))
+    });
+    // What goes on under another name does not go.
+    let is_gone = |step: &Step| !names.contains(step.service()) && !projects.contains(step.project());
+    let gone = steps.iter().filter(|(_, step)| is_gone(step));
     let gone = gone.filter_map(|(_, step)| look.gone(step));
     ensured.chain(gone).collect()
+}
+
+/// The step under whose name an instance stood before: of a service that is not wanted any more, in the same Compose
+/// project.
+pub(super) fn former<'p>(
+    plan: Option<&'p NodePlan>,
+    want: &Want<'_>,
+    wanted: &BTreeSet<&ServiceName>,
+) -> Option<&'p Step> {
+    let steps = plan.into_iter().flat_map(|plan| &plan.steps);
+    let mut ensured = steps.filter(|step| step.as_ensure().is_some());
+    ensured.find(|step| *step.project() == want.ensure.project && !wanted.contains(step.service()))
 }
 
 /// Whether the node has acknowledged a plan that says all that is wanted, in the same order: the common case, found
@@ -105,12 +122,13 @@ struct Look<'a> {
 impl Look<'_> {
     fn ensured(&self, want: &Want<'_>, step: Option<&Step>) -> Option<Unit> {
         let service = &want.ensure.service;
-        let from = step.and_then(Step::as_ensure).map(|ensure| ensure.digest);
+        let old = step.and_then(Step::as_ensure);
+        let from = old.map(|ensure| ensure.digest);
         let to = Some(want.ensure.digest);
-        let state = if from == to {
-            self.under_way(service, to)?
-        } else {
-            UnitState::Pending { is_up: from.is_some() && self.has_done(service, from) }
+        let state = match old {
+            Some(old) if old.service == *service && from == to => self.under_way(service, to)?,
+            Some(old) => UnitState::Pending { is_up: self.has_done(&old.service, from) },
+            None => UnitState::Pending { is_up: false },
         };
         Some(self.unit(service, from, to, state))
     }

@@ -12,6 +12,7 @@ mod pace;
 mod standing;
 mod steps;
 mod told;
+mod trace;
 mod underway;
 mod why;
 
@@ -33,6 +34,7 @@ pub use pace::{SAMPLES, durations};
 pub use standing::{Standing, standing};
 pub use steps::{Reached, StepChange, StepEffect, StepRecord, changes, reached};
 pub use told::{ReleaseEntry, ReleasePage, ReleaseView, Why, WhyNode};
+pub use trace::{Attempt, Brought, Trace, TraceCommit, TraceStep, trace};
 pub use underway::{Good, underway};
 pub use why::{Evidence, why};
 

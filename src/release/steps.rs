@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::{self, Effect};
 use crate::name::{Digest, Generation, NodeName, ServiceName};
-use crate::plan::{NodePlan, Step};
+use crate::plan::{Ensure, NodePlan, Step};
 use crate::status::{NodeStatus, PlanId};
 
 /// A step that a plan brings into a new form.
@@ -108,7 +108,8 @@ pub fn changes(before: &BTreeMap<NodeName, Arc<NodePlan>>, plans: &[Arc<NodePlan
 fn changes_of<'a>(before: Option<&'a NodePlan>, plan: &'a NodePlan) -> impl Iterator<Item = StepChange> + 'a {
     let before: BTreeMap<&ServiceName, &Step> =
         before.into_iter().flat_map(|plan| &plan.steps).map(|step| (step.service(), step)).collect();
-    plan.steps.iter().filter_map(move |step| {
+    let vanished = vanished(&before, plan);
+    let changed = plan.steps.iter().filter_map(move |step| {
         let old = before.get(step.service()).copied();
         let same = old.is_some_and(|old| old.same_effect(step));
         (!same).then(|| StepChange {
@@ -118,7 +119,22 @@ fn changes_of<'a>(before: Option<&'a NodePlan>, plan: &'a NodePlan) -> impl Iter
             digest: step.as_ensure().map(|ensure| ensure.digest),
             effect: StepEffect::of(old, step),
         })
-    })
+    });
+    changed.chain(vanished)
+}
+
+/// What stands under another name from now on: its old name is gone, without a step that says so.
+fn vanished(before: &BTreeMap<&ServiceName, &Step>, plan: &NodePlan) -> Vec<StepChange> {
+    let ensured = before.values().filter_map(|step| step.as_ensure());
+    let gone = ensured.filter(|ensure| plan.step(&ensure.service).is_none());
+    let change = |ensure: &Ensure| StepChange {
+        node: plan.node.clone(),
+        service: ensure.service.clone(),
+        generation: plan.generation,
+        digest: None,
+        effect: StepEffect::Remove,
+    };
+    gone.map(change).collect()
 }
 
 /// What a report says for the first time about the plan that its node has accepted.

@@ -89,7 +89,7 @@ fn waiting(view: &AwaitingView, now: Timestamp) -> String {
         text.push_str(&format!("  {} {verb} it {ago} ago{reason}\n", inert(&vote.by)));
     }
     if let Some(until) = waits.until {
-        text.push_str(&format!("  it can be approved until {until}\n"));
+        text.push_str(&format!("  it can be approved until {until:.0}\n"));
     }
     text.push_str(&format!("  {}\n", verdict(view)));
     text.push_str(&format!("  gitops approve {plan}   or   gitops reject {plan}\n"));
@@ -206,6 +206,7 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             at,
         };
         let awaiting = Awaiting {
+            author_may: false,
             plan,
             revision,
             changes,
@@ -213,6 +214,7 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             needed: Needed { approvals: 2, roles: ["dba".into()].into() },
             since: at,
             until: None,
+            author_may: false,
         };
         let short = plan.short();
         let now = at + SignedDuration::from_secs(90);

@@ -20,11 +20,13 @@ pub mod logs;
 pub mod markdown;
 mod page;
 pub mod plan;
+pub mod progress;
 pub mod release;
 pub mod review;
 pub mod settings;
 pub mod status;
 mod table;
+pub mod trace;
 pub mod why;
 
 use anstyle::{AnsiColor, Style};

@@ -185,7 +185,7 @@ fn signed(signature: Option<&Signature>) -> String {
     format!("{format}{} (what it names; not verified)", named.collect::<String>())
 }
 
-fn state(standing: &Standing) -> Cell {
+pub(super) fn state(standing: &Standing) -> Cell {
     let on = |word: &str, nodes: &std::collections::BTreeSet<NodeName>| match nodes.is_empty() {
         true => word.to_owned(),
         false => format!("{word} on {}", some(nodes.iter())),

@@ -36,7 +36,7 @@ pub(super) fn decode<T: DeserializeOwned>(text: &impl Places, document: &Documen
 }
 
 fn mistakes<T: DeserializeOwned>(text: &impl Places, document: &Document) -> Mended<T> {
-    let mut patient = Patient { value: document.value.clone(), removed: BTreeMap::new() };
+    let mut patient = Patient::new(document);
     let mut found = Vec::new();
     let mut wrong = BTreeSet::new();
     let mut fields = BTreeSet::new();
@@ -246,9 +246,15 @@ struct Patient {
     value: Value,
     /// Items that were taken out of lists, by the list's path in the document as it is written.
     removed: BTreeMap<Vec<Part>, BTreeSet<usize>>,
+    /// What may stand for a field that was left out, should it be missed.
+    spare: BTreeMap<Vec<Part>, Vec<Value>>,
 }
 
 impl Patient {
+    fn new(document: &Document) -> Self {
+        Self { value: document.value.clone(), removed: BTreeMap::new(), spare: BTreeMap::new() }
+    }
+
     /// A path in the mended document as one in the document as it is written.
     fn original(&self, path: &[Part]) -> Vec<Part> {
         let mut original: Vec<Part> = Vec::with_capacity(path.len());
@@ -285,23 +291,35 @@ impl Patient {
     /// Makes the mistake go away and reads again: the next mistake, `Some(None)` when there is none, `None` when
     /// nothing helps.
     fn mend<T: DeserializeOwned>(&mut self, mistake: &Mistake) -> Option<Option<Mistake>> {
-        for cure in cures(mistake) {
+        let spare = self.spare.remove(&mistake.path).unwrap_or_default();
+        for cure in spare.into_iter().map(Some).chain(cures(mistake)) {
             let before = self.value.clone();
             if !apply(&mut self.value, &mistake.path, cure.clone()) {
                 continue;
             }
             let next = read::<T>(&self.value);
             if next.as_ref().is_none_or(|next| !next.is_about(mistake)) {
-                if let (None, Some((Part::Item(item), list))) = (&cure, mistake.path.split_last()) {
-                    let list = self.original(list);
-                    let gone = self.removed.entry(list).or_default();
-                    gone.insert(shifted(gone, *item));
+                if cure.is_none() {
+                    self.note_left_out(mistake);
                 }
                 return Some(next);
             }
             self.value = before;
         }
         None
+    }
+}
+
+impl Patient {
+    fn note_left_out(&mut self, mistake: &Mistake) {
+        if let Some((Part::Item(item), list)) = mistake.path.split_last() {
+            let list = self.original(list);
+            let gone = self.removed.entry(list).or_default();
+            gone.insert(shifted(gone, *item));
+        } else {
+            let spare = cures(mistake).into_iter().flatten().collect();
+            self.spare.insert(mistake.path.clone(), spare);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use gitops::name::{Digest, ServiceName};
 use gitops::plan::{DriftAction, Ensure, Span, Step};
 use gitops::status::{Container, Difference, DriftOutcome, MAX_DIFFERENCES, first_line};
 
-use super::{Look, Walk};
+use super::{Look, Verdict, Walk};
 use crate::drift::{Act as Touched, Finding, Pictures, Touch, Undo};
 use crate::moment::Moment;
 use crate::streak::{Patience, Streak};
@@ -46,7 +46,7 @@ struct Entry {
 }
 
 /// What is to be done about an instance.
-pub(super) enum Drifted {
+enum Drifted {
     /// Nothing: go on as if nobody had changed anything.
     No,
     /// Nothing, and Compose must not be called either: it would put right what is to be left.
@@ -114,18 +114,31 @@ impl Walk {
         }
     }
 
-    /// Compares an instance that is in place with its pictures; takes them where there are none.
-    pub(super) fn drifted(
+    /// What comes of what others changed; none where the step is judged as if nobody had.
+    pub(super) fn judge_drift(
         &mut self,
         step: &Step,
         observed: &[Container],
         look: &Look,
         moment: Moment,
-    ) -> Drifted {
+    ) -> Option<Verdict> {
+        match self.drifted(step, observed, look, moment) {
+            Drifted::No => None,
+            Drifted::Left(message) => Some(Verdict::Left(message)),
+            Drifted::Undo { undo, reason } => {
+                let held_up = self.held_up(step.service(), &reason, moment);
+                Some(held_up.unwrap_or(Verdict::Correct(undo, reason)))
+            }
+        }
+    }
+
+    /// Compares an instance that is in place with its pictures; takes them where there are none.
+    fn drifted(&mut self, step: &Step, observed: &[Container], look: &Look, moment: Moment) -> Drifted {
         let Some(ensure) = step.as_ensure() else { return Drifted::No };
         let service = &ensure.service;
         let is_in_place = self.record.get(service).is_some_and(|applied| applied.digest == ensure.digest);
-        if !is_in_place || look.observation.lost.contains(service) {
+        let is_changing = self.changes.is_other(service, ensure.digest);
+        if !is_in_place || is_changing || look.observation.lost.contains(service) {
             return Drifted::No;
         }
         let seen = &look.observation.pictures;

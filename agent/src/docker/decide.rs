@@ -127,7 +127,7 @@ pub(super) fn applied(step: &Ensure) -> BTreeMap<Arc<str>, Applied> {
 /// which it turns into environment and labels. Where none of them changed, Compose would recreate nothing that
 /// looks right.
 pub(super) fn fingerprint(step: &Ensure, compose_file: &str) -> Digest {
-    let content = (Digest::of(compose_file), step.environment_files());
+    let content = (Digest::of(compose_file), step.environment_files(&step.model.value()));
     Digest::of(serde_json::to_vec(&content).expect("its keys are strings"))
 }
 

@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use super::rows;
 use crate::drift::{Act, Touch};
 
-/// What can change a container, or tells who did or why: `oom` tells why `die` follows. Health checks themselves are `exec`
-/// events, and there are many.
+/// What can change a container, tells who did, or why it ended. Health checks themselves are `exec` events, and there are
+/// many.
 const ACTIONS: [&str; 13] = [
     "create",
     "start",
@@ -67,10 +67,10 @@ pub(super) struct Event {
     pub container: Arc<str>,
     /// It names a network, and may be about a container of someone else.
     pub is_of_network: bool,
-    /// What it says of memory.
-    pub memory: Option<OfMemory>,
     /// Whom to tell.
     pub wake: Wake,
+    /// What it says of memory.
+    pub memory: Option<OfMemory>,
 }
 
 /// What an event says of a container's memory.
@@ -113,12 +113,12 @@ fn read(message: EventMessage) -> Event {
     let touch = touch.map(|(act, at)| Touch { container: container.clone(), act, at });
     let service = attribute(rows::SERVICE).and_then(|name| name.parse().ok());
     let wake = touch.map_or(Wake::Everything, |touch| Wake::Container { service, touch });
-    let memory = match &*action {
+    let memory = match action.as_str() {
         "oom" => Some(OfMemory::Killed),
         "die" => Some(OfMemory::Ended),
         _ => None,
     };
-    Event { container, is_of_network, memory, wake }
+    Event { container, is_of_network, wake, memory }
 }
 
 /// What somebody did. `docker stop` tells first of the signal that it sends, and it may be long before it tells of itself.

@@ -10,8 +10,7 @@ fn repository(origin: &Origin) -> Repository {
 fn draft<'a>(parent: &'a Revision, branch: &'a str) -> Draft<'a> {
     Draft {
         parent,
-        path: "services/web/service.yaml",
-        content: b"new\n",
+        edit: Edit::File { path: "services/web/service.yaml", content: b"new\n" },
         branch,
         message: "Promote web\n\nTAG\n",
     }
@@ -53,4 +52,35 @@ fn a_branch_that_is_there_is_left_alone() {
     // A branch cannot be a folder of branches.
     let error = repository.commit_to_new_branch(&draft(&parent, "taken/more")).unwrap_err();
     assert!(matches!(error, GitError::Write { .. }), "{error}");
+}
+
+#[test]
+fn a_folder_becomes_what_it_was_and_the_rest_stays() {
+    let origin = Origin::new();
+    origin.write("services/web/compose.yaml", "one\n");
+    let first = origin.push_file("services/web/service.yaml", "one\n");
+    origin.write("services/db/service.yaml", "kept\n");
+    origin.write("services/web/added.yaml", "two\n");
+    let second = origin.push_file("services/web/service.yaml", "two\n");
+    let repository = repository(&origin);
+    let restore = |path, from, branch| Draft {
+        parent: &second,
+        edit: Edit::Folder { path, from },
+        branch,
+        message: "Revert",
+    };
+    let check = |path, from, branch, expected: &str| {
+        let draft = restore(path, from, branch);
+        assert_eq!(repository.changes_nothing(&draft).unwrap(), expected.is_empty(), "{branch}");
+        repository.commit_to_new_branch(&draft).unwrap();
+        assert_eq!(origin.git(&["diff", "--name-status", &format!("main..{branch}")]), expected, "{branch}");
+    };
+    check("services/web", &first, "web", "D\tservices/web/added.yaml\nM\tservices/web/service.yaml");
+    check("services/db", &first, "db", "D\tservices/db/service.yaml");
+    let all = "D\tservices/db/service.yaml\nD\tservices/web/added.yaml\nM\tservices/web/service.yaml";
+    check("", &first, "all", all);
+    check("services/web", &second, "same", "");
+    check("services/none", &first, "none", "");
+    assert_eq!(origin.git(&["fsck", "--strict"]), "");
+    assert_eq!(origin.head(), second);
 }

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Entry, Rollout};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::catalog::ApprovalDemand;
 use crate::decision::{Awaiting, GuardedChange, Needed, Tally, plan_id};
-use crate::name::{NodeName, ServiceName};
+use crate::name::{NodeName, RoleName, ServiceName};
 use crate::plan::Step;
 
 /// So many removals in one release ask no question,
@@ -42,21 +45,23 @@ impl Rollout<'_> {
         let situation = self.situation;
         let changes: BTreeSet<GuardedChange> =
             members.iter().map(|index| change(&self.entries[*index])).collect();
+        let roles = demand.roles.iter().map(|role| Arc::from(role.as_str())).collect();
+        let since = situation.facts.underway.began_at.unwrap_or(situation.now);
         let awaiting = Awaiting {
             plan: plan_id(situation.revision, &changes),
             revision: situation.revision.clone(),
             changes,
             because: vec![demand.why.clone()],
-            needed: Needed { approvals: demand.count as usize, roles: demand.roles },
-            since: situation.facts.underway.began_at.unwrap_or(situation.now),
+            needed: Needed { approvals: demand.count, roles },
+            since,
             author_may: demand.author_may,
-            until: None,
+            until: demand.timeout.and_then(|timeout| since.checked_add(timeout).ok()),
         };
         let tally = awaiting.tally(&situation.facts.decisions.votes);
         if tally.is_approved() {
             return;
         }
-        let reason = told(&awaiting, &tally);
+        let reason = told(&awaiting, &tally, situation.now);
         for index in members {
             self.entries[*index].held.get_or_insert_with(|| reason.clone());
         }
@@ -101,13 +106,9 @@ impl Rollout<'_> {
             // Somebody decided just that.
             return demands;
         }
-        if entry.rules.approval == Some(true) && unit.to.is_some() {
-            demands.push(Demand {
-                why: format!("`{}` asks for it", unit.service).into(),
-                count: 1,
-                roles: BTreeSet::new(),
-                author_may: false,
-            });
+        if let Some(instance) = entry.instance.filter(|_| unit.to.is_some()) {
+            let asked = instance.approval_demands(self.situation.catalog, &unit.node).into_iter();
+            demands.extend(asked.map(|demand| Demand::of(&unit.service, demand)));
         }
         let leaving = leaving.get(&unit.service);
         if leaving.is_some_and(|nodes| unit.from.is_none() || unit.to.is_none() && nodes.contains(&unit.node))
@@ -132,16 +133,27 @@ pub(super) struct Demand {
     /// Why it is asked for, in a clause.
     pub why: Arc<str>,
     /// How many people.
-    pub count: u32,
-    /// Among them somebody in each of these roles.
-    pub roles: BTreeSet<Arc<str>>,
+    pub count: usize,
+    /// Each of them has one of these roles.
+    pub roles: BTreeSet<RoleName>,
     /// Whether the author of the commit may be one of them.
     pub author_may: bool,
+    /// How long they are waited for.
+    pub timeout: Option<SignedDuration>,
+}
+
+impl Demand {
+    /// What a definition or the policy asks for.
+    fn of(service: &ServiceName, demand: ApprovalDemand) -> Self {
+        let ApprovalDemand { count, roles, timeout, why } = demand;
+        let why = format!("{why} asks for it of `{service}`").into();
+        Self { why, count, roles, author_may: false, timeout }
+    }
 }
 
 /// A question whether that is meant: who wrote the commit may answer it.
 fn meant(why: String) -> Demand {
-    Demand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true }
+    Demand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true, timeout: None }
 }
 
 fn change(entry: &Entry<'_>) -> GuardedChange {
@@ -149,16 +161,19 @@ fn change(entry: &Entry<'_>) -> GuardedChange {
     GuardedChange { node: unit.node.clone(), service: unit.service.clone(), from: unit.from, to: unit.to }
 }
 
-fn told(awaiting: &Awaiting, tally: &Tally) -> String {
+fn told(awaiting: &Awaiting, tally: &Tally, now: Timestamp) -> String {
     let why = awaiting.because.iter().map(|why| &**why).collect::<Vec<_>>().join("; ");
     if let Some(person) = tally.rejected_by.first() {
         return format!("rejected by {person} ({why})");
+    }
+    if let Some(until) = awaiting.until.filter(|until| *until <= now) {
+        return format!("nobody approved it until {until} ({why}): push the change again");
     }
     let more = match tally.missing.approvals {
         0 | 1 => "approval".to_owned(),
         missing => format!("{missing} approvals"),
     };
-    let roles = tally.missing.roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" and ");
+    let roles = tally.missing.roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" or ");
     let by = if roles.is_empty() { roles } else { format!(" by {roles}") };
     format!("waits for {more}{by}, because {why}: `gitops approve {}`", awaiting.plan.short())
 }
