@@ -161,6 +161,7 @@ fn remove(step: &mut Step) {
             after: Vec::new(),
             because,
             spans: Vec::new(),
+            wave: ensure.terms.wave,
         });
     }
 }
