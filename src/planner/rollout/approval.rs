@@ -65,7 +65,10 @@ impl Rollout<'_> {
         for index in members {
             self.entries[*index].held.get_or_insert_with(|| reason.clone());
         }
-        self.permits.awaiting.push(awaiting);
+        match self.permits.awaiting.iter_mut().find(|other| other.plan == awaiting.plan) {
+            Some(other) => join(other, awaiting),
+            None => self.permits.awaiting.push(awaiting),
+        }
     }
 
     /// What is asked because of the whole: of removals only, or of everything.
@@ -125,6 +128,15 @@ impl Rollout<'_> {
         let going = step.and_then(Step::as_ensure).filter(|_| unit.to.is_none() && unit.is_pending());
         going.is_some_and(|ensure| !ensure.named_volumes().is_empty())
     }
+}
+
+/// The same changes wait for two reasons: they are shown once, and one vote counts for both.
+fn join(shown: &mut Awaiting, other: Awaiting) {
+    shown.because.extend(other.because);
+    shown.needed.approvals = shown.needed.approvals.max(other.needed.approvals);
+    shown.needed.roles.extend(other.needed.roles);
+    shown.author_may &= other.author_may;
+    shown.until = [shown.until, other.until].into_iter().flatten().min();
 }
 
 /// Who must approve a change.

@@ -462,7 +462,10 @@ impl World {
             (Some(Caller::Poll(sender, ..) | Caller::Report(sender, ..)), _) => {
                 self.answer(sender, Reply::Away)
             }
-            (Some(Caller::Operator) | None, _) => {}
+            (Some(Caller::Operator), answer) => {
+                self.note(|| format!("daemon {number} tells an operator: {answer:?}"))
+            }
+            (None, _) => {}
         }
     }
 

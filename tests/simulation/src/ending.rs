@@ -41,10 +41,29 @@ impl World {
             Err(what) => {
                 self.settled = None;
                 let is_late = self.now > self.plot.calm_at + 3 * INTERVAL;
-                self.witness.require(8, !is_late, || what);
+                let told = if is_late { self.told() } else { String::new() };
+                self.witness.require(8, !is_late, || format!("{what}{told}"));
                 self.after(LOOK_EVERY, Happening::Look);
             }
         }
+    }
+
+    /// What the daemons say that they wait for.
+    fn told(&self) -> String {
+        let mut told = String::new();
+        for fleet in (0..self.daemons.len()).filter_map(|number| self.fleet(number)) {
+            let instances =
+                fleet.nodes.iter().flat_map(|view| view.instances.iter().map(move |one| (&view.node, one)));
+            for (node, one) in instances.filter(|(_, one)| one.message.is_some()) {
+                let message = one.message.as_deref().unwrap_or_default();
+                told.push_str(&format!("; {} on {node}: {message}", one.service));
+            }
+            fleet
+                .awaiting
+                .iter()
+                .for_each(|view| told.push_str(&format!("; {:?} waits for approval", view.awaiting.changes)));
+        }
+        told
     }
 
     /// An operator deploys what is held, since nothing else would.

@@ -15,7 +15,8 @@ const FINDS_WITHIN: u64 = 2_000;
 const ENOUGH: usize = 20;
 
 /// Seeds that found something that was mended since, each with what it was.
-const REGRESSIONS: [(u64, &str); 0] = [];
+const REGRESSIONS: [(u64, &str); 1] =
+    [(4, "changes that wait for approval for two reasons had one id twice, and no vote could name it")];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
