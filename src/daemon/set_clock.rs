@@ -9,6 +9,16 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::State;
+use crate::status::Reported;
+
+/// Reports as the store has them. What was heard after now was heard by a clock that was ahead, of this daemon before it was
+/// started or of another one; how long ago that was nobody knows, so it counts from now.
+pub(super) fn heard_until(mut reported: Reported, now: Timestamp) -> Reported {
+    for last in reported.nodes.values_mut() {
+        last.heard_at = last.heard_at.min(now);
+    }
+    reported
+}
 
 impl State {
     /// Notes the time of this step, and moves along with the clock where that was set back since the step before.

@@ -25,6 +25,7 @@ use super::queue::OneSlot;
 use super::reading::Reading;
 use super::releasing::Opens;
 use super::reports::{Batch, Lease};
+use super::set_clock::heard_until;
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
 use crate::decision::{Awaiting, Decision, Decisions};
@@ -284,6 +285,7 @@ impl State {
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
         let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, decided } =
             snapshot;
+        let reported = heard_until(reported, now);
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
@@ -556,7 +558,7 @@ impl State {
         self.store_failures = 0;
         self.learn(decisions, decided, now);
         self.plans = Arc::new(plans);
-        self.reported = Arc::new(reported);
+        self.reported = Arc::new(heard_until(reported, now));
         self.underway = Arc::new(underway);
         self.status_digests.clear();
         self.take_over_leases();

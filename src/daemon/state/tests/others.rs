@@ -71,3 +71,12 @@ fn a_clock_that_is_set_back_moves_what_is_to_come_along() {
     case.report(2, "y", &status("n", "y", None), &format!("2: host-of-x since {}", -DAY));
     case.at(30 - DAY).report(3, "y", &status("n", "y", None), "fetch, record 1, 3: received");
 }
+
+#[test]
+fn what_was_heard_by_a_clock_that_was_ahead_holds_no_node_for_ever() {
+    let last = ReportedNode { status: status("n", "x", None), heard_at: at(86_400) };
+    let reported = Reported { nodes: BTreeMap::from([(node("n"), last)]) };
+    let mut case = Case::over(Snapshot { reported, ..Snapshot::default() }, "fetch");
+    case.report(1, "y", &status("n", "y", None), "1: host-of-x since ever");
+    case.at(30).report(2, "y", &status("n", "y", None), "record 1, 2: received");
+}
