@@ -524,7 +524,8 @@ impl State {
         }
         self.brought(&steps, moved, now);
         if is_failure {
-            // How to undo it is in the store.
+            // How to undo it is in the store. Nothing is planned before that was read.
+            self.want_pass("a release failed");
             self.passes.start();
             effects.push(Effect::Reload);
         }

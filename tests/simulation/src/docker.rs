@@ -9,8 +9,8 @@ use std::sync::Arc;
 use gitops::name::ServiceName;
 use gitops::plan::{ContainerSpec, Ensure, OnFileChange, RunState, Step};
 use gitops::status::{Container, ContainerState, Health};
-use gitops_agent::drift::Seen;
 use gitops_agent::host::Observation;
+use gitops_agent::picture::Picture;
 use jiff::Timestamp;
 
 use crate::dice::Dice;
@@ -64,11 +64,9 @@ pub(crate) struct Docker {
 impl Docker {
     /// What it shows.
     pub(crate) fn observation(&self) -> Observation {
-        let truth = || Observation {
-            instances: self.instances.clone(),
-            lost: BTreeSet::new(),
-            pictures: Seen::new(),
-        };
+        let pictures = || self.instances.values().flatten().map(picture).collect();
+        let truth =
+            || Observation { instances: self.instances.clone(), lost: BTreeSet::new(), pictures: pictures() };
         self.lie.clone().unwrap_or_else(truth)
     }
 
@@ -212,7 +210,7 @@ impl Docker {
             Edit::Replace => {
                 self.made += 1;
                 container.id = format!("{}-{}", container.name, self.made).into();
-                container.config = None;
+                (container.config, container.image) = (None, "other".into());
             }
             Edit::Remove => {
                 containers.remove(index);
@@ -232,6 +230,12 @@ impl Docker {
             }
         }
     }
+}
+
+/// A container as the engine describes it, as far as this one does.
+fn picture(container: &Container) -> (Arc<str>, Arc<Picture>) {
+    let fields = [("image".to_owned(), container.image.as_ref().into())];
+    (container.id.clone(), Arc::new(Picture::new(&container.service, &container.name, fields)))
 }
 
 fn start(container: &mut Container, temper: Temper, wall: Timestamp) {

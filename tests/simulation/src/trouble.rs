@@ -121,7 +121,7 @@ impl World {
             Trouble::DockerAway(machine, _) => self.machines[machine % machines].docker.is_away = false,
             Trouble::DockerLies(machine, ..) => self.machines[machine % machines].docker.lie = None,
             Trouble::Rival(machine, _) => self.retire(machine),
-            Trouble::Edit(..) => self.befall(trouble.clone()),
+            Trouble::Edit(..) if self.now < self.plot.calm_at => self.befall(trouble.clone()),
             _ => {}
         }
     }

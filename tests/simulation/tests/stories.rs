@@ -15,9 +15,13 @@ const FINDS_WITHIN: u64 = 2_000;
 const ENOUGH: usize = 20;
 
 /// Seeds that found something that was mended since, each with what it was.
-const REGRESSIONS: [(u64, &str); 2] = [
+const REGRESSIONS: [(u64, &str); 3] = [
     (4, "changes that wait for approval for two reasons had one id twice, and no vote could name it"),
     (195, "after a restart with a clock that was set back, the lease of an agent that was gone lasted on"),
+    (
+        318,
+        "after a release failed, a pass ran beside the reading of the store, and plans were shown that were never stored",
+    ),
 ];
 
 fn number(variable: &str) -> Option<u64> {
