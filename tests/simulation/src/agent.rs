@@ -176,6 +176,8 @@ impl World {
             frozen: VecDeque::new(),
         });
         self.note(|| format!("the agent on machine {number} starts"));
+        // It has not asked anybody yet.
+        self.witness.tell(&Fact::Told { machine: number, is_refused: false });
         self.tell_agent(number, Event::Tick);
     }
 

@@ -126,7 +126,7 @@ impl World {
             doom: None,
         });
         self.note(|| format!("daemon {number} starts"));
-        self.witness.tell(&Fact::Started(number));
+        self.witness.tell(&Fact::Informed(number));
         self.carry_out(number, effects);
         self.set_tick(number);
     }
@@ -274,7 +274,10 @@ impl World {
                 Some(Event::Published(said.inspect(|published| self.count_conflict(published))))
             }
             Effect::Peek { after } => Some(Event::Peeked(self.storage.peek(after))),
-            Effect::Reload => Some(Event::Reloaded(self.storage.load().map(Box::new))),
+            Effect::Reload => {
+                self.witness.tell(&Fact::Informed(number));
+                Some(Event::Reloaded(self.storage.load().map(Box::new)))
+            }
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(Record { reports, events, finished, outbox })))
             }

@@ -65,7 +65,7 @@ impl World {
             Trouble::DaemonClock(daemon, seconds) => {
                 let daemon = daemon % daemons;
                 self.daemons[daemon].clock.jump(SignedDuration::from_secs(seconds));
-                self.witness.tell(&Fact::ClockSet(daemon));
+                self.witness.tell(&Fact::Informed(daemon));
             }
             Trouble::FreezeClock(daemon, time) => {
                 self.daemons[daemon % daemons].clock.freeze(self.now);
@@ -189,7 +189,7 @@ impl World {
         self.storage.faults.clear();
         for number in 0..self.daemons.len() {
             self.daemons[number].clock.mend();
-            self.witness.tell(&Fact::ClockSet(number));
+            self.witness.tell(&Fact::Informed(number));
             if let Some(process) = &mut self.daemons[number].process {
                 process.doom = None;
             }

@@ -133,10 +133,9 @@ pub(crate) enum Fact<'a> {
         /// Another one does.
         is_refused: bool,
     },
-    /// A daemon started: it has heard nobody.
-    Started(usize),
-    /// The clock of a daemon was set, so its leases tell nothing.
-    ClockSet(usize),
+    /// A daemon knows otherwise than by its own ears who spoke last: it started, it read what others wrote, or its clock was
+    /// set.
+    Informed(usize),
 }
 
 /// What the witness remembers.
@@ -196,9 +195,7 @@ impl Witness {
             Fact::Heard { daemon, at, node, machine } => self.heard(daemon, at, node, machine),
             Fact::Told { machine, is_refused: true } => _ = self.refused.insert(machine),
             Fact::Told { machine, is_refused: false } => _ = self.refused.remove(&machine),
-            Fact::Started(daemon) | Fact::ClockSet(daemon) => {
-                self.heard.retain(|(other, _), _| *other != daemon)
-            }
+            Fact::Informed(daemon) => self.heard.retain(|(other, _), _| *other != daemon),
         }
     }
 
