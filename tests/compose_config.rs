@@ -126,7 +126,8 @@ fn tree(folder: &Path, name: &str) -> Tree {
 
 /// The YAML that a node would get.
 fn sent(tree: &Tree, name: &str, case: &Case) -> Result<String, String> {
-    let spec = ReadSpec { files: &case.files, profiles: &case.profiles, overlays: &[] };
+    let spec =
+        ReadSpec { files: &case.files, profiles: &case.profiles, overlays: &[], hooks: &[], formerly: None };
     let said = |found: Vec<_>| format!("{found:#?}");
     let source = Source::read(tree, &format!("services/{name}"), &spec).map_err(said)?;
     let rendered = source.render(tree, &case.variables).map_err(said)?;

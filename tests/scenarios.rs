@@ -152,7 +152,7 @@ impl World {
             ["again"] => self.plan_again(),
             ["approve", name] => self.vote(name, true),
             ["reject", name] => self.vote(name, false),
-            ["lock", ..] => self.hold(Held::Lock, command.splitn(2, ' ').nth(1)),
+            ["lock", ..] => self.hold(Held::Lock, command.split_once(' ').map(|(_, reason)| reason)),
             ["suspend", what, name, ..] => {
                 let on = part(what, name)?;
                 self.hold(Held::Suspend { on }, command.splitn(4, ' ').nth(3));
@@ -324,7 +324,8 @@ impl World {
             for plan in &outcome.plans {
                 self.plan_is_clean(plan)?;
             }
-            let quiet = outcome.plans.is_empty() && outcome.awaiting.is_empty() && outcome.failure.is_none();
+            let is_undone = outcome.failure.is_some() || self.rollout.facts.underway.undo.is_some();
+            let quiet = outcome.plans.is_empty() && outcome.awaiting.is_empty() && !is_undone;
             self.publish(&outcome);
             if quiet && self.plans.values().all(|plan| self.has_acked(plan)) {
                 return self.nothing_waits(&outcome);

@@ -8,6 +8,7 @@
 pub mod asking;
 mod carry;
 mod deciding;
+mod effect;
 mod happened;
 pub mod outbox;
 pub mod operator_token;

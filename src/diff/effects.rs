@@ -21,7 +21,9 @@ pub(super) fn of_opened(was: Option<&Opened<'_>>, is: Option<&Opened<'_>>) -> BT
     let nothing = BTreeMap::new();
     let before = old.map_or(&nothing, |old| &old.containers);
     let after = new.map_or(&nothing, |new| &new.containers);
-    let moved = old.zip(new).is_some_and(|(old, new)| old.project != new.project);
+    // Its containers carry the name of the service.
+    let name = |ensure: &Ensure| (ensure.project.clone(), ensure.service.clone());
+    let moved = old.zip(new).is_some_and(|(old, new)| name(old) != name(new));
     let switched = old.zip(new).is_some_and(|(old, new)| old.state != new.state);
     // Read from the models, so only where files changed, and once for all containers.
     let files = |side: Option<&Opened<'_>>| {

@@ -65,8 +65,8 @@ fn say(
 ) -> Said {
     let [before, after] = [pair.before, pair.after].map(|stand| stand.map(Opened::from));
     let (before, after) = (before.as_ref(), after.as_ref());
-    // What moves is made anew.
-    let stays = before.filter(|_| !pair.has_moved());
+    // What moves is made anew, unless it is the same project under another name.
+    let stays = before.filter(|_| !pair.has_moved() || pair.keeps_project());
     let effects = effects::of_opened(stays, after);
     let is_recreated = effects.values().any(|effect| *effect == Effect::Recreate);
     let kind = match (before, after) {

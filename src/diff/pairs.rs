@@ -66,6 +66,12 @@ impl<'a> Pair<'a> {
         names.into_iter().flatten().any(any_node)
     }
 
+    /// Whether it is the same Compose project on the same node, whatever its name.
+    pub(super) fn keeps_project(&self) -> bool {
+        let is_same = |(before, after): (Stand<'_>, Stand<'_>)| before.ensure.project == after.ensure.project;
+        self.from.is_none() && self.before.zip(self.after).is_some_and(is_same)
+    }
+
     /// Whether it is on another node or under another name.
     pub(super) fn has_moved(&self) -> bool {
         self.from.is_some() || self.old_name().is_some()

@@ -126,7 +126,11 @@ fn changes_of<'a>(before: Option<&'a NodePlan>, plan: &'a NodePlan) -> impl Iter
 /// What stands under another name from now on: its old name is gone, without a step that says so.
 fn vanished(before: &BTreeMap<&ServiceName, &Step>, plan: &NodePlan) -> Vec<StepChange> {
     let ensured = before.values().filter_map(|step| step.as_ensure());
-    let gone = ensured.filter(|ensure| plan.step(&ensure.service).is_none());
+    let goes_on = |old: &Ensure| {
+        let new = plan.steps.iter().filter_map(Step::as_ensure);
+        new.map(|new| &new.project).any(|project| *project == old.project)
+    };
+    let gone = ensured.filter(|ensure| plan.step(&ensure.service).is_none() && goes_on(ensure));
     let change = |ensure: &Ensure| StepChange {
         node: plan.node.clone(),
         service: ensure.service.clone(),

@@ -123,7 +123,7 @@ fn needed(missing: &Needed) -> String {
     let number = count(missing.approvals.max(roles.len()), "approval");
     match roles.is_empty() {
         true => number,
-        false => format!("{number}, among them as {}", roles.join(" and as ")),
+        false => format!("{number}, each as {}", roles.join(" or ")),
     }
 }
 
@@ -206,12 +206,11 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
             at,
         };
         let awaiting = Awaiting {
-            author_may: false,
             plan,
             revision,
             changes,
             because: vec!["`db` has volumes".into()],
-            needed: Needed { approvals: 2, roles: ["dba".into()].into() },
+            needed: Needed { approvals: 1, roles: ["dba".into()].into() },
             since: at,
             until: None,
             author_may: false,
@@ -224,7 +223,7 @@ HOLD  WHAT                      BY   SINCE   UNTIL             WHY
   db goes from edge-1
   why: `db` has volumes
   ada approved it 1m ago: backup is done
-  still needed: 1 approval, among them as dba
+  still needed: 1 approval, each as dba
   gitops approve {short}   or   gitops reject {short}
 "
         );

@@ -93,7 +93,7 @@ mod tests {
         };
         let on: BTreeSet<_> = ["edge-2".parse().expect("a name")].into();
         let view = ReleaseView {
-            release: Release { number: 7, release, finished_at: None },
+            release: Release::begun(7, release),
             standing: Standing::InProgress { on },
             nodes: vec![record("edge-1", Some(4)), record("edge-2", None)],
             kept: KeptDiff::cut(Diff::default()),
@@ -106,6 +106,7 @@ mod tests {
             running: 0,
             wanted: 1,
             outdated: Vec::new(),
+            drift: Vec::new(),
         };
         let instances = [
             instance("db", InstanceState::Healthy, None),

@@ -12,34 +12,39 @@ use gitops::release::{self, Failed, Good, NewRelease, Reached, Release, StepReco
 use jiff::Timestamp;
 
 /// All that is kept of releases.
-pub struct Rollout {
+pub(crate) struct Rollout {
     /// What planning reads of it.
-    pub facts: Facts,
+    pub(crate) facts: Facts,
     release: Release,
     steps: Vec<StepRecord>,
     plans: BTreeMap<(NodeName, Generation), Arc<NodePlan>>,
 }
 
 impl Rollout {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (steps, plans) = (Vec::new(), BTreeMap::new());
         let release = Release::begun(0, new(super::revision(0), Timestamp::UNIX_EPOCH));
         Self { facts: Facts::default(), release, steps, plans }
     }
 
-    pub fn begin(&mut self, revision: Revision, now: Timestamp) {
+    pub(crate) fn begin(&mut self, revision: Revision, now: Timestamp) {
         self.release = Release::begun(self.release.number + 1, new(revision, now));
         self.read();
     }
 
-    pub fn retry(&mut self) {
+    pub(crate) fn retry(&mut self) {
         if self.release.failed.take().is_some() {
             self.release.attempts += 1;
         }
         self.read();
     }
 
-    pub fn publish(&mut self, before: &BTreeMap<NodeName, Arc<NodePlan>>, outcome: &Outcome, now: Timestamp) {
+    pub(crate) fn publish(
+        &mut self,
+        before: &BTreeMap<NodeName, Arc<NodePlan>>,
+        outcome: &Outcome,
+        now: Timestamp,
+    ) {
         let (release, published_at) = (Some(self.release.number), Some(now));
         let records = release::changes(before, &outcome.plans).into_iter();
         let records = records.map(|change| StepRecord { change, release, published_at, satisfied_at: None });
@@ -52,7 +57,7 @@ impl Rollout {
         self.read();
     }
 
-    pub fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
+    pub(crate) fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
         for service in &reached.services {
             let of_it = self.steps.iter_mut().filter(|step| {
                 let change = &step.change;

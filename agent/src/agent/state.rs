@@ -28,6 +28,7 @@ use crate::moment::Moment;
 
 /// What happened.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is on its way")]
 pub enum Event {
     /// Time passed: at the latest at [`State::wake_at`].
     Tick,

@@ -142,11 +142,11 @@ impl Walk {
             return Drifted::No;
         }
         let seen = &look.observation.pictures;
-        if self.retake.contains(service) || !self.pictures.has(service, ensure.digest) {
-            if let Some(is_new) = self.pictures.take(service, ensure.digest, observed, seen) {
-                self.pictures_changed |= is_new;
-                self.retake.remove(service);
-            }
+        if (self.retake.contains(service) || !self.pictures.has(service, ensure.digest))
+            && let Some(is_new) = self.pictures.take(service, ensure.digest, observed, seen)
+        {
+            self.pictures_changed |= is_new;
+            self.retake.remove(service);
         }
         let findings = self.pictures.findings(ensure, observed, seen);
         let told = self.told.entry(service.clone()).or_default();

@@ -13,13 +13,17 @@ use std::fmt::Write as _;
 
 use super::*;
 use crate::api::wire::{Hello, Report, SPOKEN};
+use crate::daemon::outbox::Setback;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Place;
 use crate::fleet::SourceState;
 use crate::name::Generation;
 use crate::plan::NodePlan;
 use crate::reconcile::Known;
 use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
+use crate::store::Decided;
 use crate::store::outbox::Outbox;
+use crate::store::outbox::{Change, ErrandKey};
 use crate::tree::Tree;
 
 fn rev(letter: char) -> Revision {

@@ -271,9 +271,12 @@ async fn a_commit_is_told_how_its_release_goes() {
     let token = token["token"].as_str().expect("a token").to_owned();
     let agent = Agent { served: &served, token };
     agent.report(StepOutcome::Failed).await;
-    assert_eq!(until(&estate.main, "failure").await, "web failed on node edge-1");
+    assert_eq!(until(&estate.main, "failure").await, "failed and is undone: `gitops status` says why");
+    let compose = "services:\n  app:\n    image: busybox:1.37\n";
+    let mended = estate.origin.push_file("services/web/compose.yaml", compose);
+    until(&mended, "pending").await;
     agent.report(StepOutcome::Satisfied).await;
-    assert_eq!(until(&estate.main, "success").await, "in force on 1 node");
+    assert_eq!(until(&mended, "success").await, "in force on 1 node");
     let broken = estate.origin.push_file("services/web/service.yaml", "service: web\nplaice: {}\n");
     let why = until(&broken, "failure").await;
     assert!(why.contains("mistake") && why.contains("the last good plans stand"), "{why}");

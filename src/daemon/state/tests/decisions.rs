@@ -123,7 +123,7 @@ fn what_cannot_be_held_is_refused_with_what_to_do() {
 
     let pin = |letter| Held::Pin { revision: rev(letter) };
     case.hold(1, pin('a'), "decide: the fleet is pinned to aaaaaaaaaaaa by ada: maintenance");
-    case.decided(1, Some(Hold { number: 1, ..hold(pin('a'), None) }), "1: hold 1, pass over a");
+    case.decided(1, Some(Hold { number: 1, ..hold(pin('a'), None) }), "1: hold 1, fetch, pass over a");
     let refused = "2: the fleet is pinned to aaaaaaaaaaaa by hold 1 of ada already: end that first";
     case.hold(2, pin('b'), refused);
 }
