@@ -32,15 +32,20 @@ impl State {
         self.is_behind |= !is_writing && newest.is_ok_and(|newest| newest > self.last_event);
     }
 
+    /// Has everything read again.
+    pub(super) fn reload(&mut self) -> Effect {
+        self.is_behind = false;
+        Effect::Reload
+    }
+
     /// Reads everything, where another daemon wrote something and no pass is under way.
     pub(super) fn start_catching_up(&mut self) -> Option<Effect> {
         if !self.is_behind || self.reload_at.is_some() || self.passes.running().is_some() {
             return None;
         }
-        self.is_behind = false;
         self.want_pass("another daemon wrote something");
         self.passes.start();
-        Some(Effect::Reload)
+        Some(self.reload())
     }
 
     /// Takes over who spoke to other daemons, and is heard there later than here.

@@ -363,7 +363,7 @@ impl State {
                 Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_) | Published::Unaware) => vec![Effect::Reload],
+            Ok(Published::Conflict(_) | Published::Unaware) => vec![self.reload()],
             // Whether it was written is not known, so nothing is planned before the store says.
             Err(_) => self.store_failed(now),
         }
@@ -389,7 +389,7 @@ impl State {
             // How to undo it is in the store. Nothing is planned before that was read.
             self.want_pass("a release failed");
             self.passes.start();
-            effects.push(Effect::Reload);
+            effects.push(self.reload());
         }
         self.note_done(now);
         effects.extend(self.tried_well(planned));
@@ -446,7 +446,7 @@ impl State {
         if self.reload_at.is_some_and(|at| at <= now) && self.passes.running().is_none() {
             self.reload_at = None;
             self.passes.start();
-            effects.push(Effect::Reload);
+            effects.push(self.reload());
         }
         if self.pass_again_at.is_some_and(|at| at <= now) {
             self.pass_again_at = None;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::NewEvent;
+use crate::store;
 
 fn numbered(ids: std::ops::RangeInclusive<u64>) -> Vec<store::Event> {
     let event = |id| store::Event {
@@ -69,7 +70,7 @@ fn a_clock_that_is_set_back_moves_what_is_to_come_along() {
     case.at(-DAY).check(Event::Tick, "");
     assert_eq!(case.state.next_tick().duration_since(at(-DAY)), left, "nothing is due later than it was");
     case.report(2, "y", &status("n", "y", None), &format!("2: host-of-x since {}", -DAY));
-    case.at(30 - DAY).report(3, "y", &status("n", "y", None), "fetch, record 1, 3: received");
+    case.at(30 - DAY).report(3, "y", &status("n", "y", None), "record 1, 3: received, pass over a");
 }
 
 #[test]
