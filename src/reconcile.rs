@@ -254,6 +254,8 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     }
     let open = spread(&awake, |(node, _)| planner::units(&situation, node));
     units.extend(open.iter().flatten().cloned());
+    // Whatever was found at rest: what waits for what must not depend on it.
+    units.sort_by(|one, other| (&one.node, &one.service).cmp(&(&other.node, &other.service)));
     let permits = planner::permits(&situation, &units);
     let situation = Situation { permits: &permits, ..situation };
     let planned = spread(&awake, |(node, _)| one(inputs, &situation, moved.as_deref(), node));

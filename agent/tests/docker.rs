@@ -203,7 +203,9 @@ async fn a_killed_container_wakes_and_only_that_one_is_brought_back() {
     bench.engine.kill_container(&before["a"].id, None::<KillContainerOptions>).await.unwrap();
     let seen = loop {
         let wake = timeout(SOON, wakes.recv()).await.unwrap().unwrap();
-        assert!(is_of(&wake, &step), "{wake:?}");
+        if !is_of(&wake, &step) {
+            continue;
+        }
         if bench.look().await["a"].state == ContainerState::Exited {
             break killed_at.elapsed();
         }

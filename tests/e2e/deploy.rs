@@ -113,7 +113,15 @@ fn a_removed_service_goes_and_its_volume_stays() {
     world.engine(Left).docker(&["exec", store, "sh", "-c", "echo kept > /pages/page"]);
 
     std::fs::remove_dir_all(world.sandbox.path("work/services/gone-cache")).expect("the folder is there");
-    world.deploy("without the cache");
+    world.push("without the cache");
+    world.wait("the data that stays behind is asked about", |world| {
+        let waiting = world.status()["awaiting"].as_array().cloned().unwrap_or_default();
+        waiting.iter().any(|one| {
+            let plan = one["plan"].as_str().expect("an id").trim_start_matches("sha256:").to_owned();
+            world.gitops(&["approve", &plan[..12]]).status.success()
+        })
+    });
+    world.settle();
     let after = world.containers(Left);
     assert_eq!(ids(&after).into_keys().collect::<Vec<_>>(), ["gone-web/app"]);
     assert_eq!(world.engine(Left).networks("gone-cache"), [""; 0]);

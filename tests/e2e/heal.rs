@@ -91,7 +91,7 @@ fn an_agent_that_lost_its_state_folder_gives_containers_their_files_back() {
     world.wait("the log says why", |world| {
         let logs = world.gitops(&["logs", "lost-web"]);
         String::from_utf8_lossy(&logs.stdout)
-            .contains("what these containers mount was gone from their folder")
+            .contains("what some containers mount was gone from their folder")
     });
 }
 
@@ -112,7 +112,10 @@ fn an_engine_that_stops_is_reported_and_all_runs_again_when_it_is_back() {
     assert!(shown.contains("Docker does not answer at unix:///"), "{shown}");
 
     own.start_again();
-    world.wait("all is well", |world| world.node_status(Left)["state"] == "ok");
+    world.wait("all is well", |world| {
+        let runs = world.containers(Left).values().flatten().all(Container::is_running);
+        runs && world.node_status(Left)["state"] == "ok"
+    });
     let after = world.containers(Left);
     assert_eq!(ids(&after), ids(&before), "the same containers, each of them once");
     assert!(after.values().flatten().all(Container::is_running), "{after:?}");

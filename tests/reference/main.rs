@@ -14,10 +14,12 @@ mod repository;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops::decision::{Awaiting, Decisions, Vote};
 use gitops::holders::Holders;
 use gitops::name::{NodeName, Revision};
 use gitops::plan::{NodePlan, RunState, Step};
-use gitops::reconcile::{Definitions, Inputs, Known, Seen, reconcile};
+use gitops::planner::Facts;
+use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
 use gitops::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
@@ -101,20 +103,14 @@ impl World {
     }
 
     fn pass(&mut self, repository: &Repository, seed: u64) {
-        let expected = self.fleet.expected(repository);
-        let inputs = Inputs {
-            facts: gitops::planner::Facts::none(),
-            definitions: self.definitions.as_ref().expect("there was a commit"),
-            plans: &self.plans,
-            reported: &self.reported,
-            now: Timestamp::UNIX_EPOCH,
-            listening_since: Timestamp::UNIX_EPOCH,
-            stale_after: SignedDuration::from_hours(1),
-            seen: Some(&self.seen),
-        };
-        let outcome = reconcile(&inputs);
+        let mut expected = self.fleet.expected(repository);
+        let mut outcome = self.reconcile(&Facts::default());
+        if !outcome.awaiting.is_empty() {
+            outcome = self.reconcile(&approved(&outcome.awaiting));
+        }
         self.plans.extend(outcome.plans.iter().map(|plan| (plan.node.clone(), plan.clone())));
         self.seen = outcome.seen;
+        self.wait_for_successors(&mut expected);
         for (node, expected) in &expected {
             let told = self.plans.get(node.as_str()).map(|plan| words(plan)).unwrap_or_default();
             let (told, expected) = (self.open(node, &told), self.open(node, expected));
@@ -122,6 +118,35 @@ impl World {
         }
         let published: BTreeSet<&str> = outcome.plans.iter().map(|plan| plan.node.as_str()).collect();
         self.fleet.remember(expected, &published);
+    }
+
+    fn reconcile(&self, facts: &Facts) -> Outcome {
+        reconcile(&Inputs {
+            facts,
+            definitions: self.definitions.as_ref().expect("there was a commit"),
+            plans: &self.plans,
+            reported: &self.reported,
+            now: Timestamp::UNIX_EPOCH,
+            listening_since: Timestamp::UNIX_EPOCH,
+            stale_after: SignedDuration::from_hours(1),
+            seen: Some(&self.seen),
+        })
+    }
+
+    /// What is to go and is wanted elsewhere may be kept until it is there: the reference does not know of moves.
+    fn wait_for_successors(&self, expected: &mut BTreeMap<String, Words>) {
+        let wanted = &self.fleet.placed;
+        for (node, asked) in expected {
+            let told = self.plans.get(node.as_str()).map(|plan| words(plan)).unwrap_or_default();
+            for (name, word) in
+                asked.iter_mut().filter(|(name, _)| wanted.get(*name).is_some_and(|nodes| !nodes.is_empty()))
+            {
+                let kept = told.get(name).filter(|kept| matches!(kept, Word::Ensure(_)));
+                if let (Word::Remove(_), Some(kept)) = (&*word, kept) {
+                    *word = kept.clone();
+                }
+            }
+        }
     }
 
     /// Without what is removed already: that may be told again or not.
@@ -182,4 +207,20 @@ fn status(plan: &NodePlan, failed: &BTreeSet<String>) -> NodeStatus {
         drift: Default::default(),
         orphans: Default::default(),
     }
+}
+
+/// Somebody says yes to everything that waits for it.
+fn approved(awaiting: &[Awaiting]) -> Facts {
+    let vote = |awaiting: &Awaiting| Vote {
+        plan: awaiting.plan,
+        revision: awaiting.revision.clone(),
+        changes: awaiting.changes.clone(),
+        by: "ada".into(),
+        roles: BTreeSet::new(),
+        approves: true,
+        reason: None,
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let votes = awaiting.iter().map(vote).collect();
+    Facts { decisions: Arc::new(Decisions { holds: Vec::new(), votes }), ..Facts::default() }
 }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use gitops::tree::Tree;
 
+/// The reference knows nothing of roll-outs: whatever is ready may change at once, and a failure undoes nothing.
+const SETTINGS: &str =
+    "format = 1\nname = \"random\"\n[rollout]\nmax_unavailable = \"100%\"\non_failure = \"continue\"\n";
+
 /// Numbers from a seed (splitmix64).
 pub(crate) struct Dice(pub(crate) u64);
 
@@ -133,7 +137,7 @@ impl Repository {
     }
 
     pub(crate) fn tree(&self) -> Arc<Tree> {
-        let mut files = vec![("gitops.toml".to_owned(), "format = 1\nname = \"random\"\n".to_owned())];
+        let mut files = vec![("gitops.toml".to_owned(), SETTINGS.to_owned())];
         files.extend(self.nodes.iter().map(|node| (format!("nodes/{}.yaml", node.name), node.yaml())));
         for (name, service) in &self.services {
             files.push((format!("services/{name}/service.yaml"), service.yaml(name)));
