@@ -31,7 +31,7 @@ use releases::Releases;
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Facts>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Facts {
     /// Oldest first, by node.
     plans: BTreeMap<NodeName, Vec<Kept>>,
@@ -52,19 +52,25 @@ struct Facts {
     decided: Decided,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Heard {
     entry: LogEntry,
     at: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     plan: Arc<NodePlan>,
     record: PlanRecord,
 }
 
 impl MemoryStore {
+    /// A second store that holds what this one holds now.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        Self(Mutex::new(self.facts().clone()))
+    }
+
     fn facts(&self) -> MutexGuard<'_, Facts> {
         // Nothing below can panic between two writes that belong together.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,7 +160,6 @@ impl Facts {
             self.reach(&node, reached, heard_at);
         }
         match (self.reported.nodes.get_mut(&node), status) {
-            (Some(stored), _) if stored.heard_at > heard_at => {}
             (Some(stored), None) => stored.heard_at = heard_at,
             (_, Some(status)) => {
                 self.reported.nodes.insert(node, ReportedNode { status, heard_at });

@@ -241,8 +241,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// names content that is neither stored nor in the publication.
     async fn publish(&self, publication: Publication) -> Result<Published, StoreError>;
 
-    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss); a report
-    /// that is older than the stored one changes nothing, and so does the heartbeat of a node that never reported.
+    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss). What is written
+    /// last counts, whatever its time: clocks of daemons differ, and are set. The heartbeat of a node that never reported
+    /// changes nothing.
     async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError>;
 
     /// Appends events outside a publication.

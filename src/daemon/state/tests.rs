@@ -1,5 +1,6 @@
 //! The state machine as tables: what comes in, what is to be done, and how the source stands after it.
 
+mod others;
 mod decisions;
 mod outbox;
 mod plans;
@@ -96,6 +97,8 @@ struct Case {
     stored: Outbox,
     /// The store does not take what is recorded.
     full_disk: bool,
+    /// Whether the store has something new is said by the test.
+    others_write: bool,
 }
 
 impl Case {
@@ -113,7 +116,8 @@ impl Case {
     fn under(policy: Policy, snapshot: Snapshot, expected: &str) -> Self {
         let stored = snapshot.outbox.clone();
         let (state, effects) = State::new(policy, snapshot, at(0));
-        let mut case = Self { state, now: 0, told: Vec::new(), stored, full_disk: false };
+        let mut case =
+            Self { state, now: 0, told: Vec::new(), stored, full_disk: false, others_write: false };
         assert_eq!(case.describe(effects), expected, "at the start");
         case
     }
@@ -181,6 +185,11 @@ impl Case {
                     let after = step(&mut self.state, Event::Recorded(Ok(Vec::new())), at(self.now));
                     words.extend(Some(self.describe(after)).filter(|text| !text.is_empty()));
                 }
+                // Nobody else writes, where nothing else is said.
+                Effect::Peek { after } if !self.others_write => {
+                    let after = step(&mut self.state, Event::Peeked(Ok(after)), at(self.now));
+                    words.extend(Some(self.describe(after)).filter(|text| !text.is_empty()));
+                }
                 effect => words.push(word(&effect)),
             }
         }
@@ -223,6 +232,7 @@ fn word(effect: &Effect) -> String {
         }
         Effect::Reload => "reload".to_owned(),
         Effect::Record { .. } => "record".to_owned(),
+        Effect::Peek { after } => format!("peek after {after}"),
         Effect::Prune => "prune".to_owned(),
         Effect::Review(review) => format!("review {}", review.number),
         Effect::SetStatus(revision, status) => {

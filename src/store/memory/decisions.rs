@@ -8,7 +8,7 @@ use crate::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
 use crate::name::Revision;
 
 /// Holds and votes, and how many decisions there were.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Decided {
     pub(super) count: u64,
     holds: BTreeMap<u64, Told>,
@@ -17,7 +17,7 @@ pub(super) struct Decided {
     votes: Vec<Vote>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     kept: KeptHold,
     /// That its time is over.

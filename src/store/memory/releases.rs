@@ -15,7 +15,7 @@ use crate::release::{
 };
 
 /// What is kept of releases.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Releases {
     by_number: BTreeMap<u64, Kept>,
     /// Number of the newest that there ever was.
@@ -24,7 +24,7 @@ pub(super) struct Releases {
     steps: BTreeMap<(ServiceName, NodeName, Generation), StepRecord>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     release: Release,
     diff: KeptDiff,
