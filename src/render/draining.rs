@@ -50,8 +50,10 @@ mod tests {
         let instance = |(service, state, running): &(&str, InstanceState, u32)| InstanceView {
             service: service.parse().expect("a name"),
             state: *state,
+            wave: 0,
             digest: None,
             message: None,
+            since: None,
             running: *running,
             wanted: 1,
             outdated: Vec::new(),
