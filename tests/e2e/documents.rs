@@ -26,8 +26,3 @@ fn check(document: &str, at_least: usize) {
 fn the_readme_shows_a_release_that_fails_as_it_happens() {
     check("README.md", 4);
 }
-
-#[test]
-fn the_gates_of_a_release_are_told_as_the_document_shows_them() {
-    check("docs/releases.md", 10);
-}
