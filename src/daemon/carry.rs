@@ -8,7 +8,6 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::asking::{Question, Study};
-use super::releasing::Opens;
 use super::state::{Effect, Event, Load, Pass};
 use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
@@ -18,14 +17,12 @@ use crate::catalog::Catalog;
 use crate::clock;
 use crate::decision::Decision;
 use crate::diagnostic::Diagnostic;
-use crate::diff::{self, Diff, Scope, Side, State};
+use crate::diff::Diff;
 use crate::fleet::NodeView;
 use crate::fleet::drift::{Facts, drift};
-use crate::holders::Holders;
 use crate::name::Revision;
 use crate::reconcile::preview::{Picture, Proposal, Prospect};
-use crate::reconcile::{Definitions, Inputs, Known, reconcile};
-use crate::release::{Commit, Opened};
+use crate::release::Commit;
 use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
@@ -63,6 +60,7 @@ impl Tools {
                 let loaded = self.store.load().await.map(Box::new);
                 Some(Event::Reloaded(loaded.map_err(|error| self.failed(&error))))
             }
+            Effect::Peek { after } => Some(Event::Peeked(self.peek(after).await)),
             Effect::Record { reports, events, finished, outbox } => {
                 Some(Event::Recorded(self.record(reports, events, finished, outbox).await))
             }
@@ -96,21 +94,12 @@ impl Tools {
     }
 
     async fn load(&self, load: Load) -> Event {
-        let Load { revision, previous, is_deployed, plans, silent, decisions } = load;
-        let tree = match self.repository.tree(&revision).await {
+        let tree = match self.repository.tree(&load.revision).await {
             Ok(tree) => Arc::new(tree),
             Err(error) => return Event::Loaded(Err(chain(&*error))),
         };
-        let load = move || {
-            let holders = Holders::of_plans(plans).with_offline(silent);
-            let now = clock::now();
-            let holders = holders.with_closed(decisions.closed(now));
-            let (previous, holders) = (previous.as_deref(), Some(&holders));
-            let known = Known { previous, holders, now };
-            let read = if is_deployed { Definitions::resume } else { Definitions::load };
-            read(revision, &tree, &known).map(Arc::new)
-        };
-        Event::Loaded(Ok(spawn_blocking(load).await.expect(ON_PANIC)))
+        let read = move || load.read(&tree, clock::now());
+        Event::Loaded(Ok(spawn_blocking(read).await.expect(ON_PANIC)))
     }
 
     async fn pass(&self, pass: Pass) -> Event {
@@ -122,11 +111,8 @@ impl Tools {
         let pass = Arc::new(pass);
         let same = pass.clone();
         // Beside each other: the record of a release must not hold up its plans.
-        let planning = spawn_blocking(move || reconcile(&inputs(&pass)));
-        let recording = spawn_blocking(move || {
-            let opens = same.opens.as_ref()?;
-            Some(Box::new(opened(&inputs(&same), opens, commit)))
-        });
+        let planning = spawn_blocking(move || pass.outcome());
+        let recording = spawn_blocking(move || same.opened(commit));
         let (outcome, opened) = (planning.await.expect(ON_PANIC), recording.await.expect(ON_PANIC));
         self.metrics.passes.inc();
         self.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
@@ -151,7 +137,7 @@ impl Tools {
             }
             Published::Unaware => {
                 self.metrics.publish_conflicts.inc();
-                tracing::info!("somebody decided something meanwhile: planning again");
+                tracing::info!("something was published or decided meanwhile: planning again");
             }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();
@@ -159,6 +145,12 @@ impl Tools {
             }
         }
         Ok(published)
+    }
+
+    /// The newest event is the first after what is known, or there are several and it does not matter which.
+    async fn peek(&self, after: u64) -> Result<u64, String> {
+        let later = self.store.events(after, 1).await.map_err(|error| self.failed(&error))?;
+        Ok(later.first().map_or(after, |event| event.id))
     }
 
     async fn decide(&self, decision: Decision, event: NewEvent) -> Result<Option<Decided>, String> {
@@ -262,30 +254,6 @@ impl Tools {
         tracing::error!(error = %text, "the store failed");
         text
     }
-}
-
-fn inputs(pass: &Pass) -> Inputs<'_> {
-    let Pass { definitions, plans, reported, facts, now, stale_after, listening_since, seen, opens: _ } =
-        pass;
-    let (now, stale_after, listening_since) = (*now, *stale_after, *listening_since);
-    Inputs { definitions, plans, reported, facts, now, stale_after, listening_since, seen: Some(seen) }
-}
-
-/// What is known of a release as it begins. What it does is what its definitions change; where those before cannot be
-/// read, it is what they change of the plans that stand.
-fn opened(inputs: &Inputs<'_>, opens: &Opens, commit: Option<Commit>) -> Opened {
-    let Inputs { definitions, plans, now, .. } = *inputs;
-    let new = definitions.side(definitions.revision.as_str());
-    let label = opens.before.as_ref().map_or("nothing", Revision::as_str);
-    let scope = Scope::at(now);
-    let diff = match &opens.definitions {
-        Some(before) => diff::compare(&before.side(label), &new, &scope),
-        None => {
-            let states = (&State::of_plans(plans, Some(new.desired)), &State::of_desired(new.desired));
-            diff::compare_states(&Side { label: label.into(), ..new.clone() }, &new, states, &scope)
-        }
-    };
-    Opened::new(definitions.revision.clone(), opens.before.clone(), commit, diff, now)
 }
 
 fn facts<'a>(

@@ -46,6 +46,8 @@ pub enum Event {
     Published(Result<Published, String>),
     /// After [`Effect::Reload`].
     Reloaded(Result<Box<Snapshot>, String>),
+    /// After [`Effect::Peek`]: the number of the newest event.
+    Peeked(Result<u64, String>),
     /// After [`Effect::Study`].
     Studied(Ticket, Answer),
     /// After [`Effect::Record`]: its events with their numbers.
@@ -99,6 +101,11 @@ pub enum Effect {
     Publish(Publication),
     /// Read everything from the store again.
     Reload,
+    /// Find out whether the store has a newer event than this.
+    Peek {
+        /// The newest that is known.
+        after: u64,
+    },
     /// Write what happened, then what nodes said, and that a release is done: a crash between the two repeats an event
     /// and loses none.
     Record {

@@ -15,12 +15,15 @@ pub mod operator_token;
 pub mod queue;
 mod progress;
 mod reading;
+mod others;
 mod releasing;
 mod reports;
 mod review;
 mod serve;
+mod set_clock;
 pub mod state;
 mod trial;
+mod working;
 
 pub use serve::{ServeError, listen, runtime, serve, stop_on_signals};
 

@@ -91,6 +91,12 @@ impl Errands {
         Self { outbox, ..Self::default() }
     }
 
+    /// The clock was set. When an errand was asked for stays: that is its version.
+    pub(super) fn move_along(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        self.resume_at = self.resume_at.map(&moved);
+        self.outbox.values_mut().for_each(|errand| errand.due_at = moved(errand.due_at));
+    }
+
     /// The errand that is due first, of those that can be carried out.
     fn next(&self, can_review: bool) -> Option<(&ErrandKey, &Errand)> {
         let ready =

@@ -100,6 +100,11 @@ impl Reading {
         }
     }
 
+    /// The clock was set.
+    pub(super) fn move_along(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        self.fetch_at = moved(self.fetch_at);
+    }
+
     pub(super) fn next_fetch_at(&self) -> Timestamp {
         self.fetch_at
     }
@@ -158,10 +163,7 @@ impl State {
     }
 
     pub(super) fn tick_reading(&mut self, now: Timestamp) {
-        // A look that lies too far ahead was set before the clock was set back.
-        let due =
-            self.reading.fetch_at <= now || self.reading.fetch_at.duration_since(now) > self.policy.poll * 2;
-        if due {
+        if self.reading.fetch_at <= now {
             self.reading.wake();
             self.reading.fetch_at = now + self.policy.poll;
         }

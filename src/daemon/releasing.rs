@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::happened;
 use super::state::State;
-use crate::fleet::{InstanceState, NodeView};
+use crate::fleet::{InstanceState, NodeView, Progress};
 use crate::name::{NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::planner::{Brought, Facts, Underway};
@@ -50,6 +50,13 @@ impl State {
         underway.brought.extend(brought);
     }
 
+    /// The release that failed begins again.
+    pub(super) fn begin_again(&mut self) {
+        let underway = Arc::make_mut(&mut self.underway);
+        underway.undo = None;
+        underway.attempts += 1;
+    }
+
     /// Takes down what a node says for the first time that it has done.
     pub(super) fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
         let brought = &self.underway.brought;
@@ -66,6 +73,12 @@ impl State {
                 brought.satisfied_at.get_or_insert(now);
             }
         }
+    }
+
+    /// How far the newest release is, while something of it is left to be done.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let revision = self.unfinished.clone().filter(|_| self.is_open)?;
+        Some(Progress::of(revision, &self.underway, &self.views))
     }
 
     /// Writes down that the newest release is done, the first time that it is.

@@ -32,10 +32,16 @@ pub(super) struct Lease {
     host: Arc<str>,
     /// Since when it has spoken without a break; none where that was before the start of the daemon.
     since: Option<Timestamp>,
-    heard_at: Timestamp,
+    pub(super) heard_at: Timestamp,
 }
 
 impl Lease {
+    /// The clock was set.
+    pub(super) fn move_along(&mut self, moved: impl Fn(Timestamp) -> Timestamp) {
+        self.since = self.since.map(&moved);
+        self.heard_at = moved(self.heard_at);
+    }
+
     /// As the last report before a restart left it.
     pub(super) fn of(last: &ReportedNode) -> Self {
         let NodeStatus { agent, host, .. } = &*last.status;
@@ -206,7 +212,7 @@ impl State {
         match (nodes.get_mut(&node), status) {
             (Some(last), None) => {
                 let was_old = heard_at.duration_since(last.heard_at) >= stale_after;
-                last.heard_at = last.heard_at.max(heard_at);
+                last.heard_at = heard_at;
                 if was_old {
                     self.want_pass("a node is back");
                 }

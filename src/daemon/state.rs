@@ -25,6 +25,7 @@ use super::progress::Told;
 use super::queue::OneSlot;
 use super::reading::Reading;
 use super::reports::{Batch, Lease};
+use super::set_clock::heard_until;
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
 use crate::decision::{Awaiting, Decisions};
@@ -34,7 +35,7 @@ use crate::planner::Underway;
 use crate::reconcile::{Definitions, Outcome, Seen};
 use crate::release::{self, Failed, Opened, Release, StepChange};
 use crate::status::Reported;
-use crate::store::{self, Publication, Published, Snapshot};
+use crate::store::{Publication, Published, Snapshot};
 
 /// The numbers and names that the decisions depend on.
 #[derive(Clone, Debug)]
@@ -66,17 +67,17 @@ impl Policy {
 
 /// What a pass plans from.
 #[derive(Debug)]
-struct Planned {
+pub(super) struct Planned {
     definitions: Arc<Definitions>,
     /// It is only deployed if it is the plan that somebody asked for.
     is_trial: bool,
-    /// How many decisions of people it knows.
-    decided: u64,
+    /// How many publications and decisions it knows.
+    version: u64,
 }
 
 /// An outcome that is being published.
 #[derive(Debug)]
-struct Publishing {
+pub(super) struct Publishing {
     outcome: Outcome,
     /// What it was planned from.
     planned: Planned,
@@ -126,27 +127,34 @@ pub struct State {
     pub(super) started_at: Timestamp,
     pub(super) errands: Errands,
     pub(super) told: Told,
-    passes: OneSlot<BTreeSet<&'static str>>,
+    pub(super) passes: OneSlot<BTreeSet<&'static str>>,
     /// What the running pass plans from: newer definitions may arrive while it runs.
     planned: Option<Planned>,
-    publishing: Option<Publishing>,
+    pub(super) publishing: Option<Publishing>,
     /// The store failed: nothing is planned until it was read again.
     pub(super) reload_at: Option<Timestamp>,
     pub(super) store_failures: u32,
-    prune_at: Timestamp,
+    pub(super) prune_at: Timestamp,
+    /// When the clock was looked at last.
+    pub(super) looked_at: Timestamp,
+    /// Another daemon wrote something.
+    pub(super) is_behind: bool,
     pub(super) stopping: bool,
 }
 
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, decided } =
+        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, version } =
             snapshot;
+        let reported = heard_until(reported, now);
         let mut state = Self {
             plans: Arc::new(plans),
             last_event,
             reading: Reading::new(policy.seed, now),
             prune_at: now + policy.prune,
+            looked_at: now,
+            is_behind: false,
             policy,
             leases: reported.nodes.iter().map(|(node, last)| (node.clone(), Lease::of(last))).collect(),
             reported: Arc::new(reported),
@@ -162,7 +170,7 @@ impl State {
             seen: Arc::default(),
             questions: Questions::default(),
             decisions: Arc::new(decisions),
-            deciding: Deciding::knowing(decided),
+            deciding: Deciding::knowing(version),
             awaiting: Vec::new(),
             recording: OneSlot::default(),
             record_again_at: None,
@@ -216,7 +224,8 @@ impl State {
         }
         let (source, diagnostics) = (self.source_status(), self.diagnostics());
         let (holds, awaiting) = (self.decisions.holds.clone(), self.approvals());
-        FleetStatus { source, nodes, diagnostics, holds, awaiting }
+        let release = self.progress();
+        FleetStatus { source, release, nodes, diagnostics, holds, awaiting }
     }
 
     /// Asks for a pass.
@@ -228,7 +237,8 @@ impl State {
     fn start_runs(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !self.stopping {
-            effects.extend(self.start_reading(now));
+            effects.extend(self.start_round(now));
+            effects.extend(self.start_catching_up());
             effects.extend(self.start_pass(now));
             effects.extend(self.start_studies(now));
             self.start_errand(now);
@@ -246,8 +256,8 @@ impl State {
         let is_trial = trial.is_some();
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        let decided = self.deciding.known();
-        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, decided });
+        let version = self.deciding.known();
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, version });
         let opens = self.opens(&definitions);
         let facts = self.facts_for(opens.is_some(), now);
         let stale_after = self.policy.stale_after();
@@ -296,7 +306,7 @@ impl State {
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
-        let publication = Publication { decided: planned.decided, ..publication };
+        let publication = Publication { version: Some(planned.version), ..publication };
         let steps = publication.steps.clone();
         effects.push(Effect::Publish(publication));
         self.publishing = Some(Publishing { outcome, planned, steps, is_failure });
@@ -335,7 +345,7 @@ impl State {
             steps: release::changes(&self.plans, &outcome.plans),
             failed,
             plan_id: Some(id),
-            decided: 0,
+            version: None,
             events,
         }
     }
@@ -354,7 +364,7 @@ impl State {
                 Vec::new()
             }
             // The slot stays taken until the store was read again.
-            Ok(Published::Conflict(_) | Published::Unaware) => vec![Effect::Reload],
+            Ok(Published::Conflict(_) | Published::Unaware) => vec![self.reload()],
             // Whether it was written is not known, so nothing is planned before the store says.
             Err(_) => self.store_failed(now),
         }
@@ -364,6 +374,7 @@ impl State {
     fn done(&mut self, publishing: Publishing, now: Timestamp) -> Vec<Effect> {
         let Publishing { mut outcome, planned, steps, is_failure } = publishing;
         let revision = planned.definitions.revision.clone();
+        self.deciding.published_after(planned.version);
         let plans = Arc::make_mut(&mut self.plans);
         plans.extend(std::mem::take(&mut outcome.plans).into_iter().map(|plan| (plan.node.clone(), plan)));
         self.pictured(outcome, revision.clone());
@@ -380,7 +391,7 @@ impl State {
             // How to undo it is in the store. Nothing is planned before that was read.
             self.want_pass("a release failed");
             self.passes.start();
-            effects.push(Effect::Reload);
+            effects.push(self.reload());
         }
         self.note_done(now);
         effects.extend(self.tried_well(planned));
@@ -406,15 +417,16 @@ impl State {
 
     fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(snapshot) = result else { return self.store_failed(now) };
-        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, decided, .. } =
+        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, version, .. } =
             *snapshot;
         self.passes.finish();
         self.store_failures = 0;
-        self.learn(decisions, decided, now);
+        self.learn(decisions, version, now);
         self.plans = Arc::new(plans);
-        self.reported = Arc::new(reported);
+        self.reported = Arc::new(heard_until(reported, now));
         self.underway = Arc::new(underway);
         self.status_digests.clear();
+        self.take_over_leases();
         self.last_event = self.last_event.max(last_event);
         self.unfinished = unfinished(release);
         let ours = self.definitions.as_ref().map(|definitions| &definitions.revision);
@@ -431,16 +443,12 @@ impl State {
         Vec::new()
     }
 
-    pub(super) fn numbered(&mut self, events: &[store::Event]) {
-        self.last_event = events.iter().map(|event| event.id).fold(self.last_event, u64::max);
-    }
-
     fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.reload_at.is_some_and(|at| at <= now) && self.passes.running().is_none() {
             self.reload_at = None;
             self.passes.start();
-            effects.push(Effect::Reload);
+            effects.push(self.reload());
         }
         if self.pass_again_at.is_some_and(|at| at <= now) {
             self.pass_again_at = None;
@@ -496,6 +504,7 @@ impl State {
 
 /// The next state, and what to do.
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
+    state.look_at_clock(now);
     let before = state.source_status();
     let is_new_picture = matches!(event, Event::Passed(..) | Event::Published(_));
     let mut effects = Vec::new();
@@ -509,6 +518,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
         Event::Passed(outcome, opened) => effects.extend(state.passed(outcome, opened, now)),
         Event::Published(result) => effects.extend(state.published(result, now)),
         Event::Reloaded(result) => effects.extend(state.reloaded(result, now)),
+        Event::Peeked(newest) => state.peeked(newest),
         Event::Studied(ticket, answer) => effects.push(state.studied(ticket, answer)),
         Event::Recorded(result) => effects.extend(state.recorded(result, now)),
         Event::Decided(result) => effects.extend(state.decided(result, now)),

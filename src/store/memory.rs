@@ -31,7 +31,7 @@ use releases::Releases;
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<Facts>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Facts {
     /// Oldest first, by node.
     plans: BTreeMap<NodeName, Vec<Kept>>,
@@ -50,21 +50,29 @@ struct Facts {
     last_log: u64,
     outbox: Outbox,
     decided: Decided,
+    /// How many publications and decisions there were.
+    version: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Heard {
     entry: LogEntry,
     at: Timestamp,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     plan: Arc<NodePlan>,
     record: PlanRecord,
 }
 
 impl MemoryStore {
+    /// A second store that holds what this one holds now.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        Self(Mutex::new(self.facts().clone()))
+    }
+
     fn facts(&self) -> MutexGuard<'_, Facts> {
         // Nothing below can panic between two writes that belong together.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,7 +110,7 @@ impl Facts {
 
     fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
         chain::check_release(&publication)?;
-        if publication.decided != self.decided.count {
+        if publication.version.is_some_and(|version| version != self.version) {
             return Ok(Published::Unaware);
         }
         if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
@@ -111,6 +119,7 @@ impl Facts {
         if !self.has_content(&publication) {
             return Err(chain::content_missing());
         }
+        self.version += 1;
         let at = publication.at();
         if let Some(opened) = publication.release {
             self.releases.open(*opened, self.deployed.as_ref());
@@ -154,7 +163,6 @@ impl Facts {
             self.reach(&node, reached, heard_at);
         }
         match (self.reported.nodes.get_mut(&node), status) {
-            (Some(stored), _) if stored.heard_at > heard_at => {}
             (Some(stored), None) => stored.heard_at = heard_at,
             (_, Some(status)) => {
                 self.reported.nodes.insert(node, ReportedNode { status, heard_at });
@@ -260,7 +268,7 @@ impl Store for MemoryStore {
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
             decisions: facts.decided.decisions(),
-            decided: facts.decided.count,
+            version: facts.version,
         })
     }
 
@@ -300,9 +308,10 @@ impl Store for MemoryStore {
         let Some(hold) = decided.decide(decision, |revision| releases.retry(revision)) else {
             return Ok(None);
         };
-        let count = facts.decided.count;
+        facts.version += 1;
+        let version = facts.version;
         let event = facts.append(vec![event]).remove(0);
-        Ok(Some(super::Decided { hold, count, event }))
+        Ok(Some(super::Decided { hold, version, event }))
     }
 
     async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {
@@ -350,6 +359,10 @@ impl Store for MemoryStore {
         let wanted = |kept: &&Kept| release.is_none_or(|release| kept.record.release == Some(release));
         let newest = |plans: &Vec<Kept>| plans.iter().rev().find(wanted).map(|kept| kept.record.clone());
         Ok(facts.plans.values().filter_map(newest).collect())
+    }
+
+    async fn brought(&self, release: u64) -> Result<Vec<StepRecord>, StoreError> {
+        Ok(self.facts().releases.brought(release))
     }
 
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {

@@ -60,8 +60,8 @@ pub struct Snapshot {
     pub outbox: Outbox,
     /// What people decided: holds that nobody ended, and the newest votes.
     pub decisions: Decisions,
-    /// How many decisions there were so far.
-    pub decided: u64,
+    /// How many publications and decisions there were so far.
+    pub version: u64,
 }
 
 /// What one pass wants to last.
@@ -82,8 +82,9 @@ pub struct Publication {
     pub failed: Option<Failed>,
     /// The id of the plan that this carries out.
     pub plan_id: Option<Digest>,
-    /// How many decisions of people the pass knew: it is written only if there are no others.
-    pub decided: u64,
+    /// How many publications and decisions of people the pass knew: it is written only if there are no others, so that what
+    /// holds for the whole fleet holds for all daemons together. None: only the chains of the plans are looked at.
+    pub version: Option<u64>,
     /// What happened, to be numbered.
     pub events: Vec<NewEvent>,
 }
@@ -102,7 +103,7 @@ pub enum Published {
     Done(Vec<Event>),
     /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
     Conflict(NodeName),
-    /// Nothing was written: somebody decided something that the pass did not know. Load again and plan again.
+    /// Nothing was written: something was published or decided that the pass did not know. Load again and plan again.
     Unaware,
 }
 
@@ -111,8 +112,8 @@ pub enum Published {
 pub struct Decided {
     /// The hold that it begins, with its number, or ends.
     pub hold: Option<Hold>,
-    /// How many decisions there were so far, with this one.
-    pub count: u64,
+    /// How many publications and decisions there were so far, with this one.
+    pub version: u64,
     /// What is told of it, with its number.
     pub event: Event,
 }
@@ -241,8 +242,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// names content that is neither stored nor in the publication.
     async fn publish(&self, publication: Publication) -> Result<Published, StoreError>;
 
-    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss); a report
-    /// that is older than the stored one changes nothing, and so does the heartbeat of a node that never reported.
+    /// Records what nodes said, in that order. Durable when it returns (heartbeats alone: but for power loss). What is written
+    /// last counts, whatever its time: clocks of daemons differ, and are set. The heartbeat of a node that never reported
+    /// changes nothing.
     async fn record_statuses(&self, reports: Vec<StatusReport>) -> Result<(), StoreError>;
 
     /// Appends events outside a publication.
@@ -283,6 +285,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The newest plan of each node, of those that belong to `release` where one is named; by node.
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError>;
+
+    /// The step changes of a release, the oldest first.
+    async fn brought(&self, release: u64) -> Result<Vec<StepRecord>, StoreError>;
 
     /// The step changes that `query` wants: by service and node, the newest first.
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError>;

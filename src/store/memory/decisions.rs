@@ -8,16 +8,15 @@ use crate::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
 use crate::name::Revision;
 
 /// Holds and votes, and how many decisions there were.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Decided {
-    pub(super) count: u64,
     holds: BTreeMap<u64, Told>,
     /// Of the newest hold, also where that is gone.
     last: u64,
     votes: Vec<Vote>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Told {
     kept: KeptHold,
     /// That its time is over.
@@ -56,7 +55,6 @@ impl Decided {
                 None
             }
         };
-        self.count += 1;
         Some(hold)
     }
 

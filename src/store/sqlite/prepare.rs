@@ -80,7 +80,7 @@ pub(super) struct PreparedPublication {
     pub(super) steps: Option<PreparedSteps>,
     pub(super) failure: Option<Failed>,
     pub(super) plan_id: Option<Digest>,
-    pub(super) decided: u64,
+    pub(super) version: Option<u64>,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -99,7 +99,7 @@ impl PreparedPublication {
             release,
             steps,
             failed: failure,
-            decided,
+            version,
             events,
         } = publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
@@ -128,7 +128,7 @@ impl PreparedPublication {
             release,
             steps,
             failure,
-            decided,
+            version,
             events,
         })
     }
@@ -174,19 +174,14 @@ pub(super) fn reached(reports: &[PreparedReport]) -> PreparedReached {
 }
 
 /// What becomes of reports, one after the other, where `heard` says when each node was heard before: of each node the
-/// last status that counts, and when it was heard last. What is older than that counts for nothing, and so does the
-/// heartbeat of a node that never reported.
+/// last status, and when it was heard last. The heartbeat of a node that never reported counts for nothing.
 pub(super) fn report_rows(
     reports: Vec<PreparedReport>,
     mut heard: BTreeMap<NodeName, i64>,
 ) -> (Batches<StatusRow>, Batches<HeardRow>) {
     let mut statuses = BTreeMap::new();
     for PreparedReport { node, heard_at, json, reached: _ } in reports {
-        let counts = match heard.get(&node) {
-            Some(&before) => before <= heard_at,
-            None => json.is_some(),
-        };
-        if counts {
+        if json.is_some() || heard.contains_key(&node) {
             heard.insert(node.clone(), heard_at);
             json.map(|json| statuses.insert(node, json));
         }

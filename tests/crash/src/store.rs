@@ -49,6 +49,7 @@ pub(crate) async fn everything(store: &dyn Store) -> Result<String, Problem> {
     add("plans", shown(store.plan_records(None).await))?;
     add("tokens", shown(store.tokens().await))?;
     add("preview", shown(store.preview(Digest::of("preview")).await))?;
+    add("brought", shown(store.brought(2).await))?;
     for (number, round) in (1..).zip(&*ROUNDS) {
         add("diff", shown(store.release_diff(number).await))?;
         let digest =

@@ -141,7 +141,7 @@ fn restarted(case: Case, now: i64, expected: &str) -> Case {
     let snapshot = Snapshot { deployed: Some(rev('a')), outbox: case.stored, ..Snapshot::default() };
     let stored = snapshot.outbox.clone();
     let (state, effects) = State::new(with_forge(), snapshot, at(now));
-    let mut case = Case { state, now, told: Vec::new(), stored, full_disk: false };
+    let mut case = Case { state, now, told: Vec::new(), stored, full_disk: false, others_write: false };
     assert_eq!(case.describe(effects), "load a");
     let loaded = Event::Loaded(Ok(Ok(definitions('a'))));
     case.check(loaded, &format!("fetch, pass over a{expected}"));
@@ -269,14 +269,8 @@ fn a_stop_begins_no_errand() {
 fn view(state: NodeState, instance: InstanceState) -> NodeView {
     let plan = Some(PlanId::of(&plan("n", 1, None)));
     let web = InstanceView {
-        service: "web".parse().expect("a name"),
-        state: instance,
-        digest: None,
         message: Some("canary-of-a-secret".to_owned()),
-        running: 0,
-        wanted: 1,
-        outdated: Vec::new(),
-        drift: Vec::new(),
+        ..InstanceView::bare("web".parse().expect("a name"), instance)
     };
     NodeView {
         plan,

@@ -118,7 +118,7 @@ impl Act {
     }
 }
 
-fn release(round: usize, decided: u64) -> Publication {
+fn release(round: usize, version: u64) -> Publication {
     let plans = plans(round);
     let change = |plan: &Arc<NodePlan>| StepChange {
         node: plan.node.clone(),
@@ -133,7 +133,7 @@ fn release(round: usize, decided: u64) -> Publication {
         deployed: Some(revision(round)),
         release: Some(Box::new(Opened { services: BTreeSet::from([name("web")]), ..opened })),
         steps: plans.iter().map(change).collect(),
-        decided,
+        version: Some(version),
         events: vec![event(seconds, "published"), event(seconds, "again")],
         ..publication(plans.to_vec(), &[ROUNDS[round - 1].content.clone()])
     }
@@ -211,7 +211,7 @@ fn identity() -> Identity {
 
 /// Carries out an act, on a store that knows all acts before it.
 pub(super) async fn act_on(act: Act, store: &dyn Store) -> Result<(), Problem> {
-    let decided = async || store.load().await.map(|snapshot| snapshot.decided).map_err(told);
+    let version = async || store.load().await.map(|snapshot| snapshot.version).map_err(told);
     let publish = async |publication| match store.publish(publication).await.map_err(told)? {
         Published::Done(_) => Ok(()),
         other => Err(format!("{act:?} was refused: {other:?}")),
@@ -219,12 +219,18 @@ pub(super) async fn act_on(act: Act, store: &dyn Store) -> Result<(), Problem> {
     let decide = async |decision| store.decide(decision, event(200, "decided")).await.map(drop).map_err(told);
     let review = Task::Review(7);
     let done = match act {
-        Act::Publish(round) => return publish(release(round, decided().await?)).await,
+        Act::Publish(round) => return publish(release(round, version().await?)).await,
         Act::Fail(round) => {
             let (reason, services) = ("web does not start".into(), BTreeSet::from([name("web")]));
             let failed = Some(Failed { at: at(round as i64 * 100 + 50), reason, services });
-            let (deployed, decided) = (Some(revision(round)), decided().await?);
-            return publish(Publication { failed, deployed, decided, ..Publication::default() }).await;
+            let (deployed, version) = (Some(revision(round)), version().await?);
+            return publish(Publication {
+                failed,
+                deployed,
+                version: Some(version),
+                ..Publication::default()
+            })
+            .await;
         }
         Act::Lock => return decide(Decision::Begin(hold())).await,
         Act::Vote => return decide(Decision::Vote(vote())).await,

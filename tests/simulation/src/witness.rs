@@ -1,0 +1,214 @@
+//! What must hold, whatever happens: the witness is told each fact at the moment in which it becomes one, and says which
+//! rule it breaks.
+//!
+//! The witness sees the world from outside: what the store holds, what agents write down and do, what Docker becomes. It
+//! shares no code with those who decide. A rule of its own is a line of [`RULES`] and a check in `witness/`.
+
+mod acts;
+mod plans;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gitops::name::{Digest, Generation, NodeName};
+use gitops::plan::{NodePlan, Step};
+use gitops::status::{NodeStatus, PlanId};
+use jiff::Timestamp;
+
+use crate::clock::Millis;
+use crate::docker::Change;
+
+/// What must hold, by number.
+pub const RULES: [(u8, &str); 11] = [
+    (1, "the generation that a node applies never falls"),
+    (
+        2,
+        "nothing is stopped or removed without a step of a stored plan that says so, and nothing that is wanted",
+    ),
+    (3, "every plan that is applied was once the plan of the node"),
+    (4, "the plans of a node are one chain"),
+    (5, "a status that was acknowledged is not lost"),
+    (6, "no two daemons publish over one parent"),
+    (7, "a second agent of a node is fenced within one exchange"),
+    (8, "when nothing goes wrong any more, every node comes to what is wanted"),
+    (12, "where nothing changes, nothing is done"),
+    (13, "an agent does what its accepted plan says, and nothing else"),
+    (14, "what waits and what is under way is bounded"),
+];
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The number of the rule.
+    pub rule: u8,
+    /// When.
+    pub at: Millis,
+    /// By what.
+    pub what: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rule, at, what } = self;
+        let sentence = RULES.iter().find(|(number, _)| number == rule).map_or("", |(_, sentence)| sentence);
+        let seconds = at / 1000;
+        write!(f, "rule {rule} ({sentence}) is broken after {seconds} s: {what}")
+    }
+}
+
+/// Something that became a fact.
+#[derive(Debug)]
+pub(crate) enum Fact<'a> {
+    /// A daemon wrote plans, or was told so.
+    Published {
+        /// Which daemon.
+        daemon: usize,
+        /// The plans.
+        plans: &'a [Arc<NodePlan>],
+    },
+    /// The store is as it was before; its plans are these.
+    Restored(&'a BTreeMap<NodeName, Arc<NodePlan>>),
+    /// Reports were written.
+    Recorded {
+        /// Whose.
+        node: &'a NodeName,
+        /// What it said; none for a heartbeat.
+        status: Option<&'a Arc<NodeStatus>>,
+    },
+    /// A daemon says to an agent that its status is durable. The store holds `stored`.
+    Acknowledged {
+        /// Whose.
+        node: &'a NodeName,
+        /// What was acknowledged.
+        digest: Digest,
+        /// What the store holds of the node.
+        stored: Option<Digest>,
+    },
+    /// An agent wrote a plan to its ledger.
+    Saved {
+        /// On which machine.
+        machine: usize,
+        /// The plan.
+        plan: &'a Arc<NodePlan>,
+    },
+    /// The disk of a machine is empty.
+    Wiped(usize),
+    /// An agent begins a step.
+    Begun {
+        /// On which machine.
+        machine: usize,
+        /// What it begins.
+        step: &'a Step,
+        /// Of which plan.
+        generation: Generation,
+        /// What is in its ledger.
+        ledger: Option<&'a Arc<NodePlan>>,
+    },
+    /// Compose did its work for a step.
+    Changed {
+        /// On which machine.
+        machine: usize,
+        /// For which step.
+        step: &'a Step,
+        /// Of which plan.
+        generation: Generation,
+        /// What became of the containers.
+        change: &'a Change,
+    },
+    /// A daemon let an agent speak for its node.
+    Heard {
+        /// Which daemon.
+        daemon: usize,
+        /// By its clock.
+        at: Timestamp,
+        /// For which node.
+        node: &'a NodeName,
+        /// Which machine spoke.
+        machine: usize,
+    },
+    /// An agent got its answer: it may speak for its node, or not.
+    Told {
+        /// On which machine.
+        machine: usize,
+        /// Another one does.
+        is_refused: bool,
+    },
+    /// A daemon knows otherwise than by its own ears who spoke last: it started, it read what others wrote, or its clock was
+    /// set.
+    Informed(usize),
+}
+
+/// What the witness remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    /// Now, for what is said.
+    pub(crate) now: Millis,
+    /// The first rule that was broken.
+    pub(crate) broken: Option<Violation>,
+    /// Some release has failed.
+    pub(crate) has_failed: bool,
+    /// Nothing may be changed from now on.
+    pub(crate) is_quiet: bool,
+    /// How often something was changed: plans, containers.
+    pub(crate) mutations: u64,
+    /// By machine: which node it is.
+    pub(crate) nodes: Vec<NodeName>,
+    /// Every plan that was ever the plan of its node.
+    plans: BTreeMap<(NodeName, Digest), Arc<NodePlan>>,
+    heads: BTreeMap<NodeName, PlanId>,
+    /// Whose parents were published over, with by whom.
+    parents: BTreeMap<(NodeName, Option<Digest>), usize>,
+    /// By machine: the greatest generation that was applied, and what is in the ledger.
+    applied: BTreeMap<usize, Generation>,
+    saved: BTreeMap<usize, Generation>,
+    /// The statuses of a node that were written, newest last.
+    recorded: BTreeMap<NodeName, Digest>,
+    /// Who spoke last for a node, to which daemon, and when.
+    heard: BTreeMap<(usize, NodeName), (usize, Timestamp)>,
+    /// Machines whose agent was refused last.
+    refused: BTreeSet<usize>,
+}
+
+impl Witness {
+    /// Takes in a fact.
+    pub(crate) fn tell(&mut self, fact: &Fact<'_>) {
+        match *fact {
+            Fact::Published { daemon, plans } => plans.iter().for_each(|plan| self.published(daemon, plan)),
+            Fact::Restored(plans) => self.restored(plans),
+            Fact::Recorded { node, status } => {
+                let digest = status.map(|status| (node.clone(), status.digest()));
+                self.recorded.extend(digest);
+            }
+            Fact::Acknowledged { node, digest, stored } => self.acknowledged(node, digest, stored),
+            Fact::Saved { machine, plan } => self.saved(machine, plan),
+            Fact::Wiped(machine) => {
+                self.refused.remove(&machine);
+                self.applied.remove(&machine);
+                self.saved.remove(&machine);
+            }
+            Fact::Begun { machine, step, generation, ledger } => {
+                self.begun(machine, step, generation, ledger)
+            }
+            Fact::Changed { machine, step, generation, change } => {
+                self.changed(machine, step, generation, change)
+            }
+            Fact::Heard { daemon, at, node, machine } => self.heard(daemon, at, node, machine),
+            Fact::Told { machine, is_refused: true } => _ = self.refused.insert(machine),
+            Fact::Told { machine, is_refused: false } => _ = self.refused.remove(&machine),
+            Fact::Informed(daemon) => self.heard.retain(|(other, _), _| *other != daemon),
+        }
+    }
+
+    /// Notes that a rule is broken where it is.
+    pub(crate) fn require(&mut self, rule: u8, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.broken.is_none() {
+            self.broken = Some(Violation { rule, at: self.now, what: what() });
+        }
+    }
+
+    /// Something was changed.
+    fn mutated(&mut self, what: impl FnOnce() -> String) {
+        self.mutations += 1;
+        self.require(12, !self.is_quiet, what);
+    }
+}

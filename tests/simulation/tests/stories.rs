@@ -1,0 +1,112 @@
+//! Ten thousand stories, none of which may break a rule; those that once did; and defects that must be found.
+
+#![allow(clippy::disallowed_methods, reason = "which seeds are played is asked of the environment")]
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use gitops_simulation::{DEFECTS, Plot, Violation, play};
+
+/// How many seeds are played where nobody says otherwise.
+const SEEDS: u64 = 10_000;
+/// Within so many seeds each defect must be found.
+const FINDS_WITHIN: u64 = 2_000;
+/// After so many broken stories no more are played.
+const ENOUGH: usize = 20;
+
+/// Seeds that found something that was mended since, each with what it was.
+const REGRESSIONS: [(u64, &str); 3] = [
+    (4, "changes that wait for approval for two reasons had one id twice, and no vote could name it"),
+    (195, "after a restart with a clock that was set back, the lease of an agent that was gone lasted on"),
+    (
+        318,
+        "after a release failed, a pass ran beside the reading of the store, and plans were shown that were never stored",
+    ),
+];
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Plays the stories of `seeds` on all processors, until enough of them broke a rule.
+fn broken(
+    seeds: impl Iterator<Item = u64>,
+    enough: usize,
+    plot: impl Fn(u64) -> Plot + Sync,
+) -> Vec<(u64, Violation)> {
+    let seeds: Vec<u64> = seeds.collect();
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let play_some = || {
+        let mut broken = Vec::new();
+        while !stop.load(Ordering::Relaxed) {
+            let place = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("a small number");
+            let Some(seed) = seeds.get(place) else { break };
+            broken.extend(play(plot(*seed), false).broken.map(|violation| (*seed, violation)));
+            if broken.len() >= enough {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        broken
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut broken: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(play_some)).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("no story panics")).collect()
+    });
+    broken.sort_by_key(|(seed, _)| *seed);
+    broken
+}
+
+fn none_is_broken(seeds: impl Iterator<Item = u64>) {
+    let broken = broken(seeds, ENOUGH, Plot::new);
+    let told = |(seed, violation): &(u64, Violation)| {
+        format!(
+            "seed {seed}: {violation}\n  GITOPS_SEED={seed} cargo test -p gitops-simulation one -- --nocapture\n"
+        )
+    };
+    assert!(broken.is_empty(), "stories break rules:\n{}", broken.iter().map(told).collect::<String>());
+}
+
+#[test]
+fn no_story_breaks_a_rule() {
+    let first = number("GITOPS_FIRST_SEED").unwrap_or(0);
+    none_is_broken(first..first + number("GITOPS_SEEDS").unwrap_or(SEEDS));
+}
+
+#[test]
+fn what_was_found_stays_mended() {
+    none_is_broken(REGRESSIONS.iter().map(|(seed, _)| *seed));
+}
+
+/// The story of `GITOPS_SEED`, line by line; without it, that of some seed, which says nothing.
+#[test]
+fn one_story_is_told() {
+    let seed = number("GITOPS_SEED");
+    let played = play(Plot::new(seed.unwrap_or(1)), seed.is_some());
+    played.trace.iter().for_each(|line| println!("{line}"));
+    assert_eq!(played.broken.map(|violation| violation.to_string()), None, "seed {seed:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_story() {
+    for seed in [0, 3, 25, 99] {
+        let (one, other) = (play(Plot::new(seed), true), play(Plot::new(seed), true));
+        assert!(one.trace.len() > 50, "seed {seed} tells a story");
+        assert_eq!((one.trace, one.happenings), (other.trace, other.happenings), "seed {seed}");
+    }
+    assert_ne!(play(Plot::new(1), true).trace, play(Plot::new(2), true).trace);
+}
+
+#[test]
+fn each_defect_is_found() {
+    let mut missed = Vec::new();
+    for (defect, place, what) in DEFECTS {
+        let found = broken(0..FINDS_WITHIN, 1, |seed| Plot::new(seed).with(defect));
+        let is_due_to_it = |(seed, _): &&(u64, Violation)| play(Plot::new(*seed), false).broken.is_none();
+        match found.iter().find(is_due_to_it) {
+            Some((seed, violation)) => println!("{place}: {what}: seed {seed}: {violation}"),
+            None => missed.push(format!("{place}: {what}")),
+        }
+    }
+    assert!(missed.is_empty(), "nothing finds:\n{}", missed.join("\n"));
+}
