@@ -395,7 +395,7 @@ impl State {
         let short = self.deployed.as_ref().map_or("nothing", Revision::short);
         let reason = &undo.reason;
         Some(format!(
-            "the release of {short} failed and is undone: {reason}; push a commit that mends it, or begin it again with `gitops retry`"
+            "the release of {short} failed and is undone: push a commit that mends it, or begin it again with `gitops retry`\n{reason}"
         ))
     }
 
