@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::decision::{AwaitingView, Hold};
 use crate::definition::{Located, Node};
+use crate::desired::Instance;
 use crate::diagnostic::Diagnostic;
 use crate::name::{Digest, NodeName, Revision, ServiceName};
 use crate::plan::{Ensure, NodePlan, RunState, Step};
+use crate::planner::Underway;
 use crate::status::{
     Container, ContainerState, Difference, HostInfo, NodeStatus, PlanId, Refusal, ReportedNode, StepOutcome,
     first_line,
@@ -29,6 +31,9 @@ pub use promise::Unmet;
 pub struct FleetStatus {
     /// Where definitions come from, and what came last.
     pub source: SourceStatus,
+    /// The release that is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Progress>,
     /// By name.
     pub nodes: Vec<NodeView>,
     /// Of the newest revision: all its mistakes where it is invalid, its warnings otherwise.
@@ -59,6 +64,46 @@ pub struct SourceStatus {
     pub checked_at: Option<Timestamp>,
     /// What is the matter, where something is, and what to do about it.
     pub message: Option<String>,
+}
+
+/// How far the release is that is not over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Progress {
+    /// What it brings.
+    pub revision: Revision,
+    /// When it began, or began to be undone.
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
+    /// Why it is undone, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone: Option<Arc<str>>,
+    /// So many of its steps are done,
+    pub done: usize,
+    /// so many are being made,
+    pub changing: usize,
+    /// of these, so many failed and are tried again,
+    pub failed: usize,
+    /// and so many may not begin yet.
+    pub waiting: usize,
+}
+
+impl Progress {
+    /// Of the release of `revision`, by how the fleet stands.
+    pub fn of(revision: Revision, underway: &Underway, nodes: &[NodeView]) -> Self {
+        let Underway { began_at, brought, undo, .. } = underway;
+        let instances = || nodes.iter().flat_map(|node| node.instances.iter());
+        let count = |state| instances().filter(|instance| instance.state == state).count();
+        let done = brought.values().filter(|brought| brought.satisfied_at.is_some()).count();
+        Self {
+            revision,
+            since: undo.as_ref().map(|undo| undo.at).or(*began_at),
+            undone: undo.as_ref().map(|undo| undo.reason.clone()),
+            done,
+            changing: brought.len() - done,
+            failed: count(InstanceState::Failed),
+            waiting: count(InstanceState::Waiting),
+        }
+    }
 }
 
 /// The state of the source in one word.
@@ -161,10 +206,18 @@ pub struct InstanceView {
     pub service: ServiceName,
     /// In one word.
     pub state: InstanceState,
+    /// Which wave of a release it belongs to.
+    #[serde(default)]
+    pub wave: i32,
     /// Its instance digest in the plan.
     pub digest: Option<Digest>,
     /// What it waits on or what went wrong.
     pub message: Option<String>,
+    /// Where it is not as it is wanted: since when it has been so, as far as that is known. What waits has waited since its
+    /// release began; what is being changed, since its plan was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub since: Option<Timestamp>,
     /// How many containers run, of how many the plan wants.
     pub running: u32,
     /// How many the plan wants.
@@ -175,6 +228,24 @@ pub struct InstanceView {
     /// What others changed of its containers: as it stands, and for an hour what was undone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Difference>,
+}
+
+impl InstanceView {
+    /// An instance of which nothing is known but how it stands.
+    pub(crate) fn bare(service: ServiceName, state: InstanceState) -> Self {
+        Self {
+            service,
+            state,
+            wave: 0,
+            digest: None,
+            message: None,
+            since: None,
+            running: 0,
+            wanted: 0,
+            outdated: Vec::new(),
+            drift: Vec::new(),
+        }
+    }
 }
 
 /// A container whose image reference names another image by now. Nothing is done about it: a container is made anew
@@ -226,12 +297,16 @@ pub struct NodeFacts<'a> {
     pub node: &'a NodeName,
     /// What the definitions say of it; nothing where they do not name it.
     pub definition: Option<&'a Located<Node>>,
+    /// What should be on it.
+    pub wanted: &'a [Arc<Instance>],
     /// Its newest plan, with what this pass changed.
     pub plan: Option<&'a NodePlan>,
     /// What it said last.
     pub reported: Option<&'a ReportedNode>,
     /// What the planner holds back, by service, and why.
     pub waiting: &'a BTreeMap<ServiceName, String>,
+    /// The release under way.
+    pub underway: &'a Underway,
     /// When the picture is made.
     pub now: Timestamp,
     /// A report older than this is not believed.
@@ -245,6 +320,20 @@ impl NodeFacts<'_> {
 
     fn status(&self) -> Option<&NodeStatus> {
         self.reported.map(|reported| &*reported.status)
+    }
+
+    /// When the form of a service that its plan names was published by the release under way. A plan of this very pass was
+    /// not published yet.
+    fn brought_at(&self, step: &Step) -> Option<Timestamp> {
+        let key = (self.node.clone(), step.service().clone());
+        let brought = self.underway.brought.get(&key)?;
+        (brought.digest == step.as_ensure().map(|ensure| ensure.digest)).then_some(brought.at)
+    }
+
+    /// The wave of what a service is to become.
+    fn wave(&self, service: &ServiceName) -> Option<i32> {
+        let wanted = self.wanted.iter().find(|instance| instance.ensure.service == *service)?;
+        Some(wanted.rollout().wave())
     }
 
     fn has_accepted_plan(&self) -> bool {
@@ -312,6 +401,8 @@ fn instances(facts: &NodeFacts<'_>) -> Arc<[InstanceView]> {
         let view = views.entry(service.clone()).or_insert_with(|| blank(facts, service));
         view.state = InstanceState::Waiting;
         view.message = Some(reason.clone());
+        view.since = facts.underway.began_at;
+        view.wave = facts.wave(service).unwrap_or(view.wave);
     }
     let observed = facts.status().map(|status| &status.instances);
     for service in
@@ -326,18 +417,12 @@ fn instances(facts: &NodeFacts<'_>) -> Arc<[InstanceView]> {
 }
 
 fn blank(facts: &NodeFacts<'_>, service: &ServiceName) -> InstanceView {
-    let (state, running) = (InstanceState::Orphan, running(facts, service));
-    let outdated = outdated(facts, service);
     let drift = facts.status().and_then(|status| status.drift.get(service)).cloned().unwrap_or_default();
     InstanceView {
-        service: service.clone(),
-        state,
-        digest: None,
-        message: None,
-        running,
-        wanted: 0,
-        outdated,
+        running: running(facts, service),
+        outdated: outdated(facts, service),
         drift,
+        ..InstanceView::bare(service.clone(), InstanceState::Orphan)
     }
 }
 
@@ -378,7 +463,23 @@ fn step_view(facts: &NodeFacts<'_>, step: &Step) -> InstanceView {
         _ => 0,
     };
     let digest = step.as_ensure().map(|ensure| ensure.digest);
-    InstanceView { digest, message, state, wanted, ..blank(facts, service) }
+    let since = since(facts, step, state);
+    InstanceView { digest, message, since, state, wanted, wave: step.wave(), ..blank(facts, service) }
+}
+
+fn since(facts: &NodeFacts<'_>, step: &Step, state: InstanceState) -> Option<Timestamp> {
+    use InstanceState::{
+        Applying, Drifted, Failed, Healthy, Orphan, Pending, Removing, Stopped, Unknown, Waiting,
+    };
+    match state {
+        Healthy | Stopped | Orphan => None,
+        Unknown => facts.reported.map(|reported| reported.heard_at),
+        Drifted => {
+            let told = facts.status()?.drift.get(step.service())?.iter();
+            told.filter(|difference| difference.is_standing()).filter_map(|difference| difference.since).min()
+        }
+        Waiting | Pending | Applying | Failed | Removing => facts.brought_at(step),
+    }
 }
 
 fn step_state(facts: &NodeFacts<'_>, step: &Step) -> (InstanceState, Option<String>) {

@@ -336,7 +336,7 @@ fn one(
     planned.waiting.extend(stays.unwrap_or_default());
     let violations = planned.plan.iter().flat_map(|plan| violations(inputs, plan));
     debug_assert_eq!(violations.collect::<Vec<_>>(), [""; 0], "a plan breaks an invariant");
-    let view = view(inputs, node, &planned);
+    let view = view(inputs, situation.desired, node, &planned);
     (planned, view)
 }
 
@@ -346,14 +346,16 @@ fn violations(inputs: &Inputs<'_>, plan: &NodePlan) -> Vec<String> {
     check::violations(plan, previous, status)
 }
 
-fn view(inputs: &Inputs<'_>, node: &NodeName, planned: &Planned) -> NodeView {
+fn view(inputs: &Inputs<'_>, desired: &Desired, node: &NodeName, planned: &Planned) -> NodeView {
     let stored = inputs.plans.get(node);
     fleet::view(&NodeFacts {
         node,
         definition: inputs.definitions.catalog.nodes.get(node),
+        wanted: desired.nodes.get(node).map_or(&[], |wanted| wanted),
         plan: planned.plan.as_deref().or(stored.map(|plan| &**plan)),
         reported: inputs.reported.nodes.get(node),
         waiting: &planned.waiting,
+        underway: &inputs.facts.underway,
         now: inputs.now,
         stale_after: inputs.stale_after,
     })

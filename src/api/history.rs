@@ -88,9 +88,10 @@ pub(super) async fn one(
     let kept = control.store.release_diff(number).await?;
     let Some((release, kept)) = release.zip(kept) else { return Err(gone(&control, number, newest).await?) };
     let nodes = control.store.plan_records(Some(number)).await?;
+    let steps = control.store.brought(number).await?;
     let views = if number == newest { control.fleet().await?.nodes } else { Vec::new() };
     let standing = standing(&release, newest, &nodes, &views);
-    Ok(Json(ReleaseView { release, standing, nodes, kept }))
+    Ok(Json(ReleaseView { release, standing, nodes, steps, kept }))
 }
 
 fn not_a_number(text: &str) -> ApiError {

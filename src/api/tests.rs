@@ -188,7 +188,7 @@ fn fleet() -> FleetStatus {
         message: None,
     };
     let (holds, awaiting) = (Vec::new(), Vec::new());
-    FleetStatus { source, nodes: Vec::new(), diagnostics: Vec::new(), holds, awaiting }
+    FleetStatus { source, release: None, nodes: Vec::new(), diagnostics: Vec::new(), holds, awaiting }
 }
 
 async fn send(request: RequestBuilder) -> Response {

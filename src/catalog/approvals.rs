@@ -12,14 +12,16 @@ use crate::name::{EnvironmentName, RoleName};
 /// So many people, each with one of these roles. Several demands must all be met; one person may count for more than one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ApprovalDemand {
+    /// Who asks for it, or what is asked: ``` `rollout.approval` ```, ``control `pci-dss-4.0` ``.
+    pub why: Arc<str>,
     /// How many.
     pub count: usize,
     /// Roles of which each of them must have one; any will do where there are none.
     pub roles: BTreeSet<RoleName>,
     /// How long they are waited for; then it is told that none came.
     pub timeout: Option<SignedDuration>,
-    /// Who asks for it: ``` `rollout.approval` ```, ``control `pci-dss-4.0` ``.
-    pub why: Arc<str>,
+    /// Whether the author of the commit may be one of them.
+    pub author_may: bool,
 }
 
 impl Catalog {
@@ -38,10 +40,11 @@ impl Catalog {
     ) -> ApprovalDemand {
         let Approvals { count, roles, timeout } = self.approvals_for(environment);
         ApprovalDemand {
+            why: why.into(),
             count: count.map_or(1, |count| count.0 as usize),
             roles: roles.into_iter().flatten().collect(),
             timeout: timeout.map(|timeout| timeout.duration()),
-            why: why.into(),
+            author_may: false,
         }
     }
 

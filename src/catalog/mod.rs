@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::align::{aligned, differing};
 use crate::compose;
-use crate::definition::{Control, Drift, Feature, Located, Node, Policy, Rollout, Service, Settings};
+use crate::definition::{Amount, Control, Drift, Feature, Located, Node, Policy, Rollout, Service, Settings};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::name::{ControlName, EnvironmentName, FeatureName, NodeName, ServiceName};
 use crate::tree::{Entry, Part, Tree};
@@ -255,6 +255,12 @@ impl Catalog {
     /// The environment that a node is in.
     pub fn environment_of(&self, node: &NodeName) -> Option<&EnvironmentName> {
         self.environments.of_node(node)
+    }
+
+    /// On how many nodes of an environment something may be changed at once.
+    pub fn max_parallel(&self, environment: Option<&EnvironmentName>) -> Option<Amount> {
+        let own = environment.and_then(|name| self.settings.environments.get(name));
+        own.and_then(|own| own.max_parallel).or(self.settings.max_parallel)
     }
 
     /// What is asked of services in an environment: what is asked of all, and what the environment asks beyond it.

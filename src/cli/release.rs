@@ -87,7 +87,7 @@ async fn follow(client: &Client, release: Number) -> Result<Exit, CliError> {
             }
             last = text;
         }
-        if !matches!(view.standing, Standing::InProgress { .. }) {
+        if !matches!(view.standing, Standing::InProgress { .. } | Standing::Undoing { .. }) {
             return Ok(if view.standing == Standing::Done { Exit::Done } else { Exit::Failed });
         }
         tokio::time::sleep(PERIOD).await;
@@ -96,7 +96,14 @@ async fn follow(client: &Client, release: Number) -> Result<Exit, CliError> {
 
 /// The lines that were not there before, but for those in which only time went on.
 fn news(before: &str, now: &str) -> String {
-    let without_time = |line: &str| line.split(" for ").next().unwrap_or_default().to_owned();
+    let is_time = |word: &str| {
+        let number = word.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let without_time = |line: &str| {
+        let words: Vec<&str> = line.split(' ').filter(|word| !is_time(word)).collect();
+        words.join(" ")
+    };
     let old: Vec<String> = before.lines().map(without_time).collect();
     let fresh = now.lines().filter(|line| !old.contains(&without_time(line)));
     fresh.map(|line| format!("{line}\n")).collect()

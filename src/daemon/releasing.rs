@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::happened;
 use super::state::State;
-use crate::fleet::{InstanceState, NodeView};
+use crate::fleet::{InstanceState, NodeView, Progress};
 use crate::name::{NodeName, Revision, ServiceName};
 use crate::plan::NodePlan;
 use crate::planner::{Brought, Facts, Underway};
@@ -66,6 +66,12 @@ impl State {
                 brought.satisfied_at.get_or_insert(now);
             }
         }
+    }
+
+    /// How far the newest release is, while something of it is left to be done.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let revision = self.unfinished.clone().filter(|_| self.is_open)?;
+        Some(Progress::of(revision, &self.underway, &self.views))
     }
 
     /// Writes down that the newest release is done, the first time that it is.

@@ -224,7 +224,8 @@ impl State {
         }
         let (source, diagnostics) = (self.source_status(), self.diagnostics());
         let (holds, awaiting) = (self.decisions.holds.clone(), self.approvals());
-        FleetStatus { source, nodes, diagnostics, holds, awaiting }
+        let release = self.progress();
+        FleetStatus { source, release, nodes, diagnostics, holds, awaiting }
     }
 
     /// Asks for a pass.

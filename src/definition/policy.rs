@@ -10,7 +10,7 @@ use super::approvals::Approvals;
 use super::control::Enforcement;
 use super::image::ImageSource;
 use super::quantity::{Bytes, Cpu, Money};
-use super::rollout::Rollout;
+use super::rollout::{Amount, Rollout};
 use super::selector::Selector;
 use crate::yaml::Scalar;
 
@@ -224,6 +224,8 @@ pub struct Environment {
     /// How a release brings services to its nodes, where they do not say so themselves.
     #[serde(default)]
     pub rollout: Rollout,
+    /// On how many of its nodes something may be changed at once.
+    pub max_parallel: Option<Amount>,
     /// Who says yes to a change here that needs it, field by field.
     #[serde(default)]
     pub approvals: Approvals,

@@ -11,7 +11,7 @@ use super::drift::Drift;
 use super::health::Health;
 use super::policy::{Budget, Capabilities, Environment, Policy, Quota};
 use super::review::Review;
-use super::rollout::Rollout;
+use super::rollout::{Amount, Rollout};
 use super::toml_text;
 use super::window::Window;
 use crate::diagnostic::{Diagnostic, Place};
@@ -41,6 +41,9 @@ pub struct Settings {
     /// How a release brings services to their nodes, where neither they nor their environment say so.
     #[serde(default)]
     pub rollout: Rollout,
+    /// On how many nodes of an environment something may be changed at once: a number, or a part such as `25%`. Default:
+    /// `100`.
+    pub max_parallel: Option<Amount>,
     /// Who says yes to a change that needs it.
     #[serde(default)]
     pub approvals: Approvals,
@@ -73,6 +76,7 @@ impl Settings {
             capabilities: Capabilities::default(),
             policy: Policy::default(),
             rollout: Rollout::default(),
+            max_parallel: None,
             approvals: Approvals::default(),
             quota: BTreeMap::new(),
             budget: Budget::default(),

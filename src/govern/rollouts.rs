@@ -19,7 +19,7 @@ pub(super) fn findings(subject: &Subject<'_>) -> Vec<Diagnostic> {
     found
 }
 
-/// Instances that are released in one way.
+/// The instances in one environment, which are released in one way.
 struct Group<'a> {
     rollout: &'a Rollout,
     deployment: &'a Deployment,
@@ -34,10 +34,10 @@ fn groups<'a>(subject: &Subject<'a>) -> Vec<Group<'a>> {
         if rollout.steps.is_none() && !matches!(rollout.max_unavailable, Some(Amount::Count(_))) {
             continue;
         }
-        match groups.iter_mut().find(|group| group.rollout == rollout) {
+        let environment = subject.catalog.environment_of(node);
+        match groups.iter_mut().find(|group| group.environment == environment) {
             Some(group) => group.nodes.push(node),
             None => {
-                let environment = subject.catalog.environment_of(node);
                 let deployment = instance.deployment();
                 groups.push(Group { rollout, deployment, environment, nodes: vec![node] });
             }

@@ -5,13 +5,14 @@
 //! end, and a newer revision waits for nothing but what is being changed right now.
 //!
 //! A pending change is held back for the first of these that applies: reasons of its own ([`own`]), a vote that is missing
-//! ([`approval`]), a wave before its own, a part of its service before its own, and too many of its service away
-//! ([`group`]). What fails is found first ([`failure`]): it decides what becomes of the rest.
+//! ([`approval`]), a wave before its own, a part of its service before its own, too many of its service away ([`group`]),
+//! and too many nodes of its environment at work ([`parallel`]). What fails is found first ([`failure`]): it decides what becomes of the rest.
 
 mod approval;
 mod failure;
 mod group;
 mod own;
+mod parallel;
 mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +43,11 @@ pub struct Permits {
 }
 
 impl Permits {
+    /// Something may begin, or has failed, at this time.
+    fn look_again(&mut self, at: Option<Timestamp>) {
+        self.again_at = [self.again_at, at].into_iter().flatten().min();
+    }
+
     /// What the change of a service on a node waits for; none where it may begin.
     pub fn held(&self, node: &NodeName, service: &ServiceName) -> Option<&String> {
         self.held.get(node)?.get(service)
@@ -56,6 +62,7 @@ pub fn permits(situation: &Situation<'_>, units: &[Unit]) -> Permits {
     rollout.hold_for_approval();
     rollout.hold_for_waves();
     rollout.hold_in_groups();
+    rollout.hold_for_parallel();
     rollout.hold_removals();
     rollout.finish()
 }
@@ -136,7 +143,7 @@ impl<'a> Rollout<'a> {
         let mut rollout = Self { situation, entries, soaks: Vec::new(), permits: Permits::default() };
         rollout.soaks = rollout.find_soaks(units);
         for soak in &rollout.soaks {
-            rollout.permits.again_at = sooner(rollout.permits.again_at, soak.until);
+            rollout.permits.look_again(Some(soak.until));
         }
         rollout
     }
@@ -211,10 +218,6 @@ fn entry<'a>(situation: &'a Situation<'a>, unit: &'a Unit) -> Entry<'a> {
     let planned = || situation.plans.get(&unit.node)?.step(&unit.service)?.wave().into();
     let wave = instance.map(|_| rules.wave()).or_else(planned).unwrap_or_default();
     Entry { unit, instance, rules, wave, is_ours, blocks: !passed_over, held: None }
-}
-
-fn sooner(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
-    Some(one.map_or(other, |one| one.min(other)))
 }
 
 /// The first of many, and how many more there are.

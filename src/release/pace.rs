@@ -50,7 +50,8 @@ mod tests {
     fn record(release: u64, node: &str, effect: StepEffect, took: Option<i64>) -> StepRecord {
         let at = |seconds| Timestamp::from_second(1_000_000 + seconds).expect("a time");
         let (node, service) = (node.parse().expect("a name"), "web".parse().expect("a name"));
-        let change = StepChange { node, service, generation: Generation(release), digest: None, effect };
+        let change =
+            StepChange { node, service, generation: Generation(release), wave: 0, digest: None, effect };
         let (published_at, satisfied_at) = (Some(at(0)), took.map(at));
         StepRecord { change, release: Some(release), published_at, satisfied_at }
     }

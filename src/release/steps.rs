@@ -24,6 +24,9 @@ pub struct StepChange {
     pub service: ServiceName,
     /// Of the plan that brought it.
     pub generation: Generation,
+    /// Which wave of its release it belongs to.
+    #[serde(default)]
+    pub wave: i32,
     /// The instance digest; none where it is a removal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -116,6 +119,7 @@ fn changes_of<'a>(before: Option<&'a NodePlan>, plan: &'a NodePlan) -> impl Iter
             node: plan.node.clone(),
             service: step.service().clone(),
             generation: plan.generation,
+            wave: step.wave(),
             digest: step.as_ensure().map(|ensure| ensure.digest),
             effect: StepEffect::of(old, step),
         })
@@ -135,6 +139,7 @@ fn vanished(before: &BTreeMap<&ServiceName, &Step>, plan: &NodePlan) -> Vec<Step
         node: plan.node.clone(),
         service: ensure.service.clone(),
         generation: plan.generation,
+        wave: ensure.terms.wave,
         digest: None,
         effect: StepEffect::Remove,
     };

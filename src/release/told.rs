@@ -39,6 +39,9 @@ pub struct ReleaseView {
     pub standing: Standing,
     /// The newest plan that each node got under it, as far as plans are kept.
     pub nodes: Vec<PlanRecord>,
+    /// The steps that it changed, as far as they are kept: each as often as it took another form.
+    #[serde(default)]
+    pub steps: Vec<StepRecord>,
     /// What it did.
     #[serde(flatten)]
     pub kept: KeptDiff,

@@ -121,6 +121,7 @@ mod tests {
 
     fn record(generation: u64) -> StepRecord {
         let change = StepChange {
+            wave: 0,
             node: "edge-1".parse().expect("a name"),
             service: "web".parse().expect("a name"),
             generation: Generation(generation),

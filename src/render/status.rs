@@ -8,14 +8,15 @@ use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
 use super::{BAD, DIM, GOOD, WARN, count, drift, inert, painted, span};
 use crate::fleet::{
-    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, SourceState, SourceStatus,
-    Unmet,
+    FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, Progress, SourceState,
+    SourceStatus, Unmet,
 };
 use crate::status::Difference;
 
 /// The whole picture.
 pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
     let mut text = source(&fleet.source, now);
+    text.push_str(&fleet.release.as_ref().map_or(String::new(), |release| progress(release, now)));
     if !fleet.diagnostics.is_empty() {
         text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
     }
@@ -26,9 +27,9 @@ pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
         text.push_str(&format!("\n{}", decisions::awaiting(&fleet.awaiting, now)));
     }
     text.push_str(&format!("\n{}", nodes(&fleet.nodes, now)));
-    let rows: Vec<_> = fleet.nodes.iter().flat_map(instance_rows).collect();
+    let rows: Vec<_> = fleet.nodes.iter().flat_map(|node| instance_rows(node, now)).collect();
     if !rows.is_empty() {
-        text.push_str(&format!("\n{}", table(["SERVICE", "NODE", "STATE", "RUNNING", ""], rows)));
+        text.push_str(&format!("\n{}", table(["SERVICE", "NODE", "STATE", "FOR", "RUNNING", ""], rows)));
     }
     text.push_str(&details(&fleet.nodes));
     text
@@ -61,6 +62,18 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         text.push_str(&format!("  {}\n", painted(style, &inert(message))));
     }
     text
+}
+
+fn progress(release: &Progress, now: Timestamp) -> String {
+    let Progress { revision, since: began_at, undone, done, changing, failed, waiting } = release;
+    let (word, style) = if undone.is_some() { ("being undone", BAD) } else { ("in progress", WARN) };
+    let time = began_at.map_or(String::new(), |at| format!(" for {}", since(at, now)));
+    let failed = if *failed == 0 { String::new() } else { format!(" ({failed} failed)") };
+    format!(
+        "release of {}  {}{time}: {done} done, {changing} being made{failed}, {waiting} waiting\n",
+        revision.short(),
+        painted(style, word)
+    )
 }
 
 fn since(at: Timestamp, now: Timestamp) -> String {
@@ -157,7 +170,7 @@ pub(super) fn instance_word(state: InstanceState) -> (&'static str, Style) {
     }
 }
 
-fn instance_rows(node: &NodeView) -> Vec<[Cell; 5]> {
+fn instance_rows(node: &NodeView, now: Timestamp) -> Vec<[Cell; 6]> {
     let row = |instance: &InstanceView| {
         let (word, style) = instance_word(instance.state);
         let message = instance.message.as_deref().unwrap_or_default();
@@ -166,6 +179,7 @@ fn instance_rows(node: &NodeView) -> Vec<[Cell; 5]> {
             instance.service.as_str().into(),
             node.node.as_str().into(),
             Cell(word.into(), style),
+            instance.since.map_or(String::new(), |at| since(at, now)).into(),
             format!("{}/{}", instance.running, instance.wanted).into(),
             first.into(),
         ]
@@ -255,14 +269,8 @@ mod tests {
             now: format!("sha256:{}", "b".repeat(64)).into(),
         };
         let instance = InstanceView {
-            service: "web".parse().expect("a name"),
-            state: InstanceState::Healthy,
-            digest: None,
-            message: None,
-            running: 1,
-            wanted: 1,
             outdated: vec![outdated],
-            drift: Vec::new(),
+            ..InstanceView::bare("web".parse().expect("a name"), InstanceState::Healthy)
         };
         let node = NodeView {
             instances: [instance].into(),

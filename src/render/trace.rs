@@ -68,6 +68,7 @@ mod tests {
         let at = |second| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
         let (service, node) = ("web".parse().expect("a name"), "edge-1".parse().expect("a name"));
         let change = StepChange {
+            wave: 0,
             node,
             service,
             generation: Generation(4),

@@ -79,6 +79,7 @@ pub(super) fn revision(digit: u8) -> Revision {
 /// The step of `web` in this plan, as new.
 pub(super) fn step_change(plan: &NodePlan, effect: StepEffect) -> StepChange {
     StepChange {
+        wave: 1,
         node: plan.node.clone(),
         service: "web".parse().unwrap(),
         generation: plan.generation,

@@ -357,6 +357,10 @@ impl Store for MemoryStore {
         Ok(facts.plans.values().filter_map(newest).collect())
     }
 
+    async fn brought(&self, release: u64) -> Result<Vec<StepRecord>, StoreError> {
+        Ok(self.facts().releases.brought(release))
+    }
+
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
         Ok(self.facts().releases.steps(query))
     }

@@ -285,6 +285,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The newest plan of each node, of those that belong to `release` where one is named; by node.
     async fn plan_records(&self, release: Option<u64>) -> Result<Vec<PlanRecord>, StoreError>;
 
+    /// The step changes of a release, the oldest first.
+    async fn brought(&self, release: u64) -> Result<Vec<StepRecord>, StoreError>;
+
     /// The step changes that `query` wants: by service and node, the newest first.
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError>;
 

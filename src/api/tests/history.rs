@@ -223,6 +223,7 @@ async fn a_change_whose_release_is_no_longer_kept_still_says_when_it_was() {
     assert_eq!((&node["changed"]["release"], node.get("release")), (&1.into(), None));
     assert_eq!(node["changed"]["published_at"], at(1).to_string());
     let expected = StepChange {
+        wave: 0,
         node: super::node("edge-1"),
         service: "web".parse().expect("a name"),
         generation: Generation(1),

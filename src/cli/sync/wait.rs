@@ -129,7 +129,7 @@ mod tests {
             message: None,
         };
         let (holds, awaiting) = (Vec::new(), Vec::new());
-        FleetStatus { source, nodes, diagnostics: Vec::new(), holds, awaiting }
+        FleetStatus { source, release: None, nodes, diagnostics: Vec::new(), holds, awaiting }
     }
 
     fn node(name: &str, state: NodeState, instances: Vec<InstanceView>) -> NodeView {
@@ -137,16 +137,8 @@ mod tests {
     }
 
     fn instance(service: &str, state: InstanceState, message: Option<&str>) -> InstanceView {
-        InstanceView {
-            service: service.parse().expect("a name"),
-            state,
-            digest: None,
-            message: message.map(str::to_owned),
-            running: 0,
-            wanted: 1,
-            outdated: Vec::new(),
-            drift: Vec::new(),
-        }
+        let message = message.map(str::to_owned);
+        InstanceView { message, ..InstanceView::bare(service.parse().expect("a name"), state) }
     }
 
     #[test]

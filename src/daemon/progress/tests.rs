@@ -20,14 +20,8 @@ fn view(name: &str, does: &str) -> NodeView {
         _ => NodeState::Failing,
     };
     let failed = |service: &str| InstanceView {
-        service: service.parse().expect("a name"),
-        state: InstanceState::Failed,
-        digest: None,
         message: Some("password=canary".to_owned()),
-        running: 0,
-        wanted: 1,
-        outdated: Vec::new(),
-        drift: Vec::new(),
+        ..InstanceView::bare(service.parse().expect("a name"), InstanceState::Failed)
     };
     let refusal = Refusal { plan, rule: "wrong-node".into(), message: "password=canary".to_owned() };
     let fails = !matches!(does, "ok" | "late" | "stale" | "never" | "refused");

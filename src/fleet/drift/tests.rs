@@ -241,14 +241,8 @@ fn what_is_on_its_way_is_pending() {
 fn what_is_held_back_is_pending_with_what_it_waits_on() {
     let mut world = World::settled();
     let held = |service: &str| crate::fleet::InstanceView {
-        service: service.parse().expect("a name"),
-        state: InstanceState::Waiting,
-        digest: None,
         message: Some("`db` is not ready".into()),
-        running: 0,
-        wanted: 0,
-        outdated: Vec::new(),
-        drift: Vec::new(),
+        ..crate::fleet::InstanceView::bare(service.parse().expect("a name"), InstanceState::Waiting)
     };
     world.views = vec![NodeView {
         instances: [held("new"), held("web")].into(),

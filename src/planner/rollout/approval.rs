@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Entry, Rollout};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::{Entry, Rollout};
 use crate::catalog::ApprovalDemand;
 use crate::decision::{Awaiting, GuardedChange, Needed, Tally, plan_id};
-use crate::name::{NodeName, RoleName, ServiceName};
+use crate::name::{NodeName, ServiceName};
 use crate::plan::Step;
 
 /// So many removals in one release ask no question,
@@ -22,7 +22,7 @@ impl Rollout<'_> {
         if self.is_undone() {
             return;
         }
-        let mut asked: BTreeMap<Demand, Vec<usize>> = BTreeMap::new();
+        let mut asked: BTreeMap<ApprovalDemand, Vec<usize>> = BTreeMap::new();
         let fleet = self.fleet_demands();
         let mut leaving: BTreeMap<&ServiceName, BTreeSet<&NodeName>> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| self.leaves_volumes(entry)) {
@@ -41,7 +41,7 @@ impl Rollout<'_> {
         }
     }
 
-    fn ask(&mut self, demand: Demand, members: &[usize]) {
+    fn ask(&mut self, demand: ApprovalDemand, members: &[usize]) {
         let situation = self.situation;
         let changes: BTreeSet<GuardedChange> =
             members.iter().map(|index| change(&self.entries[*index])).collect();
@@ -61,6 +61,7 @@ impl Rollout<'_> {
         if tally.is_approved() {
             return;
         }
+        self.permits.look_again(awaiting.until.filter(|until| *until > situation.now));
         let reason = told(&awaiting, &tally, situation.now);
         for index in members {
             self.entries[*index].held.get_or_insert_with(|| reason.clone());
@@ -72,7 +73,7 @@ impl Rollout<'_> {
     }
 
     /// What is asked because of the whole: of removals only, or of everything.
-    fn fleet_demands(&self) -> Vec<(bool, Demand)> {
+    fn fleet_demands(&self) -> Vec<(bool, ApprovalDemand)> {
         let situation = self.situation;
         let brought =
             situation.facts.underway.brought.values().filter(|brought| brought.digest.is_none()).count();
@@ -102,7 +103,7 @@ impl Rollout<'_> {
         &self,
         entry: &Entry<'_>,
         leaving: &BTreeMap<&ServiceName, BTreeSet<&NodeName>>,
-    ) -> Vec<Demand> {
+    ) -> Vec<ApprovalDemand> {
         let unit = entry.unit;
         let mut demands = Vec::new();
         if self.situation.facts.decisions.emptied(&unit.node, self.situation.now).is_some() {
@@ -111,7 +112,7 @@ impl Rollout<'_> {
         }
         if let Some(instance) = entry.instance.filter(|_| unit.to.is_some()) {
             let asked = instance.approval_demands(self.situation.catalog, &unit.node).into_iter();
-            demands.extend(asked.map(|demand| Demand::of(&unit.service, demand)));
+            demands.extend(asked.map(|demand| of_service(&unit.service, demand)));
         }
         let leaving = leaving.get(&unit.service);
         if leaving.is_some_and(|nodes| unit.from.is_none() || unit.to.is_none() && nodes.contains(&unit.node))
@@ -139,33 +140,15 @@ fn join(shown: &mut Awaiting, other: Awaiting) {
     shown.until = [shown.until, other.until].into_iter().flatten().min();
 }
 
-/// Who must approve a change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Demand {
-    /// Why it is asked for, in a clause.
-    pub why: Arc<str>,
-    /// How many people.
-    pub count: usize,
-    /// Each of them has one of these roles.
-    pub roles: BTreeSet<RoleName>,
-    /// Whether the author of the commit may be one of them.
-    pub author_may: bool,
-    /// How long they are waited for.
-    pub timeout: Option<SignedDuration>,
-}
-
-impl Demand {
-    /// What a definition or the policy asks for.
-    fn of(service: &ServiceName, demand: ApprovalDemand) -> Self {
-        let ApprovalDemand { count, roles, timeout, why } = demand;
-        let why = format!("{why} asks for it of `{service}`").into();
-        Self { why, count, roles, author_may: false, timeout }
-    }
+/// What a definition or the policy asks for.
+fn of_service(service: &ServiceName, demand: ApprovalDemand) -> ApprovalDemand {
+    let why = format!("{} asks for it of `{service}`", demand.why).into();
+    ApprovalDemand { why, ..demand }
 }
 
 /// A question whether that is meant: who wrote the commit may answer it.
-fn meant(why: String) -> Demand {
-    Demand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true, timeout: None }
+fn meant(why: String) -> ApprovalDemand {
+    ApprovalDemand { why: why.into(), count: 1, roles: BTreeSet::new(), author_may: true, timeout: None }
 }
 
 fn change(entry: &Entry<'_>) -> GuardedChange {

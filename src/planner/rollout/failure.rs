@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Entry, Rollout, first_of, sooner};
+use super::{Entry, Rollout, first_of};
 use crate::definition::{Offline, OnFailure};
 use crate::name::ServiceName;
 use crate::planner::{Situation, UnitState};
@@ -29,10 +29,7 @@ impl Rollout<'_> {
         for index in 0..self.entries.len() {
             let verdict = verdict(self.situation, &self.entries[index]);
             match verdict {
-                Verdict::Fine { until } => {
-                    self.permits.again_at =
-                        until.map_or(self.permits.again_at, |until| sooner(self.permits.again_at, until));
-                }
+                Verdict::Fine { until } => self.permits.look_again(until),
                 Verdict::Failed(reason) => match self.entries[index].rules.on_failure() {
                     OnFailure::Rollback => undoing.push((index, reason)),
                     OnFailure::Hold => holding.push(reason),

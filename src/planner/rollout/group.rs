@@ -12,9 +12,10 @@ impl<'a> Rollout<'a> {
     pub(super) fn hold_in_groups(&mut self) {
         let mut groups: BTreeMap<Group<'a>, Vec<usize>> = BTreeMap::new();
         for (index, entry) in self.entries.iter().enumerate() {
-            let Some(instance) = entry.instance.filter(|_| entry.unit.to.is_some()) else { continue };
-            let environment = instance.deployment().environment.as_ref();
-            groups.entry((&entry.unit.service, environment)).or_default().push(index);
+            if entry.instance.is_some() && entry.unit.to.is_some() {
+                let environment = self.situation.catalog.environment_of(&entry.unit.node);
+                groups.entry((&entry.unit.service, environment)).or_default().push(index);
+            }
         }
         for (group, members) in groups {
             let nodes = nodes_of(self.situation, group);
@@ -75,7 +76,7 @@ impl<'a> Rollout<'a> {
 /// The nodes of all instances, in order.
 fn nodes_of<'a>(situation: &Situation<'a>, (service, environment): Group<'_>) -> Vec<&'a NodeName> {
     let instances = situation.desired.services.get(service).into_iter().flat_map(|all| &all.instances);
-    let here = instances.filter(|(_, instance)| instance.deployment().environment.as_ref() == environment);
+    let here = instances.filter(|(node, _)| situation.catalog.environment_of(node) == environment);
     here.map(|(node, _)| node).collect()
 }
 

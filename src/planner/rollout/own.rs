@@ -1,9 +1,9 @@
 //! Why a change may not begin for reasons of its own, whatever else goes on.
 
-use super::{Entry, Rollout, sooner};
-use crate::decision::{Held, Hold, Part};
 use jiff::Timestamp;
 
+use super::{Entry, Rollout};
+use crate::decision::{Held, Hold, Part};
 use crate::definition::{Offline, WindowKind};
 use crate::planner::{Situation, ensure};
 use crate::window::State;
@@ -29,38 +29,27 @@ impl Reason {
 impl Rollout<'_> {
     pub(super) fn hold_for_own_reasons(&mut self) {
         let situation = self.situation;
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            if !entry.unit.is_pending() {
-                let opens = closed(situation, entry).and_then(|(_, until)| until);
-                self.permits.again_at =
-                    opens.map_or(self.permits.again_at, |at| sooner(self.permits.again_at, at));
+        for entry in &mut self.entries {
+            if entry.unit.is_pending() && !entry.is_open() {
                 continue;
             }
-            if !entry.is_open() {
-                continue;
-            }
-            if let Some(until) = closed(situation, entry).and_then(|(_, until)| until) {
-                self.permits.again_at = sooner(self.permits.again_at, until);
-            }
-            let entry = &self.entries[index];
-            if let Some(reason) = reason(situation, entry) {
-                let entry = &mut self.entries[index];
+            let closed = closed(situation, entry);
+            self.permits.look_again(closed.as_ref().and_then(|closed| closed.until));
+            let reason = || reason(situation, entry, closed);
+            if let Some(reason) = entry.is_open().then(reason).flatten() {
                 entry.blocks &= reason.blocks;
                 entry.hold(reason.text);
             }
         }
         let ends = situation.facts.decisions.holds.iter().filter_map(|hold| hold.until);
-        for end in ends.filter(|end| *end > situation.now) {
-            self.permits.again_at = sooner(self.permits.again_at, end);
-        }
+        self.permits.look_again(ends.filter(|end| *end > situation.now).min());
     }
 }
 
-fn reason(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
+fn reason(situation: &Situation<'_>, entry: &Entry<'_>, closed: Option<Closed>) -> Option<Reason> {
     let unit = entry.unit;
     let holds = || situation.facts.decisions.holds.iter().find_map(|hold| held(situation, entry, hold));
-    let shut = || Some(Reason::blocking(closed(situation, entry)?.0));
+    let shut = || closed.map(|closed| Reason::blocking(closed.why));
     if let Some(undo) = &situation.facts.underway.undo {
         let is_undone = undo.of(&unit.node, &unit.service).is_some();
         let text = || format!("its release failed: {}; `gitops retry` begins it again", undo.reason);
@@ -77,16 +66,21 @@ fn reason(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
     holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(shut).or_else(depends)
 }
 
-/// No window is open in which it may change: why, and until when.
-fn closed(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<(String, Option<Timestamp>)> {
+/// No window is open in which something may change.
+struct Closed {
+    why: String,
+    until: Option<Timestamp>,
+}
+
+fn closed(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Closed> {
     let unit = entry.unit;
     let State::Closed { until, by } = situation.hours(&unit.node, &unit.service).state() else { return None };
     let opens = until.map_or(String::new(), |until| format!(" until {until}"));
-    let how = match by.kind {
+    let why = match by.kind {
         WindowKind::Deny => format!("window `{}` denies changes{opens}: {}", by.name, by.reason),
         WindowKind::Allow => format!("window `{}` is closed{opens}: {}", by.name, by.reason),
     };
-    Some((how, until))
+    Some(Closed { why, until })
 }
 
 /// A person decided it.

@@ -87,7 +87,7 @@ fn view(text: &str) -> ReleaseView {
     };
     let kept = KeptDiff { diff, changes_left_out: 7, others_left_out: 1 };
     let nodes = vec![record("a", Some(at(42))), record("b", None)];
-    ReleaseView { release, standing: Standing::Done, nodes, kept }
+    ReleaseView { release, standing: Standing::Done, nodes, steps: Vec::new(), kept }
 }
 
 fn plain(text: &str) -> String {

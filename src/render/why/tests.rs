@@ -35,7 +35,7 @@ fn on(name: &str) -> WhyNode {
     let plan = PlanId { generation: Generation(7), digest: Digest::of("plan") };
     let digest = Some(Digest::of("web"));
     let effect = StepEffect::Recreate;
-    let change = StepChange { node, service, generation: Generation(5), digest, effect };
+    let change = StepChange { node, service, generation: Generation(5), wave: 0, digest, effect };
     let node = change.node.clone();
     let (published_at, satisfied_at) = (Some(at(1)), Some(at(9)));
     let reason = Reason {

@@ -101,8 +101,7 @@ impl Releases {
     /// How far the newest is. `plan` finds a plan that is kept.
     pub(super) fn underway(&self, plan: impl Fn(&NodeName, Generation) -> Option<Arc<NodePlan>>) -> Underway {
         let Some((number, kept)) = self.by_number.iter().next_back() else { return Underway::default() };
-        let steps: Vec<StepRecord> =
-            self.steps.values().filter(|step| step.release == Some(*number)).cloned().collect();
+        let steps = self.brought(*number);
         let touched: BTreeSet<(&ServiceName, &NodeName)> = steps.iter().map(key).collect();
         let good =
             self.last_good(Some(*number)).into_values().filter(|record| touched.contains(&key(record)));
@@ -144,6 +143,14 @@ impl Releases {
 
     pub(super) fn diff(&self, number: u64) -> Option<KeptDiff> {
         self.by_number.get(&number).map(|kept| kept.diff.clone())
+    }
+
+    /// The step changes of a release, the oldest first.
+    pub(super) fn brought(&self, release: u64) -> Vec<StepRecord> {
+        let brought = self.steps.values().filter(|step| step.release == Some(release));
+        let mut brought: Vec<StepRecord> = brought.cloned().collect();
+        brought.sort_by_key(|step| step.published_at);
+        brought
     }
 
     /// By service and node, the newest first.

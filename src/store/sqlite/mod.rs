@@ -154,6 +154,10 @@ impl Store for SqliteStore {
         releases::plan_records(&self.readers, release).await
     }
 
+    async fn brought(&self, release: u64) -> Result<Vec<StepRecord>, StoreError> {
+        releases::brought(&self.readers, release).await
+    }
+
     async fn steps(&self, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
         releases::steps(&self.readers, query).await
     }

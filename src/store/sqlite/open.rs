@@ -16,7 +16,7 @@ use super::writer::{Durability, Writer};
 use super::{QUEUE, SqliteStore, StoreError};
 
 /// In order; the schema version of a database is how many of them it has seen. One that was released never changes.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_logs.sql"),
     include_str!("../migrations/0003_previews.sql"),
@@ -24,6 +24,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_outbox.sql"),
     include_str!("../migrations/0006_failed.sql"),
     include_str!("../migrations/0007_decisions.sql"),
+    include_str!("../migrations/0008_waves.sql"),
 ];
 
 /// What the first migration stamps the file with.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::super::chain;
 use super::StoreError;
@@ -106,9 +106,10 @@ pub(super) async fn change_steps(
     published_at: Option<i64>,
 ) -> Result<(), StoreError> {
     let Some(PreparedSteps { rows, services }) = prepared else { return Ok(()) };
-    let statement = "INSERT INTO steps (service, node, generation, digest, effect, release, published_at)
-                     SELECT value->>'service', value->>'node', value->>'generation', value->>'digest',
-                            value->>'effect', ?2, ?3
+    let statement =
+        "INSERT INTO steps (service, node, generation, wave, digest, effect, release, published_at)
+                     SELECT value->>'service', value->>'node', value->>'generation', value->>'wave',
+                            value->>'digest', value->>'effect', ?2, ?3
                      FROM json_each(?1)";
     let query = sqlx::query(statement).bind(rows).bind(release).bind(published_at);
     query.execute(&mut *connection).await.doing("recording which steps change")?;
@@ -276,27 +277,45 @@ fn plan_record(row: PlanRow) -> Result<PlanRecord, StoreError> {
     })
 }
 
-pub(super) type StepRow = (String, Option<i64>, Option<i64>, Option<i64>);
+type StepRow = (String, Option<i64>, Option<i64>, Option<i64>);
+
+/// The columns of a [`StepRow`].
+macro_rules! step_columns {
+    () => {
+        "json_object('service', service, 'node', node, 'generation', generation, 'wave', wave, 'effect', effect,
+                     'digest', digest),
+         release, published_at, satisfied_at"
+    };
+}
+
+/// What a release brought, the oldest first.
+pub(super) async fn brought(
+    executor: impl SqliteExecutor<'_>,
+    release: u64,
+) -> Result<Vec<StepRecord>, StoreError> {
+    let statement = concat!("SELECT ", step_columns!(), " FROM steps WHERE release = ?1 ORDER BY id");
+    let rows = sqlx::query_as(statement).bind(i64::try_from(release).unwrap_or(i64::MAX));
+    let rows: Vec<StepRow> = rows.fetch_all(executor).await.doing("reading what a release brought")?;
+    rows.into_iter().map(step_record).collect()
+}
 
 /// By service and node, the newest first.
 pub(super) async fn steps(readers: &SqlitePool, query: &StepQuery) -> Result<Vec<StepRecord>, StoreError> {
     let StepQuery { services, node, limit } = query;
-    let statement =
-        "SELECT json_object('service', service, 'node', node, 'generation', generation, 'effect', effect,
-                            'digest', digest),
-                release, published_at, satisfied_at
-         FROM (SELECT *, row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
+    let statement = concat!(
+        "SELECT ",
+        step_columns!(),
+        " FROM (SELECT *, row_number() OVER (PARTITION BY service, node ORDER BY generation DESC) AS rank
                FROM steps WHERE service IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR node = ?2))
-         WHERE rank <= ?3 ORDER BY service, node, generation DESC";
+         WHERE rank <= ?3 ORDER BY service, node, generation DESC"
+    );
     let node = node.as_ref().map(|node| node.as_str().to_owned());
     let rows = sqlx::query_as(statement).bind(json!(services).to_string()).bind(node).bind(limit);
     let rows: Vec<StepRow> = rows.fetch_all(readers).await.doing("reading when steps changed")?;
     rows.into_iter().map(step_record).collect()
 }
 
-pub(super) fn step_record(
-    (change, release, published_at, satisfied_at): StepRow,
-) -> Result<StepRecord, StoreError> {
+fn step_record((change, release, published_at, satisfied_at): StepRow) -> Result<StepRecord, StoreError> {
     Ok(StepRecord {
         change: serde_json::from_str(&change).map_err(|error| unreadable("step", error))?,
         release: release.map(i64::unsigned_abs),

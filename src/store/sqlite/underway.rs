@@ -7,31 +7,20 @@ use sqlx::SqliteConnection;
 
 use super::StoreError;
 use super::error::{Doing as _, unreadable};
-use super::releases::{StepRow, step_record};
+use super::releases;
 use crate::name::{NodeName, ServiceName};
 use crate::plan::NodePlan;
 use crate::planner::Underway;
-use crate::release::{Good, Release, StepRecord, underway};
+use crate::release::{Good, Release, underway};
 
 /// What is known of a release.
 pub(super) async fn of(connection: &mut SqliteConnection, release: &Release) -> Result<Underway, StoreError> {
-    let steps = brought(connection, release.number).await?;
+    let steps = releases::brought(&mut *connection, release.number).await?;
     let good = match release.failed {
         Some(_) => good(connection, release.number).await?,
         None => Vec::new(),
     };
     Ok(underway(release, &steps, good))
-}
-
-async fn brought(connection: &mut SqliteConnection, release: u64) -> Result<Vec<StepRecord>, StoreError> {
-    let statement =
-        "SELECT json_object('service', service, 'node', node, 'generation', generation, 'effect', effect,
-                            'digest', digest),
-                release, published_at, satisfied_at
-         FROM steps WHERE release = ?1 ORDER BY id";
-    let rows = sqlx::query_as(statement).bind(i64::try_from(release).unwrap_or(i64::MAX));
-    let rows: Vec<StepRow> = rows.fetch_all(connection).await.doing("reading what a release brought")?;
-    rows.into_iter().map(step_record).collect()
 }
 
 type GoodRow = (String, String, i64, Option<String>, Option<String>);

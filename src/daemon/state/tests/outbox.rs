@@ -269,14 +269,8 @@ fn a_stop_begins_no_errand() {
 fn view(state: NodeState, instance: InstanceState) -> NodeView {
     let plan = Some(PlanId::of(&plan("n", 1, None)));
     let web = InstanceView {
-        service: "web".parse().expect("a name"),
-        state: instance,
-        digest: None,
         message: Some("canary-of-a-secret".to_owned()),
-        running: 0,
-        wanted: 1,
-        outdated: Vec::new(),
-        drift: Vec::new(),
+        ..InstanceView::bare("web".parse().expect("a name"), instance)
     };
     NodeView {
         plan,

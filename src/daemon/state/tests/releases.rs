@@ -32,16 +32,7 @@ fn ack(case: &mut Case, ticket: Ticket, plan: &NodePlan) {
 
 /// A node on which something is held back.
 fn waiting(name: &str) -> NodeView {
-    let instance = InstanceView {
-        service: "web".parse().expect("a label"),
-        state: InstanceState::Waiting,
-        digest: None,
-        message: None,
-        running: 0,
-        wanted: 1,
-        outdated: Vec::new(),
-        drift: Vec::new(),
-    };
+    let instance = InstanceView::bare("web".parse().expect("a label"), InstanceState::Waiting);
     NodeView { instances: [instance].into(), ..NodeView::bare(node(name), NodeState::Pending) }
 }
 
