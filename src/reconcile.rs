@@ -240,11 +240,10 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     for node in situation.nodes() {
         let sight = Sight::of(inputs, situation.desired, node);
         let stays = moved.as_ref().is_some_and(|moved| moved.stays.contains_key(node));
-        let overdue = situation
-            .plans
-            .get(node)
-            .is_some_and(|plan| plan.steps.iter().any(|step| situation.is_overdue(node, step)));
-        match at_rest(inputs, node, &sight).filter(|_| !stays && !overdue) {
+        let reopens_at = situation.reopens_at(node);
+        // What may begin now is planned in this pass.
+        outcome.look_again(reopens_at.filter(|at| *at > inputs.now));
+        match at_rest(inputs, node, &sight).filter(|_| !stays && reopens_at.is_none()) {
             Some((view, open)) => {
                 units.extend_from_slice(&open);
                 outcome.rests(view, sight, open);
@@ -265,7 +264,8 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
     outcome.nodes.sort_by(|one, other| one.node.cmp(&other.node));
     outcome.seen.moved = moved;
     let Permits { awaiting, failure, again_at, is_open, .. } = permits;
-    Outcome { awaiting, failure, again_at, is_open, ..outcome }
+    outcome.look_again(again_at);
+    Outcome { awaiting, failure, is_open, ..outcome }
 }
 
 /// What planning looks at, before it is known what may begin.
@@ -289,6 +289,10 @@ fn situation<'a>(inputs: &Inputs<'a>, moved: Option<&'a Moved>, calendar: &'a Ca
 }
 
 impl Outcome {
+    fn look_again(&mut self, at: Option<Timestamp>) {
+        self.again_at = [self.again_at, at].into_iter().flatten().min();
+    }
+
     /// Takes in what planning a node came to.
     fn takes(
         &mut self,

@@ -137,7 +137,7 @@ impl Tools {
             }
             Published::Unaware => {
                 self.metrics.publish_conflicts.inc();
-                tracing::info!("somebody decided something meanwhile: planning again");
+                tracing::info!("something was published or decided meanwhile: planning again");
             }
             Published::Conflict(node) => {
                 self.metrics.publish_conflicts.inc();

@@ -27,7 +27,7 @@ const MIN_DIGITS: usize = 6;
 /// What is being decided.
 #[derive(Debug, Default)]
 pub(super) struct Deciding {
-    /// How many decisions there were, as far as this daemon knows them all.
+    /// How many publications and decisions there were, as far as this daemon knows them all.
     known: u64,
     running: Option<Pending>,
     /// Bounded by the connections of those who wait.
@@ -53,6 +53,11 @@ impl Deciding {
 
     pub(super) fn known(&self) -> u64 {
         self.known
+    }
+
+    /// This daemon published something, and nothing had been written after `version`.
+    pub(super) fn published_after(&mut self, version: u64) {
+        self.known = self.known.max(version + 1);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -285,11 +290,11 @@ impl State {
 
     /// What is durable counts.
     fn take_in(&mut self, decision: Decision, decided: Decided, now: Timestamp) -> Answer {
-        let is_read = decided.count <= self.deciding.known;
-        if decided.count == self.deciding.known + 1 {
-            self.deciding.known = decided.count;
+        let is_read = decided.version <= self.deciding.known;
+        if decided.version == self.deciding.known + 1 {
+            self.deciding.known = decided.version;
         } else if !is_read {
-            // Another daemon took one that this one has not seen.
+            // Something was written that this daemon has not seen.
             self.look_again(now);
         }
         self.want_pass("somebody decided something");
@@ -306,8 +311,9 @@ impl State {
                 Answer::Held(Box::new(hold))
             }
             (Decision::Retry(_), _) => {
-                // How far the release is now is in the store.
-                self.look_again(now);
+                if !is_read {
+                    self.begin_again();
+                }
                 Answer::Done
             }
             (Decision::Vote(vote), _) => {
@@ -360,11 +366,11 @@ impl State {
         self.store_failures += 1;
     }
 
-    /// What the store has. It may have been read just before the last decision was written: then once more.
-    pub(super) fn learn(&mut self, decisions: Decisions, count: u64, now: Timestamp) {
+    /// What the store has. It may have been read just before something was written: then once more.
+    pub(super) fn learn(&mut self, decisions: Decisions, version: u64, now: Timestamp) {
         self.decisions = Arc::new(decisions);
         self.forget_holds(now);
-        if std::mem::replace(&mut self.deciding.known, count) > count {
+        if std::mem::replace(&mut self.deciding.known, version) > version {
             self.look_again(now);
         }
     }

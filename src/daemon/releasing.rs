@@ -50,6 +50,13 @@ impl State {
         underway.brought.extend(brought);
     }
 
+    /// The release that failed begins again.
+    pub(super) fn begin_again(&mut self) {
+        let underway = Arc::make_mut(&mut self.underway);
+        underway.undo = None;
+        underway.attempts += 1;
+    }
+
     /// Takes down what a node says for the first time that it has done.
     pub(super) fn reached(&mut self, node: &NodeName, reached: &Reached, now: Timestamp) {
         let brought = &self.underway.brought;

@@ -71,8 +71,8 @@ pub(super) struct Planned {
     definitions: Arc<Definitions>,
     /// It is only deployed if it is the plan that somebody asked for.
     is_trial: bool,
-    /// How many decisions of people it knows.
-    decided: u64,
+    /// How many publications and decisions it knows.
+    version: u64,
 }
 
 /// An outcome that is being published.
@@ -145,7 +145,7 @@ pub struct State {
 impl State {
     /// Begins from what is stored, with the deployed revision: the stored plans can be served at once.
     pub fn new(policy: Policy, snapshot: Snapshot, now: Timestamp) -> (Self, Vec<Effect>) {
-        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, decided } =
+        let Snapshot { plans, reported, deployed, release, underway, last_event, outbox, decisions, version } =
             snapshot;
         let reported = heard_until(reported, now);
         let mut state = Self {
@@ -170,7 +170,7 @@ impl State {
             seen: Arc::default(),
             questions: Questions::default(),
             decisions: Arc::new(decisions),
-            deciding: Deciding::knowing(decided),
+            deciding: Deciding::knowing(version),
             awaiting: Vec::new(),
             recording: OneSlot::default(),
             record_again_at: None,
@@ -256,8 +256,8 @@ impl State {
         let is_trial = trial.is_some();
         let definitions = trial.or_else(|| self.definitions.clone())?;
         self.passes.start()?;
-        let decided = self.deciding.known();
-        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, decided });
+        let version = self.deciding.known();
+        self.planned = Some(Planned { definitions: definitions.clone(), is_trial, version });
         let opens = self.opens(&definitions);
         let facts = self.facts_for(opens.is_some(), now);
         let stale_after = self.policy.stale_after();
@@ -306,7 +306,7 @@ impl State {
             return effects;
         }
         let publication = self.publication(&outcome, opened, &revision, id, now);
-        let publication = Publication { decided: planned.decided, ..publication };
+        let publication = Publication { version: Some(planned.version), ..publication };
         let steps = publication.steps.clone();
         effects.push(Effect::Publish(publication));
         self.publishing = Some(Publishing { outcome, planned, steps, is_failure });
@@ -345,7 +345,7 @@ impl State {
             steps: release::changes(&self.plans, &outcome.plans),
             failed,
             plan_id: Some(id),
-            decided: 0,
+            version: None,
             events,
         }
     }
@@ -374,6 +374,7 @@ impl State {
     fn done(&mut self, publishing: Publishing, now: Timestamp) -> Vec<Effect> {
         let Publishing { mut outcome, planned, steps, is_failure } = publishing;
         let revision = planned.definitions.revision.clone();
+        self.deciding.published_after(planned.version);
         let plans = Arc::make_mut(&mut self.plans);
         plans.extend(std::mem::take(&mut outcome.plans).into_iter().map(|plan| (plan.node.clone(), plan)));
         self.pictured(outcome, revision.clone());
@@ -416,11 +417,11 @@ impl State {
 
     fn reloaded(&mut self, result: Result<Box<Snapshot>, String>, now: Timestamp) -> Vec<Effect> {
         let Ok(snapshot) = result else { return self.store_failed(now) };
-        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, decided, .. } =
+        let Snapshot { plans, reported, deployed, release, underway, last_event, decisions, version, .. } =
             *snapshot;
         self.passes.finish();
         self.store_failures = 0;
-        self.learn(decisions, decided, now);
+        self.learn(decisions, version, now);
         self.plans = Arc::new(plans);
         self.reported = Arc::new(heard_until(reported, now));
         self.underway = Arc::new(underway);

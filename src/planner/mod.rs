@@ -23,7 +23,7 @@ use crate::desired::{Desired, Instance};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::{DriftAction, Ensure, NodePlan, Reason, Span, Step};
 use crate::status::{NodeStatus, Reported};
-use crate::window::{Calendar, Hours, Subject};
+use crate::window::{Calendar, Hours, State, Subject};
 
 pub use rollout::{Failure, Permits, permits};
 pub use underway::{Brought, Facts, Underway, Undo};
@@ -84,7 +84,7 @@ impl<'a> Situation<'a> {
     }
 
     /// Whether a step of the last plan waits for a time that is over: it is planned again when it may begin.
-    pub fn is_overdue(&self, node: &NodeName, step: &Step) -> bool {
+    fn is_overdue(&self, node: &NodeName, step: &Step) -> bool {
         Span::are_over(step.spans(), self.now) && {
             let digest = step.as_ensure().map(|ensure| ensure.digest);
             let plan = self.plans.get(node).zip(self.status(node));
@@ -92,6 +92,17 @@ impl<'a> Situation<'a> {
             let corrects = |ensure: &Ensure| ensure.terms.drift.action == DriftAction::CorrectInWindow;
             !is_done || step.as_ensure().is_some_and(corrects)
         }
+    }
+
+    /// When the next of them may begin, and is planned again; none where none is overdue.
+    pub fn reopens_at(&self, node: &NodeName) -> Option<Timestamp> {
+        let steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
+        let overdue = steps.filter(|step| self.is_overdue(node, step));
+        let opens = overdue.map(|step| match self.hours(node, step.service()).state() {
+            State::Open { .. } => self.now,
+            State::Closed { until, .. } => until.unwrap_or(Timestamp::MAX),
+        });
+        opens.min()
     }
 
     /// What the definitions want of a service on a node.

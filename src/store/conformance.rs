@@ -90,7 +90,7 @@ cases! {
     a_decision_is_told_with_it_and_only_if_there_was_one
     that_a_hold_is_over_is_told_once
     the_newest_votes_are_kept_in_their_order
-    a_pass_that_does_not_know_a_decision_publishes_nothing
+    a_pass_that_does_not_know_what_was_written_publishes_nothing
     prune_takes_holds_that_ended_and_votes_by_age
     errands_come_back_as_they_were_until_they_are_done
     of_one_key_the_newest_errand_counts
@@ -119,7 +119,7 @@ use logs::{
 
 use decisions::{
     a_decision_is_told_with_it_and_only_if_there_was_one,
-    a_pass_that_does_not_know_a_decision_publishes_nothing,
+    a_pass_that_does_not_know_what_was_written_publishes_nothing,
     holds_are_numbered_and_kept_until_somebody_ends_them, prune_takes_holds_that_ended_and_votes_by_age,
     that_a_hold_is_over_is_told_once, the_newest_votes_are_kept_in_their_order,
 };
@@ -166,7 +166,7 @@ async fn a_new_store_is_empty(store: Shared) {
     assert_eq!(store.events(0, 10).await.unwrap(), []);
     assert_eq!(store.tokens().await.unwrap(), []);
     assert_eq!(store.publish(Publication::default()).await.unwrap(), Published::Done(Vec::new()));
-    assert_eq!(store.load().await.unwrap(), Snapshot::default());
+    assert_eq!(store.load().await.unwrap(), Snapshot { version: 1, ..Snapshot::default() });
 }
 
 async fn a_published_plan_is_the_newest_and_the_one_before_it_is_kept(store: Shared) {
@@ -243,7 +243,7 @@ async fn of_many_who_succeed_one_plan_at_once_exactly_one_wins(store: Shared) {
             match task.await.unwrap() {
                 (plan, Published::Done(_)) => winners.push(plan),
                 (_, Published::Conflict(on)) => assert_eq!(on, node("edge-1")),
-                (_, Published::Unaware) => panic!("nobody decided anything"),
+                (_, Published::Unaware) => panic!("no version was named"),
             }
         }
         assert_eq!(winners.len(), 1);

@@ -50,6 +50,8 @@ struct Facts {
     last_log: u64,
     outbox: Outbox,
     decided: Decided,
+    /// How many publications and decisions there were.
+    version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +110,7 @@ impl Facts {
 
     fn publish(&mut self, publication: Publication) -> Result<Published, StoreError> {
         chain::check_release(&publication)?;
-        if publication.decided != self.decided.count {
+        if publication.version.is_some_and(|version| version != self.version) {
             return Ok(Published::Unaware);
         }
         if let Some(node) = chain::conflict(&publication.plans, self.heads())? {
@@ -117,6 +119,7 @@ impl Facts {
         if !self.has_content(&publication) {
             return Err(chain::content_missing());
         }
+        self.version += 1;
         let at = publication.at();
         if let Some(opened) = publication.release {
             self.releases.open(*opened, self.deployed.as_ref());
@@ -265,7 +268,7 @@ impl Store for MemoryStore {
             last_event: facts.last_event,
             outbox: facts.outbox.clone(),
             decisions: facts.decided.decisions(),
-            decided: facts.decided.count,
+            version: facts.version,
         })
     }
 
@@ -305,9 +308,10 @@ impl Store for MemoryStore {
         let Some(hold) = decided.decide(decision, |revision| releases.retry(revision)) else {
             return Ok(None);
         };
-        let count = facts.decided.count;
+        facts.version += 1;
+        let version = facts.version;
         let event = facts.append(vec![event]).remove(0);
-        Ok(Some(super::Decided { hold, count, event }))
+        Ok(Some(super::Decided { hold, version, event }))
     }
 
     async fn holds(&self, limit: u32) -> Result<Vec<KeptHold>, StoreError> {

@@ -60,8 +60,8 @@ pub struct Snapshot {
     pub outbox: Outbox,
     /// What people decided: holds that nobody ended, and the newest votes.
     pub decisions: Decisions,
-    /// How many decisions there were so far.
-    pub decided: u64,
+    /// How many publications and decisions there were so far.
+    pub version: u64,
 }
 
 /// What one pass wants to last.
@@ -82,8 +82,9 @@ pub struct Publication {
     pub failed: Option<Failed>,
     /// The id of the plan that this carries out.
     pub plan_id: Option<Digest>,
-    /// How many decisions of people the pass knew: it is written only if there are no others.
-    pub decided: u64,
+    /// How many publications and decisions of people the pass knew: it is written only if there are no others, so that what
+    /// holds for the whole fleet holds for all daemons together. None: only the chains of the plans are looked at.
+    pub version: Option<u64>,
     /// What happened, to be numbered.
     pub events: Vec<NewEvent>,
 }
@@ -102,7 +103,7 @@ pub enum Published {
     Done(Vec<Event>),
     /// Nothing was written: the stored plan of this node is not the parent. Load again and plan again.
     Conflict(NodeName),
-    /// Nothing was written: somebody decided something that the pass did not know. Load again and plan again.
+    /// Nothing was written: something was published or decided that the pass did not know. Load again and plan again.
     Unaware,
 }
 
@@ -111,8 +112,8 @@ pub enum Published {
 pub struct Decided {
     /// The hold that it begins, with its number, or ends.
     pub hold: Option<Hold>,
-    /// How many decisions there were so far, with this one.
-    pub count: u64,
+    /// How many publications and decisions there were so far, with this one.
+    pub version: u64,
     /// What is told of it, with its number.
     pub event: Event,
 }

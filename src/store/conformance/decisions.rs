@@ -37,7 +37,7 @@ fn end(number: u64, day: i64) -> Decision {
 /// The hold that the decision was about, and how many there were with it; none where there was nothing to decide.
 async fn decide(store: &Shared, decision: Decision) -> Option<(Option<Hold>, u64)> {
     let decided = store.decide(decision, event(0, "decided")).await.unwrap();
-    decided.map(|Decided { hold, count, .. }| (hold, count))
+    decided.map(|Decided { hold, version, .. }| (hold, version))
 }
 
 async fn open(store: &Shared) -> Vec<u64> {
@@ -48,7 +48,7 @@ pub(super) async fn holds_are_numbered_and_kept_until_somebody_ends_them(store: 
     assert_eq!(decide(&store, Decision::Begin(hold(0, None))).await, Some((Some(hold(1, None)), 1)));
     assert_eq!(decide(&store, Decision::Begin(hold(9, Some(5)))).await, Some((Some(hold(2, Some(5))), 2)));
     let snapshot = store.load().await.unwrap();
-    assert_eq!((snapshot.decisions.holds, snapshot.decided), (vec![hold(1, None), hold(2, Some(5))], 2));
+    assert_eq!((snapshot.decisions.holds, snapshot.version), (vec![hold(1, None), hold(2, Some(5))], 2));
     assert_eq!(decide(&store, end(1, 1)).await, Some((Some(hold(1, None)), 3)));
     for gone in [0, 1, 3, u64::MAX] {
         assert_eq!(decide(&store, end(gone, 2)).await, None, "{gone}");
@@ -88,17 +88,22 @@ pub(super) async fn the_newest_votes_are_kept_in_their_order(store: Shared) {
     assert_eq!(votes, (2..MAX_VOTES + 2).map(|number| vote(number, 0)).collect::<Vec<_>>());
 }
 
-pub(super) async fn a_pass_that_does_not_know_a_decision_publishes_nothing(store: Shared) {
+pub(super) async fn a_pass_that_does_not_know_what_was_written_publishes_nothing(store: Shared) {
+    let publish = |node: &str, version| {
+        let publication = Publication { version, ..publication(&[&first_plan(node, &[])], &[]) };
+        let store = store.clone();
+        async move { store.publish(publication).await.unwrap() }
+    };
+    let version = || async { store.load().await.unwrap().version };
     decide(&store, Decision::Begin(hold(0, None))).await;
-    let before = store.load().await.unwrap();
-    let plan = first_plan("edge-1", &[]);
-    for decided in [0, 2] {
-        let unaware = Publication { decided, deployed: Some(revision(1)), ..publication(&[&plan], &[]) };
-        assert_eq!(store.publish(unaware).await.unwrap(), Published::Unaware);
+    for unaware in [0, 2] {
+        assert_eq!(publish("edge-1", Some(unaware)).await, Published::Unaware);
     }
-    assert_eq!(store.load().await.unwrap(), before);
-    let aware = Publication { decided: 1, ..publication(&[&plan], &[]) };
-    assert_eq!(store.publish(aware).await.unwrap(), Published::Done(Vec::new()));
+    assert_eq!((version().await, store.load().await.unwrap().plans.len()), (1, 0));
+    assert_eq!(publish("edge-1", Some(1)).await, Published::Done(Vec::new()));
+    assert_eq!(publish("edge-2", Some(1)).await, Published::Unaware, "a publication counts, too");
+    assert_eq!(publish("edge-2", None).await, Published::Done(Vec::new()));
+    assert_eq!((version().await, store.load().await.unwrap().plans.len()), (3, 2));
 }
 
 pub(super) async fn prune_takes_holds_that_ended_and_votes_by_age(store: Shared) {
@@ -119,6 +124,6 @@ pub(super) async fn prune_takes_holds_that_ended_and_votes_by_age(store: Shared)
     store.prune(Retention { days: 3, ..EVERYTHING }, at(5 * DAY)).await.unwrap();
     assert_eq!(kept().await, (vec![5, 3, 1], 1), "one without an end stays");
     store.prune(Retention { days: 0, ..EVERYTHING }, at(99 * DAY)).await.unwrap();
-    assert_eq!((kept().await, store.load().await.unwrap().decided), ((vec![1], 0), 9));
+    assert_eq!((kept().await, store.load().await.unwrap().version), ((vec![1], 0), 9));
     assert_eq!(decide(&store, Decision::Begin(hold(0, None))).await, Some((Some(hold(6, None)), 10)));
 }

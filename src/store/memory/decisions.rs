@@ -10,7 +10,6 @@ use crate::name::Revision;
 /// Holds and votes, and how many decisions there were.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decided {
-    pub(super) count: u64,
     holds: BTreeMap<u64, Told>,
     /// Of the newest hold, also where that is gone.
     last: u64,
@@ -56,7 +55,6 @@ impl Decided {
                 None
             }
         };
-        self.count += 1;
         Some(hold)
     }
 

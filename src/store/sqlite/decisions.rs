@@ -7,7 +7,7 @@ use super::error::Doing as _;
 use super::prepare::{nanoseconds, timestamp};
 use super::read::json;
 use super::releases;
-use super::write::insert_events;
+use super::write::{insert_events, next_version};
 use super::{Decided, NewEvent, StoreError};
 use crate::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
 
@@ -27,11 +27,10 @@ pub(super) async fn decide(
         Decision::Vote(vote) => Some(cast(&mut transaction, &vote).await.doing(doing).map(|()| None)?),
     };
     let Some(hold) = done else { return Ok(None) };
-    let statement = "UPDATE decided SET count = count + 1 RETURNING count";
-    let count: i64 = sqlx::query_scalar(statement).fetch_one(&mut *transaction).await.doing(doing)?;
+    let version = next_version(&mut transaction).await?;
     let event = insert_events(&mut transaction, vec![event]).await?.remove(0);
     transaction.commit().await.doing(doing)?;
-    Ok(Some(Decided { hold, count: count.unsigned_abs(), event }))
+    Ok(Some(Decided { hold, version, event }))
 }
 
 async fn begin(connection: &mut SqliteConnection, hold: Hold) -> Result<Hold, StoreError> {
@@ -78,13 +77,6 @@ async fn cast(connection: &mut SqliteConnection, vote: &Vote) -> Result<(), sqlx
     let statement = "DELETE FROM votes WHERE id NOT IN (SELECT id FROM votes ORDER BY id DESC LIMIT ?1)";
     let most = i64::try_from(MAX_VOTES).unwrap_or(i64::MAX);
     sqlx::query(statement).bind(most).execute(connection).await.map(drop)
-}
-
-/// How many decisions there were.
-pub(super) async fn count(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
-    let query = sqlx::query_scalar("SELECT count FROM decided");
-    let count: i64 = query.fetch_one(connection).await.doing("counting the decisions")?;
-    Ok(count.unsigned_abs())
 }
 
 /// What counts, and what is shown.

@@ -80,7 +80,7 @@ pub(super) struct PreparedPublication {
     pub(super) steps: Option<PreparedSteps>,
     pub(super) failure: Option<Failed>,
     pub(super) plan_id: Option<Digest>,
-    pub(super) decided: u64,
+    pub(super) version: Option<u64>,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -99,7 +99,7 @@ impl PreparedPublication {
             release,
             steps,
             failed: failure,
-            decided,
+            version,
             events,
         } = publication;
         let (mut plans, mut named, mut blobs) = (Batches::new(), Batches::new(), Batches::new());
@@ -128,7 +128,7 @@ impl PreparedPublication {
             release,
             steps,
             failure,
-            decided,
+            version,
             events,
         })
     }

@@ -9,7 +9,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use super::decisions;
 use super::error::{Doing as _, unreadable};
 use super::prepare::timestamp;
-use super::write::LAST_EVENT;
+use super::write::{self, LAST_EVENT};
 use super::{Event, Identity, NewEvent, Snapshot, StoreError, StoredToken};
 use super::{releases, underway};
 use crate::name::{Digest, NodeName, Revision};
@@ -34,7 +34,7 @@ pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreErro
         last_event: last_event(&mut moment).await?,
         outbox: super::outbox::read(&mut moment).await?,
         decisions: decisions::read(&mut moment).await?,
-        decided: decisions::count(&mut moment).await?,
+        version: write::version(&mut moment).await?,
     })
 }
 

@@ -7,7 +7,6 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Connection as _, Sqlite, SqliteConnection};
 
 use super::super::chain;
-use super::decisions;
 use super::error::{self, Doing as _};
 use super::prepare::{
     BlobRow, NamedRow, PlanRow, PreparedPublication, PreparedReport, event_rows, nanoseconds, reached,
@@ -38,11 +37,12 @@ pub(super) async fn publish(
         release,
         steps,
         failure,
-        decided,
+        version,
         events,
     } = publication;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.doing(doing)?;
-    if decisions::count(&mut transaction).await? != decided {
+    let known = next_version(&mut transaction).await? - 1;
+    if version.is_some_and(|version| version != known) {
         return Ok(Published::Unaware);
     }
     let heads = heads(&mut transaction, chain.iter().map(|plan| &**plan)).await?;
@@ -66,6 +66,20 @@ pub(super) async fn publish(
     let events = insert_events(&mut transaction, events).await?;
     transaction.commit().await.doing(doing)?;
     Ok(Published::Done(events))
+}
+
+/// How many publications and decisions there were.
+pub(super) async fn version(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let query = sqlx::query_scalar("SELECT version FROM written");
+    let version: i64 = query.fetch_one(connection).await.doing("reading how much was written")?;
+    Ok(version.unsigned_abs())
+}
+
+/// Counts one more.
+pub(super) async fn next_version(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let query = sqlx::query_scalar("UPDATE written SET version = version + 1 RETURNING version");
+    let version: i64 = query.fetch_one(connection).await.doing("counting what is written")?;
+    Ok(version.unsigned_abs())
 }
 
 /// Where the chains of these plans' nodes end.

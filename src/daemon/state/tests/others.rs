@@ -30,7 +30,7 @@ fn what_another_daemon_wrote_is_read_with_the_next_look_at_the_source() {
     case.check(Event::Peeked(Ok(3)), "reload");
     let plans = BTreeMap::from([(node("n"), plan("n", 4, None))]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), last_event: 3, ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
+    case.reloaded(snapshot, "pass over a");
     assert_eq!(case.state.plans[&node("n")].generation, Generation(4));
     case.check(Event::Fetched(Ok(Some(rev('a')))), "");
     case.check(Event::Wake, "fetch, peek after 3");
@@ -56,7 +56,7 @@ fn an_agent_that_speaks_to_another_daemon_holds_the_node_here_too() {
     let last = ReportedNode { status: status("n", "y", None), heard_at: at(19) };
     let reported = Reported { nodes: BTreeMap::from([(node("n"), last)]) };
     let snapshot = Snapshot { reported, deployed: Some(rev('a')), last_event: 1, ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
+    case.reloaded(snapshot, "pass over a");
     case.report(2, "x", &status("n", "x", None), "2: host-of-y since ever");
 }
 

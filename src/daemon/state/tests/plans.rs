@@ -164,7 +164,7 @@ fn what_another_daemon_published_meanwhile_makes_it_another_plan() {
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let plans = BTreeMap::from([(node("n"), plan("n", 4, None))]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over b");
+    case.reloaded(snapshot, "pass over b");
     let touched = crate::reconcile::preview::Touched {
         from: Some(PlanId::of(&plan("n", 4, None))),
         gets: None,
@@ -190,12 +190,12 @@ fn a_trial_ends_with_the_store_with_another_revision_and_with_the_daemon() {
     case.check(Event::Published(Err("disk full".to_owned())), "1: not stored");
     case.at(1).check(Event::Tick, "reload");
     let snapshot = Snapshot { deployed: Some(rev('a')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "pass over a");
+    case.reloaded(snapshot, "pass over a");
 
     let mut case = begun();
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('c')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "1: b is another plan, load c");
+    case.reloaded(snapshot, "1: b is another plan, load c");
 
     let mut case = begun();
     case.check(Event::Shutdown, "1: stopping");
@@ -253,7 +253,7 @@ fn what_waits_here_and_is_deployed_by_another_daemon_waits_no_longer() {
     case.check(Event::Passed(outcome('a', 1).0, None), "publish 1 plans");
     case.check(Event::Published(Ok(Published::Conflict(node("n")))), "reload");
     let snapshot = Snapshot { deployed: Some(rev('b')), ..Snapshot::default() };
-    case.check(Event::Reloaded(Ok(snapshot.into())), "load b");
+    case.reloaded(snapshot, "load b");
     case.check(Event::Loaded(Err("not fetched".to_owned())), "fetch");
     case.check(Event::Fetched(Ok(Some(rev('b')))), "load b");
     case.check(Event::Loaded(Ok(Ok(definitions('b')))), "pass over b");
