@@ -126,6 +126,7 @@ fn release(round: usize, version: u64) -> Publication {
         generation: plan.generation,
         digest: plan.steps.first().and_then(Step::as_ensure).map(|ensure| ensure.digest),
         effect: StepEffect::Recreate,
+        wave: 0,
     };
     let seconds = round as i64 * 100;
     let opened = Opened::new(revision(round), None, None, Diff::default(), at(seconds));
