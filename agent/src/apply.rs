@@ -445,9 +445,11 @@ impl Walk {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
             }
         };
-        if let Some(container) = progress.failure.as_mut().and_then(Failure::wants_logs) {
+        let wants_logs = |failure: &mut Failure| failure.wants_logs(moment.elapsed);
+        if let Some(container) = progress.failure.as_mut().and_then(wants_logs) {
             acts.push(Act::ReadLogs { service: service.clone(), container });
         }
+        let outcome = progress.told_once_read(outcome, moment.elapsed);
         let message = match step.as_ensure().filter(|_| outcome == StepOutcome::Failed) {
             Some(ensure) => message.map(|message| self.changes.with_word_of_failure(ensure, message)),
             None => message,
