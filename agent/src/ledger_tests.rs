@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::Change;
 use crate::testing::{ensure, node, plan, remove};
 
 fn id(generation: u64, digest: &str) -> PlanId {

@@ -86,23 +86,20 @@ pub(crate) fn try_all(work: &dyn Work) -> Result<Outcome, Problem> {
     whole.recover(work, &Seen::default())?;
     let (next, killed, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let seen = Seen::default();
+    let try_next = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let tried = try_one(work, number, &seen);
+        killed.fetch_add(usize::from(!matches!(tried, Ok(false))), Ordering::Relaxed);
+        // Where it took another turn than the first time, there may be some more points than there were then.
+        let goes_on = number < points.len() || matches!(tried, Ok(true));
+        if let Err(problem) = tried {
+            failures.lock().expect("nobody panics with it").insert(number, tell(work, number, &problem));
+        }
+        goes_on
+    };
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    match try_one(work, number, &seen) {
-                        Ok(false) if number >= points.len() => break,
-                        Ok(false) => {}
-                        Ok(true) => _ = killed.fetch_add(1, Ordering::Relaxed),
-                        Err(problem) => {
-                            killed.fetch_add(1, Ordering::Relaxed);
-                            let problem = tell(work, number, &problem);
-                            failures.lock().expect("nobody panics with it").insert(number, problem);
-                        }
-                    }
-                }
-            });
+            scope.spawn(|| while try_next() {});
         }
     });
     let failures = failures.into_inner().expect("nobody panics with it").into_values().collect();

@@ -119,26 +119,29 @@ impl Tracer<'_> {
         }
     }
 
+    /// A thread is about to make a call, or back from one.
     fn at_call(&mut self, thread: Pid) -> io::Result<()> {
         match self.under_way.remove(&thread) {
             Some(None) => {}
             Some(Some(path)) => self.synced.take(&path)?,
-            None => {
-                let change = Call::of(thread).and_then(|call| call.change(thread));
-                let change = change
-                    .and_then(|(call, path)| Some((call, path.strip_prefix(&self.root).ok()?.to_owned())));
-                let is_sync = change.as_ref().is_some_and(|(call, _)| call.ends_with("sync"));
-                let path = change.as_ref().map(|(_, path)| self.root.join(path));
-                self.under_way.insert(thread, path.filter(|_| is_sync));
-                if let Some((call, path)) = change.filter(|(_, path)| (self.counts)(path)) {
-                    self.points.push(Point { call, path });
-                    if Some(self.points.len() - 1) == self.kill_before {
-                        return Ok(kill(self.pid, Signal::SIGKILL)?);
-                    }
-                }
-            }
+            None if self.is_at_its_end(thread) => return Ok(kill(self.pid, Signal::SIGKILL)?),
+            None => {}
         }
         go_on(thread, None)
+    }
+
+    /// Notes the call that a thread is about to make; whether it is the one that is never made.
+    fn is_at_its_end(&mut self, thread: Pid) -> bool {
+        let change = Call::of(thread).and_then(|call| call.change(thread));
+        let inside = change.and_then(|(call, path)| {
+            let path = path.strip_prefix(&self.root).ok()?.to_owned();
+            Some(Point { call, path })
+        });
+        let synced = inside.as_ref().filter(|point| point.call.ends_with("sync"));
+        self.under_way.insert(thread, synced.map(|point| self.root.join(&point.path)));
+        let Some(point) = inside.filter(|point| (self.counts)(&point.path)) else { return false };
+        self.points.push(point);
+        Some(self.points.len() - 1) == self.kill_before
     }
 }
 

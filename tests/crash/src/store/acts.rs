@@ -12,7 +12,9 @@ use gitops::reconcile::preview::Preview;
 use gitops::release::{Failed, Opened, Reached, StepChange, StepEffect};
 use gitops::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 use gitops::store::outbox::{Change, Errand, Task};
-use gitops::store::{Identity, Publication, Published, Retention, StatusReport, Store, StoredToken};
+use gitops::store::{
+    Identity, Publication, Published, Retention, StatusReport, Store, StoreError, StoredToken,
+};
 
 use crate::facts::{at, ensure, event, name, plan, publication, revision};
 use crate::work::{Doubt, Problem, told};
@@ -210,63 +212,69 @@ fn identity() -> Identity {
     Identity::Operator(name("ada"))
 }
 
+/// The release of this round has failed.
+fn failure(round: usize, version: u64) -> Publication {
+    let (reason, services) = ("web does not start".into(), BTreeSet::from([name("web")]));
+    let failed = Some(Failed { at: at(round as i64 * 100 + 50), reason, services });
+    Publication { failed, deployed: Some(revision(round)), version: Some(version), ..Publication::default() }
+}
+
+fn token() -> StoredToken {
+    let (roles, created_at) = (BTreeSet::from([name("dba")]), at(1));
+    StoredToken { digest: Digest::of("secret"), identity: identity(), roles, created_at }
+}
+
 /// Carries out an act, on a store that knows all acts before it.
 pub(super) async fn act_on(act: Act, store: &dyn Store) -> Result<(), Problem> {
     let version = async || store.load().await.map(|snapshot| snapshot.version).map_err(told);
-    let publish = async |publication| match store.publish(publication).await.map_err(told)? {
+    match act {
+        Act::Publish(round) => publish(store, release(round, version().await?)).await,
+        Act::Fail(round) => publish(store, failure(round, version().await?)).await,
+        Act::Lock => decide(store, Decision::Begin(hold())).await,
+        Act::Vote => decide(store, Decision::Vote(vote())).await,
+        Act::Unlock => decide(store, Decision::End { number: 1, by: "ada".into(), at: at(260) }).await,
+        Act::Retry => decide(store, Decision::Retry(revision(2))).await,
+        Act::Restart => Ok(()),
+        other => record(other, store).await.map_err(told),
+    }
+}
+
+async fn publish(store: &dyn Store, publication: Publication) -> Result<(), Problem> {
+    match store.publish(publication).await.map_err(told)? {
         Published::Done(_) => Ok(()),
-        other => Err(format!("{act:?} was refused: {other:?}")),
-    };
-    let decide = async |decision| store.decide(decision, event(200, "decided")).await.map(drop).map_err(told);
+        other => Err(format!("a publication was refused: {other:?}")),
+    }
+}
+
+async fn decide(store: &dyn Store, decision: Decision) -> Result<(), Problem> {
+    let decided = store.decide(decision, event(200, "decided")).await.map_err(told)?;
+    decided.map(drop).ok_or_else(|| "there was nothing to decide".to_owned())
+}
+
+/// The acts that nothing can speak against.
+async fn record(act: Act, store: &dyn Store) -> Result<(), StoreError> {
+    let seconds = |round: usize| round as i64 * 100;
     let review = Task::Review(7);
-    let done = match act {
-        Act::Publish(round) => return publish(release(round, version().await?)).await,
-        Act::Fail(round) => {
-            let (reason, services) = ("web does not start".into(), BTreeSet::from([name("web")]));
-            let failed = Some(Failed { at: at(round as i64 * 100 + 50), reason, services });
-            let (deployed, version) = (Some(revision(round)), version().await?);
-            return publish(Publication {
-                failed,
-                deployed,
-                version: Some(version),
-                ..Publication::default()
-            })
-            .await;
-        }
-        Act::Lock => return decide(Decision::Begin(hold())).await,
-        Act::Vote => return decide(Decision::Vote(vote())).await,
-        Act::Unlock => return decide(Decision::End { number: 1, by: "ada".into(), at: at(260) }).await,
-        Act::Retry => return decide(Decision::Retry(revision(2))).await,
+    let errand = async |change| store.change_outbox(BTreeMap::from([(review.key(), change)])).await;
+    match act {
         Act::Report(round, acked) => {
-            let seconds = round as i64 * 100 + 10 * (1 + i64::from(acked));
-            store.record_statuses(reports(round, seconds, Some(&format!("in round {round}")), acked)).await
+            let (at, words) = (seconds(round) + 10 * (1 + i64::from(acked)), format!("in round {round}"));
+            store.record_statuses(reports(round, at, Some(&words), acked)).await
         }
         Act::Heartbeat(round) => {
-            store.record_statuses(reports(round, round as i64 * 100 + 60, None, false)).await
+            store.record_statuses(reports(round, seconds(round) + 60, None, false)).await
         }
-        Act::Finish(round) => store.finish_release(&revision(round), at(round as i64 * 100 + 70)).await,
-        Act::Logs(round) => store.append_logs(&name(NODES[0]), lines(round), at(round as i64 * 100)).await,
+        Act::Finish(round) => store.finish_release(&revision(round), at(seconds(round) + 70)).await,
+        Act::Logs(round) => store.append_logs(&name(NODES[0]), lines(round), at(seconds(round))).await,
         Act::Events => store.append_events(vec![event(1, "one"), event(2, "two")]).await.map(drop),
-        Act::AskForReview => {
-            let errand = Change::Put(Errand::new(review.clone(), at(5)));
-            store.change_outbox(BTreeMap::from([(review.key(), errand)])).await
-        }
-        Act::Reviewed => store.change_outbox(BTreeMap::from([(review.key(), Change::Done(at(5)))])).await,
+        Act::AskForReview => errand(Change::Put(Errand::new(review.clone(), at(5)))).await,
+        Act::Reviewed => errand(Change::Done(at(5))).await,
         Act::KeepPreview => store.keep_preview(&preview(), at(7)).await,
-        Act::AddToken => {
-            let (roles, created_at) = (BTreeSet::from([name("dba")]), at(1));
-            store
-                .add_token(StoredToken {
-                    digest: Digest::of("secret"),
-                    identity: identity(),
-                    roles,
-                    created_at,
-                })
-                .await
-        }
+        Act::AddToken => store.add_token(token()).await,
         Act::RevokeToken => store.revoke_tokens(&identity()).await.map(drop),
         Act::Prune => store.prune(KEEP, at(500)).await,
-        Act::Restart => Ok(()),
-    };
-    done.map_err(told)
+        Act::Publish(_) | Act::Fail(_) | Act::Lock | Act::Vote | Act::Unlock | Act::Retry | Act::Restart => {
+            Ok(())
+        }
+    }
 }
