@@ -279,6 +279,7 @@ impl Walk {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
         self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
         self.changes.forget_unnamed(plan);
+        self.forget_pictures(plan);
     }
 
     /// How the step stands by itself, and then what its hooks make of that.

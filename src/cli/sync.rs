@@ -93,7 +93,7 @@ fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
             format!("revision {} does not descend from the deployed one", revision.short())
         }
         // Its message says it all.
-        (Some(_), SourceState::Failed) => {
+        (Some(_), SourceState::Failed | SourceState::Pinned) => {
             return CliError::new(synced.source.message.clone().unwrap_or_else(undone));
         }
         (_, _) => "the repository does not answer".to_owned(),

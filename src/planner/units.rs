@@ -32,8 +32,8 @@ pub struct Unit {
 pub enum UnitState {
     /// The last plan does not say what is wanted.
     Pending {
-        /// What it says instead is there, and healthy.
-        is_up: bool,
+        /// How what it says instead stands.
+        before: Before,
     },
     /// The last plan says what is wanted, and the node has not done it.
     UnderWay,
@@ -44,6 +44,17 @@ pub enum UnitState {
     },
 }
 
+/// How what is to be changed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It is there, and healthy.
+    Up,
+    /// So it was when the node reported last, which was of an older plan.
+    Unknown,
+    /// It is not there, or not healthy.
+    Away,
+}
+
 impl Unit {
     /// Whether a change of it is still to begin.
     pub fn is_pending(&self) -> bool {
@@ -52,7 +63,12 @@ impl Unit {
 
     /// Whether the service is away there, as far as is known: it is being changed, or failed.
     pub fn is_away(&self) -> bool {
-        !matches!(self.state, UnitState::Pending { is_up: true })
+        !matches!(self.state, UnitState::Pending { before: Before::Up })
+    }
+
+    /// Whether changing it may take away what is there.
+    pub fn may_be_up(&self) -> bool {
+        matches!(self.state, UnitState::Pending { before: Before::Up | Before::Unknown })
     }
 }
 
@@ -127,8 +143,7 @@ impl Look<'_> {
         let to = Some(want.ensure.digest);
         let state = match old {
             Some(old) if old.service == *service && from == to => self.under_way(service, to)?,
-            Some(old) => UnitState::Pending { is_up: self.has_done(&old.service, from) },
-            None => UnitState::Pending { is_up: false },
+            _ => UnitState::Pending { before: step.map_or(Before::Away, |step| self.before(step)) },
         };
         Some(self.unit(service, from, to, state))
     }
@@ -138,9 +153,20 @@ impl Look<'_> {
         let from = step.as_ensure().map(|ensure| ensure.digest);
         let state = match from {
             None => self.under_way(service, None)?,
-            Some(_) => UnitState::Pending { is_up: self.has_done(service, from) },
+            Some(_) => UnitState::Pending { before: self.before(step) },
         };
         Some(self.unit(service, from, None, state))
+    }
+
+    /// How a step of the plan stands that is to be another one.
+    fn before(&self, step: &Step) -> Before {
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        match self.status {
+            _ if digest.is_none() => Before::Away,
+            _ if self.has_done(step.service(), digest) => Before::Up,
+            Some(status) if status.satisfies(step) => Before::Unknown,
+            _ => Before::Away,
+        }
     }
 
     /// How far what the plan says is; none where it is done.

@@ -40,6 +40,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Ok => ("ok", GOOD),
         SourceState::Stale => ("stale", WARN),
         SourceState::Held => ("held", WARN),
+        SourceState::Pinned => ("pinned", WARN),
         SourceState::Invalid => ("invalid", BAD),
         SourceState::Failed => ("failed", BAD),
         SourceState::Waiting => ("waiting", WARN),

@@ -106,10 +106,16 @@ async fn a_push_is_noticed_deployed_and_outlives_a_restart() {
     assert!(!status["diagnostics"].as_array().expect("a list").is_empty(), "{status}");
     let third = origin.push_file("gitops.toml", "format = 1\nname = \"mended\"\n");
     served.until(|status| status["source"]["deployed"] == json!(third)).await;
-    // That it was mended is recorded on its own, after or before it is deployed.
-    let is_recovery = |event: &Value| event["kind"] == "source.recovered";
-    let has_recovered = |all: &Value| all["events"].as_array().expect("a list").iter().any(is_recovery);
-    let events = served.until_at("/v1/events", has_recovered).await;
+    // That it was mended is recorded on its own, after or before it is deployed, and that it is done some time after that.
+    let is_settled = |all: &Value| {
+        let has = |kind: &str, revision: &Value| {
+            let events = all["events"].as_array().expect("a list").iter();
+            let mut events = events.filter(|event| event["kind"] == kind);
+            events.any(|event| revision.is_null() || event["revision"] == *revision)
+        };
+        has("source.recovered", &Value::Null) && has("release.finished", &json!(third))
+    };
+    let events = served.until_at("/v1/events", is_settled).await;
     let token = served.operator.clone();
     served.stop().await;
 

@@ -48,7 +48,8 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// So many instances may be away because of a release. What is new, or away already, takes nothing away.
+    /// So many instances may be away because of a release. What is new, or away already, takes nothing away. What may be there
+    /// and may be away counts as away, and needs a place all the same.
     fn hold_for_availability(&mut self, members: &[usize], all: usize) {
         let Some(first) = members.first() else { return };
         let most = self.entries[*first].rules.max_unavailable(all);
@@ -60,14 +61,16 @@ impl<'a> Rollout<'a> {
         let mut away: Vec<String> = away.map(Entry::name).collect();
         for index in members {
             let entry = &mut self.entries[*index];
-            if !entry.is_open() || entry.is_away() || entry.unit.from.is_none() {
+            if !entry.is_open() || !entry.unit.may_be_up() {
                 continue;
             }
-            if away.len() < most {
-                away.push(entry.name());
-            } else {
-                let who = first_of(away.iter().cloned()).unwrap_or_default();
+            let name = entry.name();
+            let others: Vec<&String> = away.iter().filter(|other| **other != name).collect();
+            if others.len() >= most {
+                let who = first_of(others.into_iter().cloned()).unwrap_or_default();
                 entry.hold(format!("at most {most} of {all} may be away at once, and {who} is"));
+            } else if !away.contains(&name) {
+                away.push(name);
             }
         }
     }

@@ -17,6 +17,7 @@ use gitops_agent::agent::state::{
 use gitops_agent::apply::{Fault, Limits};
 use gitops_agent::checks;
 use gitops_agent::drift::Pictures;
+use gitops_agent::host::HookCall;
 use gitops_agent::journal::{HookEnd, Journal};
 use gitops_agent::ledger::Record;
 
@@ -267,7 +268,9 @@ impl World {
             Effect::Poll { known } => self.send(number, Ask::Plan(known), None),
             Effect::Report(Message::Full(status)) => {
                 self.statuses += 1;
-                self.send(number, Ask::Report(Report::Status(Arc::new(*status))), None);
+                let status = Arc::from(status);
+                self.witness.tell(&Fact::Claimed { machine: number, status: &status });
+                self.send(number, Ask::Report(Report::Status(status)), None);
             }
             Effect::Report(Message::Heartbeat { digest }) => {
                 self.send(number, Ask::Report(Report::Heartbeat { digest }), None);
@@ -282,7 +285,7 @@ impl World {
             Effect::SaveJournal(journal) => {
                 return Some(Event::Journaled(self.save_journal(number, journal)));
             }
-            Effect::SaveRecord(_) | Effect::Snapshot(_) | Effect::ForgetHook { .. } => {}
+            Effect::SaveRecord(_) | Effect::Snapshot(_) => {}
             Effect::Prune { plan } => {
                 let named = content(&plan);
                 self.machines[number].disk.blobs.retain(|digest| named.contains(digest));
@@ -292,9 +295,9 @@ impl World {
             Effect::Probe(ask) => {
                 self.soon(number, Event::Probed { number: ask.number, answer: checks::Answer::Good })
             }
-            Effect::RunHook { call, .. } => {
-                let event = Event::HookEnded { call, result: Ok(Some(HookEnd::Done)) };
-                self.later(number, 1_000, event);
+            Effect::RunHook { call, .. } => self.run_hook(number, call),
+            Effect::ForgetHook { container } => {
+                self.machines[number].docker.hooks.remove(&container);
             }
             Effect::Info => {
                 let is_away = self.machines[number].docker.is_away;
@@ -343,6 +346,24 @@ impl World {
         self.soon(number, Event::Observed(answer));
     }
 
+    /// A hook is started, if it was not, and waited for. It ends by itself, whatever becomes of the agent.
+    fn run_hook(&mut self, number: usize, call: HookCall) {
+        let docker = &mut self.machines[number].docker;
+        let ends = match (docker.hooks.get(&call.container), call.start.is_some()) {
+            (Some(ends), _) => Some(*ends),
+            (None, false) => None,
+            (None, true) => {
+                let ends = self.now + self.dice.between(200, 4_000);
+                docker.hooks.insert(call.container.clone(), ends);
+                self.witness.tell(&Fact::Hooked { machine: number, container: &call.container });
+                Some(ends)
+            }
+        };
+        let pause = ends.unwrap_or_default().saturating_sub(self.now) + 10;
+        let result = Ok(ends.map(|_| HookEnd::Done));
+        self.later(number, pause, Event::HookEnded { call, result });
+    }
+
     fn save(&mut self, number: usize, plan: Arc<NodePlan>) -> Result<(), Failed> {
         let machine = &mut self.machines[number];
         if machine.disk.is_full {
@@ -371,8 +392,10 @@ impl World {
             let verb = if step.as_ensure().is_some() { "up" } else { "down" };
             format!("machine {number} does {verb} {} of generation {generation}", step.service())
         });
-        let ledger = self.machines[number].disk.ledger.as_ref();
-        self.witness.tell(&Fact::Begun { machine: number, step: &step, generation, ledger });
+        let machine = &self.machines[number];
+        let (ledger, at) = (machine.disk.ledger.as_ref(), machine.clock.now(self.now));
+        let is_up = machine.docker.is_up(step.service());
+        self.witness.tell(&Fact::Begun { machine: number, step: &step, generation, ledger, at, is_up });
         let Some(agent) = self.agent(number) else { return };
         agent.flight += 1;
         let flight = agent.flight;

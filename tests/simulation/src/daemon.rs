@@ -13,7 +13,7 @@ use gitops::daemon::state::{Effect, Event, Policy, State, Ticket, step};
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::{NodePlan, Remove, Step};
 use gitops::reconcile::Definitions;
-use gitops::store::{Published, Retention};
+use gitops::store::{Published, Retention, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Millis, WallClock};
@@ -255,7 +255,11 @@ impl World {
             Effect::Fetch => Some(Event::Fetched(self.fetch(number).map(Some))),
             Effect::Compare { newest, base } => Some(Event::Compared(self.compare(number, &newest, &base))),
             Effect::Load(load) => Some(Event::Loaded(self.load(number, load))),
-            Effect::Pass(pass) => {
+            Effect::Pass(mut pass) => {
+                self.passes += 1;
+                if let Some(defect) = self.plot.defect {
+                    defect.mislead(&mut pass, self.passes);
+                }
                 let mut outcome = pass.outcome();
                 if let Some(defect) = self.plot.defect {
                     defect.plan(&mut outcome, &pass);
@@ -263,13 +267,17 @@ impl World {
                 Some(Event::Passed(outcome, pass.opened(None)))
             }
             Effect::Publish(publication) => {
-                let plans = publication.plans.clone();
-                self.witness.has_failed |= publication.failed.is_some();
+                let (plans, deployed) = (publication.plans.clone(), publication.deployed.clone());
+                let is_failure = publication.failed.is_some();
+                self.witness.has_failed |= is_failure;
                 let Outcome { said, is_written } = self.storage.publish(publication);
                 self.note(|| format!("daemon {number} publishes {} plans: {said:?}", plans.len()));
                 if is_written {
                     plans.iter().for_each(|plan| self.check_removals(plan));
-                    self.witness.tell(&Fact::Published { daemon: number, plans: &plans });
+                    let (plans, deployed) = (&plans[..], deployed.as_ref());
+                    self.witness.tell(&Fact::Published { daemon: number, plans, deployed, is_failure });
+                } else {
+                    self.witness.tell(&Fact::Hindered(number));
                 }
                 Some(Event::Published(said.inspect(|published| self.count_conflict(published))))
             }
@@ -343,9 +351,28 @@ impl World {
 
     fn fetch(&mut self, number: usize) -> Result<Revision, String> {
         let newest = self.git.fetch()?;
+        let seen = self.seen(newest.clone());
         let fetched: Vec<Revision> = self.git.history(&newest).cloned().collect();
         self.daemons[number].mirror.extend(fetched);
-        Ok(newest)
+        let is_sound = self.git.commit(&newest).is_some_and(|commit| !commit.shape.is_broken);
+        let follows = self.witness.deployed().is_none_or(|deployed| self.git.descends(&newest, deployed));
+        match is_sound && follows {
+            true => self.witness.tell(&Fact::Fetched(number, &newest)),
+            false => self.witness.tell(&Fact::Hindered(number)),
+        }
+        Ok(seen)
+    }
+
+    /// What a daemon makes of the newest revision: with the defect that lets it wait, what is deployed as long as a node
+    /// is not done with that.
+    fn seen(&self, newest: Revision) -> Revision {
+        if self.plot.defect != Some(Defect::NewerRevisionsWait) {
+            return newest;
+        }
+        let Snapshot { plans, reported, deployed, .. } = self.storage.facts();
+        let is_done =
+            |plan: &Arc<NodePlan>| reported.nodes.get(&plan.node).is_some_and(|last| last.status.acks(plan));
+        if plans.values().all(is_done) { newest } else { deployed.unwrap_or(newest) }
     }
 
     fn compare(&self, number: usize, newest: &Revision, base: &Revision) -> Result<bool, String> {
@@ -365,11 +392,14 @@ impl World {
         if let Some(known) = self.definitions.get(&key) {
             return Ok(Ok(known.clone()));
         }
-        let tree = self.git.commit(&load.revision).expect("it was fetched").tree.clone();
+        let commit = self.git.commit(&load.revision).expect("it was fetched");
+        let broken = self.plot.defect.and_then(|defect| defect.read(&commit.shape));
+        let tree = broken.unwrap_or_else(|| commit.tree.clone());
         let now = self.time_of(number);
         let read = load.read(&tree, now);
-        if let Ok(definitions) = &read {
-            self.definitions.insert(key, definitions.clone());
+        match &read {
+            Ok(definitions) => _ = self.definitions.insert(key, definitions.clone()),
+            Err(found) => self.note(|| format!("daemon {number} finds {found:?}")),
         }
         Ok(read)
     }

@@ -3,15 +3,19 @@
 //! Nothing of this is in the product: a defect sits at a seam of the simulator and makes the planner, the store or the
 //! ledger behave, from outside, as if it were broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops::daemon::state::Pass;
+use gitops::decision::{Awaiting, Vote};
 use gitops::name::{Generation, NodeName};
 use gitops::plan::{NodePlan, Remove, Step};
 use gitops::reconcile::Outcome;
 use gitops::store::{Publication, Published, Snapshot};
+use gitops::tree::Tree;
+use jiff::Timestamp;
 
-use gitops::daemon::state::Pass;
+use crate::repository::Shape;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +52,24 @@ pub enum Defect {
     SecondAgentsAreLetIn,
     /// See [`DEFECTS`].
     RefusedAgentsGoOn,
+    /// See [`DEFECTS`].
+    NewerRevisionsWait,
+    /// See [`DEFECTS`].
+    LimitsAreForgotten,
+    /// See [`DEFECTS`].
+    EverythingIsApproved,
+    /// See [`DEFECTS`].
+    WindowsAreForgotten,
+    /// See [`DEFECTS`].
+    FailuresAreForgotten,
+    /// See [`DEFECTS`].
+    FailedReleasesGoOn,
+    /// See [`DEFECTS`].
+    UndoForgetsANode,
 }
 
 /// All of them: where they are, and what is wrong.
-pub const DEFECTS: [(Defect, &str, &str); 16] = [
+pub const DEFECTS: [(Defect, &str, &str); 23] = [
     (Defect::RemovalsAreForgotten, "planner", "what is not wanted any more gets no `Remove`"),
     (Defect::StepsVanish, "planner", "the last step of a plan is left out"),
     (Defect::WantedIsRemoved, "planner", "a service that is wanted is removed"),
@@ -68,6 +86,21 @@ pub const DEFECTS: [(Defect, &str, &str); 16] = [
     (Defect::LedgerLosesItsLastPlan, "ledger", "after a restart it holds the plan before"),
     (Defect::SecondAgentsAreLetIn, "lease", "a second agent gets the plan"),
     (Defect::RefusedAgentsGoOn, "lease", "an agent that was refused takes it for an outage"),
+    (
+        Defect::NewerRevisionsWait,
+        "planner",
+        "a newer revision is taken in when every node is done with the one before",
+    ),
+    (Defect::LimitsAreForgotten, "planner", "`max_unavailable` is not looked at"),
+    (Defect::EverythingIsApproved, "planner", "what needs approval counts as approved"),
+    (Defect::WindowsAreForgotten, "planner", "plans do not say when a change may begin"),
+    (Defect::FailuresAreForgotten, "store", "it is not written that a release failed"),
+    (
+        Defect::FailedReleasesGoOn,
+        "planner",
+        "every third pass takes a release that failed for one that goes on",
+    ),
+    (Defect::UndoForgetsANode, "planner", "where a release is undone, the last node gets no plan"),
 ];
 
 impl Defect {
@@ -94,6 +127,10 @@ impl Defect {
                     }
                 }
             }),
+            Self::UndoForgetsANode if pass.facts.underway.undo.is_some() => {
+                let last = before.keys().next_back();
+                outcome.plans.retain(|plan| Some(&plan.node) != last);
+            }
             Self::GenerationsIgnoreAgents => outcome.plans.retain(|plan| {
                 let held = pass.reported.nodes.get(&plan.node).and_then(|last| last.status.accepted);
                 held.is_none_or(|held| {
@@ -101,6 +138,30 @@ impl Defect {
                 })
             }),
             _ => {}
+        }
+    }
+
+    /// Breaks what a pass is told.
+    pub(crate) fn mislead(self, pass: &mut Pass, number: u64) {
+        match self {
+            Self::EverythingIsApproved => {
+                let approved =
+                    pass.outcome().awaiting.into_iter().flat_map(|awaiting| agreed(&awaiting, pass.now));
+                Arc::make_mut(&mut pass.facts.decisions).votes.extend(approved);
+            }
+            Self::FailedReleasesGoOn if number.is_multiple_of(3) => {
+                Arc::make_mut(&mut pass.facts.underway).undo = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Breaks what is read from a commit.
+    pub(crate) fn read(self, shape: &Shape) -> Option<Arc<Tree>> {
+        match self {
+            Self::LimitsAreForgotten => Some(shape.limitless().tree()),
+            Self::WindowsAreForgotten => Some(shape.always_open().tree()),
+            _ => None,
         }
     }
 
@@ -126,6 +187,10 @@ impl Defect {
                 publication.plans.truncate(1);
                 publish(publication)
             }
+            Self::FailuresAreForgotten => {
+                publication.failed = None;
+                publish(publication)
+            }
             Self::ContentIsNotStored => {
                 publication.deployed = None;
                 publication.release = None;
@@ -134,6 +199,22 @@ impl Defect {
             _ => publish(publication),
         }
     }
+}
+
+/// As many votes as anything needs.
+fn agreed(awaiting: &Awaiting, at: Timestamp) -> impl Iterator<Item = Vote> + use<> {
+    let Awaiting { plan, revision, changes, needed, .. } = awaiting.clone();
+    let people = (0..needed.approvals).map(|number| format!("person-{number}"));
+    people.map(move |by| Vote {
+        plan,
+        revision: revision.clone(),
+        changes: changes.clone(),
+        by: by.into(),
+        roles: BTreeSet::new(),
+        approves: true,
+        reason: None,
+        at,
+    })
 }
 
 /// Each plan changed and sealed again.

@@ -13,6 +13,7 @@ use gitops_agent::host::Observation;
 use gitops_agent::picture::Picture;
 use jiff::Timestamp;
 
+use crate::clock::Millis;
 use crate::dice::Dice;
 use crate::repository::Temper;
 
@@ -52,6 +53,8 @@ pub(crate) struct Docker {
     /// By service. Never empty ones.
     pub(crate) instances: BTreeMap<ServiceName, Vec<Container>>,
     tempers: BTreeMap<ServiceName, Temper>,
+    /// Containers of hooks: when each ends or has ended.
+    pub(crate) hooks: BTreeMap<Arc<str>, Millis>,
     /// It does not answer.
     pub(crate) is_away: bool,
     /// So many calls of Compose fail; every other one of them after it did its work.
@@ -74,6 +77,17 @@ impl Docker {
     pub(crate) fn fails(&mut self) -> Option<bool> {
         self.failing = self.failing.checked_sub(1)?;
         Some(self.failing % 2 == 1)
+    }
+
+    /// Whether the containers of a service are those that Compose made, run, and are well.
+    pub(crate) fn is_up(&self, service: &ServiceName) -> bool {
+        let is_well = self.tempers.get(service).is_some_and(|temper| temper.is_well());
+        let containers = self.instances.get(service).map_or(&[][..], Vec::as_slice);
+        let runs = |container: &Container| {
+            let is_healthy = matches!(container.health, Health::None | Health::Healthy);
+            container.state == ContainerState::Running && container.config.is_some() && is_healthy
+        };
+        is_well && !containers.is_empty() && containers.iter().all(runs)
     }
 
     /// How what a step asks for behaves.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gitops::api::control::{Ballot, Request};
 use gitops::desired::Instance;
 use gitops::fleet::SourceState;
-use gitops::name::{NodeName, ServiceName};
+use gitops::name::{NodeName, Revision, ServiceName};
 use gitops::plan::{NodePlan, RunState};
 use gitops::reconcile::{Definitions, Known};
 use gitops::status::{ContainerState, PlanId};
@@ -14,6 +14,7 @@ use gitops::store::Snapshot;
 
 use crate::clock::Millis;
 use crate::repository::Temper;
+use crate::witness::Fact;
 use crate::world::{Happening, World};
 
 /// The longest pause that anything takes between two tries.
@@ -27,8 +28,13 @@ impl World {
     /// Looks whether all is as it should be; if so, the quiet time begins.
     pub(crate) fn look(&mut self) {
         self.accept_what_is_held();
-        self.approve_what_waits();
-        match self.converged() {
+        (0..self.daemons.len()).for_each(|number| self.approve_what_waits(number));
+        let state = if self.spoiling.is_some() { self.undone() } else { self.converged() };
+        match state {
+            Ok(()) if self.settled.is_some_and(|since| self.now - since >= SETTLE) && self.spoil() => {
+                self.settled = None;
+                self.after(LOOK_EVERY, Happening::Look);
+            }
             Ok(()) if self.settled.is_some_and(|since| self.now - since >= SETTLE) => {
                 self.note(|| "all is as it should be".to_owned());
                 self.witness.is_quiet = true;
@@ -40,9 +46,13 @@ impl World {
             }
             Err(what) => {
                 self.settled = None;
-                let is_late = self.now > self.plot.calm_at + 3 * INTERVAL;
+                let (rule, since) = match &self.spoiling {
+                    None => (8, self.plot.calm_at),
+                    Some(spoiling) => (15, spoiling.since),
+                };
+                let is_late = self.now > since + 3 * INTERVAL;
                 let told = if is_late { self.told() } else { String::new() };
-                self.witness.require(8, !is_late, || format!("{what}{told}"));
+                self.witness.require(rule, !is_late, || format!("{what}{told}"));
                 self.after(LOOK_EVERY, Happening::Look);
             }
         }
@@ -77,19 +87,18 @@ impl World {
     }
 
     /// An operator agrees to what waits for that.
-    fn approve_what_waits(&mut self) {
-        for number in 0..self.daemons.len() {
-            let awaiting = self.fleet(number).map(|fleet| fleet.awaiting).unwrap_or_default();
-            for view in awaiting {
-                let ballot = Ballot {
-                    plan: view.awaiting.plan.hex().into(),
-                    by: "somebody".parse().expect("a name"),
-                    roles: BTreeSet::new(),
-                    approves: true,
-                    reason: None,
-                };
-                self.operate(number, Request::Vote(Box::new(ballot)));
-            }
+    pub(crate) fn approve_what_waits(&mut self, daemon: usize) {
+        let awaiting = self.fleet(daemon).map(|fleet| fleet.awaiting).unwrap_or_default();
+        for view in awaiting {
+            let ballot = Ballot {
+                plan: view.awaiting.plan.hex().into(),
+                by: "somebody".parse().expect("a name"),
+                roles: BTreeSet::new(),
+                approves: true,
+                reason: None,
+            };
+            self.witness.tell(&Fact::Approved(&view.awaiting.changes));
+            self.operate(daemon, Request::Vote(Box::new(ballot)));
         }
     }
 
@@ -109,7 +118,13 @@ impl World {
 
     /// The definitions at the newest commit.
     fn wanted(&mut self) -> Arc<Definitions> {
-        let head = self.git.head();
+        let head = self.git.head().revision.clone();
+        self.definitions_at(&head)
+    }
+
+    /// The definitions at a commit.
+    pub(crate) fn definitions_at(&mut self, revision: &Revision) -> Arc<Definitions> {
+        let head = self.git.commit(revision).expect("it is in the repository");
         let key = (head.revision.clone(), false);
         if let Some(known) = self.definitions.get(&key) {
             return known.clone();
@@ -121,7 +136,7 @@ impl World {
         read
     }
 
-    fn has_converged(
+    pub(crate) fn has_converged(
         &self,
         number: usize,
         facts: &Snapshot,
@@ -211,7 +226,7 @@ impl World {
 }
 
 /// The services that can become well: they, and all that they depend on, everywhere.
-fn well(definitions: &Definitions) -> BTreeSet<ServiceName> {
+pub(crate) fn well(definitions: &Definitions) -> BTreeSet<ServiceName> {
     let services = &definitions.desired.services;
     let mut well: BTreeSet<ServiceName> = services
         .iter()

@@ -16,7 +16,7 @@ pub(crate) struct Commit {
     pub(crate) revision: Revision,
     parent: Option<usize>,
     /// What it says.
-    pub(crate) shape: Shape,
+    pub(crate) shape: Arc<Shape>,
     /// The same as files.
     pub(crate) tree: Arc<Tree>,
 }
@@ -44,7 +44,7 @@ impl Git {
         let number = self.commits.len() + 1;
         let revision = format!("{number:040x}").parse().expect("hexadecimal");
         let tree = shape.tree();
-        self.commits.push(Commit { revision, parent, shape, tree });
+        self.commits.push(Commit { revision, parent, shape: Arc::new(shape), tree });
         self.head = number - 1;
     }
 

@@ -14,6 +14,7 @@
 
 mod dice;
 mod clock;
+mod rollout;
 mod repository;
 mod git;
 mod docker;
@@ -27,6 +28,7 @@ mod daemon;
 mod agent;
 mod trouble;
 mod ending;
+mod spoiling;
 
 pub use defects::{DEFECTS, Defect};
 pub use plot::Plot;

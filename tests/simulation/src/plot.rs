@@ -27,6 +27,10 @@ pub struct Plot {
     pub(crate) calm_at: Millis,
     /// For how long nothing may be done when all is as it should be.
     pub(crate) quiet: Millis,
+    /// Repositories say how releases go, and people decide things.
+    pub(crate) is_gated: bool,
+    /// When all is as it should be, a release comes that fails.
+    pub(crate) is_spoiled: bool,
     /// What is wrong with the product on purpose.
     pub(crate) defect: Option<Defect>,
 }
@@ -86,6 +90,8 @@ pub(crate) enum Trouble {
     Edit(usize, Edit),
     /// A container is lost.
     Loss(usize),
+    /// An operator agrees to everything that waits for that.
+    Approve(usize),
 }
 
 type Maker = fn(&mut Dice) -> Trouble;
@@ -119,6 +125,9 @@ pub(crate) const TROUBLES: [(u64, Maker); 26] = [
     (6, |dice| Trouble::Edit(who(dice), edit(dice))),
     (3, |dice| Trouble::Loss(who(dice))),
 ];
+
+/// What else happens where repositories say how releases go.
+const GATED: [(u64, Maker); 2] = [(12, |dice| Trouble::Approve(who(dice))), (20, |_| Trouble::Push)];
 
 fn who(dice: &mut Dice) -> usize {
     dice.below(60)
@@ -177,8 +186,12 @@ impl Plot {
         let daemons = dice.pick(&[1, 1, 1, 1, 1, 1, 2, 2, 2, 3]);
         let nodes = dice.pick(&[2, 2, 2, 3, 3, 4, 5, 6]);
         let calm_at = dice.between(60_000, 240_000);
+        let is_gated = matches!(seed % 5, 1 | 2);
+        let more = if is_gated { &GATED[..] } else { &[] };
+        let troubles: Vec<(u64, Maker)> = TROUBLES.iter().chain(more).copied().collect();
+        let count = dice.between(4, 16);
         let mut beats: Vec<(Millis, Trouble)> =
-            (0..dice.between(4, 16)).map(|_| (dice.between(2_000, calm_at), trouble(&mut dice))).collect();
+            (0..count).map(|_| (dice.between(2_000, calm_at), trouble(&troubles, &mut dice))).collect();
         beats.sort_by_key(|(at, _)| *at);
         let is_long = seed % LONG == LONG / 2;
         Self {
@@ -189,6 +202,8 @@ impl Plot {
             beats,
             calm_at,
             quiet: if is_long { 10_000_000 } else { 120_000 },
+            is_gated,
+            is_spoiled: is_gated && seed.is_multiple_of(2),
             defect: None,
         }
     }
@@ -200,11 +215,11 @@ impl Plot {
     }
 }
 
-fn trouble(dice: &mut Dice) -> Trouble {
-    let all: u64 = TROUBLES.iter().map(|(weight, _)| weight).sum();
+fn trouble(troubles: &[(u64, Maker)], dice: &mut Dice) -> Trouble {
+    let all: u64 = troubles.iter().map(|(weight, _)| weight).sum();
     let mut left = dice.between(0, all - 1);
-    for (weight, make) in TROUBLES {
-        match left.checked_sub(weight) {
+    for (weight, make) in troubles {
+        match left.checked_sub(*weight) {
             Some(rest) => left = rest,
             None => return make(dice),
         }

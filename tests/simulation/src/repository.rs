@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use gitops::name::ServiceName;
 use gitops::plan::Ensure;
 use gitops::tree::Tree;
+use jiff::Timestamp;
 
 use crate::dice::Dice;
+use crate::rollout::{Rollout, Window};
 
 /// How the containers made from an image behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +78,10 @@ pub(crate) struct Spec {
     pub(crate) stopped: bool,
     /// It has a volume.
     pub(crate) volume: bool,
+    /// How releases bring it to its nodes; none where nothing is said of it.
+    pub(crate) rollout: Option<Rollout>,
+    /// Something runs before and after each change of it.
+    pub(crate) hooks: bool,
 }
 
 /// A repository, as data.
@@ -86,6 +93,10 @@ pub(crate) struct Shape {
     pub(crate) services: BTreeMap<usize, Spec>,
     /// It has a mistake.
     pub(crate) is_broken: bool,
+    /// It says how releases go.
+    is_gated: bool,
+    /// When changes may begin.
+    windows: Vec<Window>,
 }
 
 /// The most services of one repository.
@@ -100,10 +111,15 @@ fn service_name(number: usize) -> String {
     format!("s{number}")
 }
 
+fn number_of(service: &ServiceName) -> usize {
+    service.as_str()[1..].parse().expect("services of stories are named so")
+}
+
 impl Shape {
     /// The first commit.
-    pub(crate) fn first(nodes: usize, dice: &mut Dice) -> Self {
-        let mut shape = Self { nodes, services: BTreeMap::new(), is_broken: false };
+    pub(crate) fn first(nodes: usize, is_gated: bool, dice: &mut Dice) -> Self {
+        let (services, windows) = (BTreeMap::new(), Vec::new());
+        let mut shape = Self { nodes, services, is_broken: false, is_gated, windows };
         for number in 0..dice.between(1, 4) as usize {
             let spec = shape.spec(number, dice);
             shape.services.insert(number, spec);
@@ -127,6 +143,8 @@ impl Shape {
             renamed: false,
             stopped: dice.chance(40),
             volume: dice.chance(200),
+            rollout: self.is_gated.then(|| Rollout::any(dice)),
+            hooks: self.is_gated && dice.chance(250),
         }
     }
 
@@ -138,7 +156,22 @@ impl Shape {
         for _ in 0..dice.between(1, 3) {
             next.change(dice);
         }
+        if self.is_gated {
+            next.change_gates(dice);
+        }
         next
+    }
+
+    /// What is said of releases, or much at once.
+    fn change_gates(&mut self, dice: &mut Dice) {
+        match dice.below(8) {
+            0 => self.windows = vec![Window::any(MOST, dice)],
+            1 => self.windows.clear(),
+            2 => self.services.values_mut().for_each(|spec| spec.rollout = Some(Rollout::any(dice))),
+            3 => self.services.values_mut().for_each(|spec| spec.version += 1),
+            4 if dice.chance(300) => self.services.retain(|number, _| *number == 0),
+            _ => {}
+        }
     }
 
     fn change(&mut self, dice: &mut Dice) {
@@ -166,12 +199,88 @@ impl Shape {
         for spec in mended.services.values_mut().filter(|spec| !spec.temper.is_well()) {
             (spec.temper, spec.version) = (Temper::Good, spec.version + 1);
         }
+        mended.windows.retain(Window::is_frequent);
         mended
+    }
+
+    /// The same, in which some services have a new version and one cannot become well, so that its release is undone; none
+    /// where no service runs on any node.
+    pub(crate) fn spoiled(&self, dice: &mut Dice) -> Option<(Self, ServiceName)> {
+        let running: Vec<usize> =
+            self.services.iter().filter(|(_, spec)| !spec.stopped).map(|(number, _)| *number).collect();
+        if running.is_empty() {
+            return None;
+        }
+        let mut spoiled = self.clone();
+        spoiled.windows.clear();
+        for spec in spoiled.services.values_mut() {
+            spec.rollout = spec.rollout.as_ref().map(Rollout::undoing);
+            spec.version += u64::from(dice.chance(600));
+        }
+        let bad = dice.pick(&running);
+        let spec = spoiled.services.get_mut(&bad).expect("it was just listed");
+        spec.version += 1;
+        spec.temper = dice.pick(&[Temper::Sick, Temper::Ends, Temper::Loops, Temper::Refused]);
+        Some((spoiled, service_name(bad).parse().expect("a name")))
+    }
+
+    /// Whether a service is on a node.
+    pub(crate) fn is_on(&self, service: &ServiceName, node: usize) -> bool {
+        self.service(service).is_some_and(|spec| spec.nodes.contains(&node))
+    }
+
+    /// The same with nothing that limits how many instances are away.
+    pub(crate) fn limitless(&self) -> Self {
+        let mut other = self.clone();
+        for spec in other.services.values_mut() {
+            spec.rollout = Some(spec.rollout.clone().unwrap_or_default().limitless());
+        }
+        other
+    }
+
+    /// The same without windows.
+    pub(crate) fn always_open(&self) -> Self {
+        Self { windows: Vec::new(), ..self.clone() }
+    }
+
+    /// How many instances of a service a release may take away at once.
+    pub(crate) fn most_away(&self, service: &ServiceName) -> usize {
+        let Some(spec) = self.service(service) else { return usize::MAX };
+        spec.rollout.clone().unwrap_or_default().most_away(spec.nodes.len())
+    }
+
+    /// Whether its release goes on where an instance of a service failed.
+    pub(crate) fn goes_on_without(&self, service: &ServiceName) -> bool {
+        self.service(service).and_then(|spec| spec.rollout.as_ref()).is_some_and(Rollout::goes_on)
+    }
+
+    /// Whether a window keeps a change of a service from beginning at this time.
+    pub(crate) fn is_shut(&self, service: &ServiceName, at: Timestamp) -> bool {
+        let number = number_of(service);
+        self.said_windows().any(|window| window.shuts(number, at))
+    }
+
+    fn service(&self, name: &ServiceName) -> Option<&Spec> {
+        self.services.get(&number_of(name))
+    }
+
+    /// A window that names what is not there would be a mistake.
+    fn said_windows(&self) -> impl Iterator<Item = &Window> {
+        let is_there = |window: &&Window| window.service().is_none_or(|own| self.services.contains_key(&own));
+        self.windows.iter().filter(is_there)
+    }
+
+    fn settings(&self) -> String {
+        let mut text = "format = 1\nname = \"simulation\"\n".to_owned();
+        for (number, window) in self.said_windows().enumerate() {
+            text.push_str(&window.table(number, window.service().map(service_name)));
+        }
+        text
     }
 
     /// As files.
     pub(crate) fn tree(&self) -> Arc<Tree> {
-        let mut files = vec![("gitops.toml".to_owned(), "format = 1\nname = \"simulation\"\n".to_owned())];
+        let mut files = vec![("gitops.toml".to_owned(), self.settings())];
         let nodes = (0..self.nodes).map(node_name);
         files.extend(nodes.map(|name| (format!("nodes/{name}.yaml"), format!("node: {name}\n"))));
         for (number, spec) in &self.services {
@@ -196,12 +305,21 @@ impl Shape {
         if spec.stopped {
             text.push_str("state: stopped\n");
         }
+        if let Some(rollout) = &spec.rollout {
+            text.push_str(&rollout.line());
+        }
+        if spec.hooks {
+            text.push_str("hooks: {before: [prepare], after: [check]}\n");
+        }
         if self.is_broken {
             text.push_str("no_such_field: here\n");
         }
         text
     }
 }
+
+/// What runs around a change.
+const HOOKS: [&str; 2] = ["prepare", "check"];
 
 fn temper(dice: &mut Dice) -> Temper {
     match dice.below(20) {
@@ -232,6 +350,11 @@ fn compose_file(name: &str, spec: &Spec) -> String {
     }
     if spec.volume {
         line("      - data:/data".to_owned());
+    }
+    for hook in HOOKS.iter().filter(|_| spec.hooks) {
+        line(format!("  {hook}:\n    image: tool:1"));
+    }
+    if spec.volume {
         line("volumes:".to_owned());
         line("  data:".to_owned());
     }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use gitops::decision::Decision;
 use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::NodePlan;
+use gitops::release::PlanRecord;
 use gitops::store::memory::MemoryStore;
 use gitops::store::outbox::{Change, ErrandKey};
 use gitops::store::sqlite::{self, SqliteStore};
@@ -196,6 +197,11 @@ impl Storage {
     /// A plan by its digest.
     pub(crate) fn plan(&self, node: &NodeName, digest: Digest) -> Option<Arc<NodePlan>> {
         self.wait(|store| store.plan(node, Some(digest))).expect("the store can be read")
+    }
+
+    /// The newest plan of each node that belongs to a release.
+    pub(crate) fn plan_records(&self, release: u64) -> Vec<PlanRecord> {
+        self.wait(|store| store.plan_records(Some(release))).expect("the store can be read")
     }
 
     /// Whether it has this content.

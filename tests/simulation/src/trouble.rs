@@ -9,6 +9,7 @@ use crate::daemon::HEARTBEAT;
 use crate::docker::Edit;
 use crate::network::Line;
 use crate::plot::Trouble;
+use crate::repository::Shape;
 use crate::witness::Fact;
 use crate::world::{Happening, World};
 
@@ -22,6 +23,7 @@ impl World {
             Trouble::ForcePush(back) => {
                 let shape = self.git.head().shape.next(&mut self.people);
                 self.git.force_push(back, shape);
+                self.committed();
             }
             Trouble::Accept(daemon) => {
                 self.operate(daemon % daemons, Request::Sync { accept_rewind: true, plan: None });
@@ -65,10 +67,12 @@ impl World {
             Trouble::DaemonClock(daemon, seconds) => {
                 let daemon = daemon % daemons;
                 self.daemons[daemon].clock.jump(SignedDuration::from_secs(seconds));
+                self.witness.is_vague = true;
                 self.witness.tell(&Fact::Informed(daemon));
             }
             Trouble::FreezeClock(daemon, time) => {
                 self.daemons[daemon % daemons].clock.freeze(self.now);
+                self.witness.is_vague = true;
                 self.mend_after(time, trouble);
             }
             Trouble::MachineClock(machine, seconds) => {
@@ -89,6 +93,7 @@ impl World {
                 docker.lie = Some(if is_old { docker.observation() } else { nothing });
                 self.mend_after(time, trouble);
             }
+            Trouble::Approve(daemon) => self.approve_what_waits(daemon % daemons),
             Trouble::Edit(machine, edit) => {
                 let machine = machine % machines;
                 let wall = self.machines[machine].clock.now(self.now);
@@ -129,12 +134,24 @@ impl World {
     /// Somebody commits something.
     pub(crate) fn push(&mut self) {
         let shape = self.git.head().shape.next(&mut self.people);
-        self.git.push(shape);
+        self.commit(shape);
         // A webhook wakes one of the daemons, most of the time.
         if self.dice.chance(700) {
             let daemon = self.dice.below(self.daemons.len());
             self.tell_daemon(daemon, gitops::daemon::state::Event::Wake);
         }
+    }
+
+    /// A commit on top of the branch.
+    pub(crate) fn commit(&mut self, shape: Shape) {
+        self.git.push(shape);
+        self.committed();
+    }
+
+    /// The witness hears what the newest commit says.
+    pub(crate) fn committed(&mut self) {
+        let commit = self.git.head();
+        self.witness.shapes.insert(commit.revision.clone(), commit.shape.clone());
     }
 
     fn restore(&mut self) {
@@ -143,8 +160,8 @@ impl World {
             self.kill_daemon(daemon, down_for);
         }
         if self.storage.restore() {
-            let plans = self.storage.facts().plans;
-            self.witness.tell(&Fact::Restored(&plans));
+            let facts = self.storage.facts();
+            self.witness.tell(&Fact::Restored(&facts.plans, facts.deployed.as_ref()));
         }
     }
 
@@ -162,6 +179,7 @@ impl World {
         let id = 10_000_000 + self.dice.between(0, 1_000_000);
         let rival = Machine::new(node.clone(), id, *daemon);
         self.witness.nodes.push(node.clone());
+        self.witness.doubled.insert(node.clone());
         self.machines.push(rival);
         self.after(0, Happening::StartAgent(number));
         self.mend_after(time, Trouble::Rival(number, time));
@@ -210,7 +228,7 @@ impl World {
             }
         }
         let mended = self.git.head().shape.mended();
-        self.git.push(mended);
+        self.commit(mended);
         self.after(40_000, Happening::Look);
     }
 }

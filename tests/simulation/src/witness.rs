@@ -5,21 +5,26 @@
 //! shares no code with those who decide. A rule of its own is a line of [`RULES`] and a check in `witness/`.
 
 mod acts;
+mod away;
 mod plans;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::name::{Digest, Generation, NodeName};
+use gitops::decision::GuardedChange;
+use gitops::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use gitops::plan::{NodePlan, Step};
 use gitops::status::{NodeStatus, PlanId};
 use jiff::Timestamp;
 
 use crate::clock::Millis;
 use crate::docker::Change;
+use crate::repository::Shape;
+use away::Taken;
 
 /// What must hold, by number.
-pub const RULES: [(u8, &str); 11] = [
+pub const RULES: [(u8, &str); 15] = [
     (1, "the generation that a node applies never falls"),
     (
         2,
@@ -31,9 +36,13 @@ pub const RULES: [(u8, &str); 11] = [
     (6, "no two daemons publish over one parent"),
     (7, "a second agent of a node is fenced within one exchange"),
     (8, "when nothing goes wrong any more, every node comes to what is wanted"),
+    (9, "a newer revision waits for no more than the step that is under way"),
+    (10, "a release takes no more away at once than it may, and removes no more than was agreed to"),
+    (11, "no change begins while a window is shut"),
     (12, "where nothing changes, nothing is done"),
     (13, "an agent does what its accepted plan says, and nothing else"),
     (14, "what waits and what is under way is bounded"),
+    (15, "a release that failed ends with what ran well before, or names who is not heard"),
 ];
 
 /// A rule that was broken.
@@ -65,9 +74,26 @@ pub(crate) enum Fact<'a> {
         daemon: usize,
         /// The plans.
         plans: &'a [Arc<NodePlan>],
+        /// The revision that is deployed with them.
+        deployed: Option<&'a Revision>,
+        /// The release of what is deployed failed.
+        is_failure: bool,
     },
-    /// The store is as it was before; its plans are these.
-    Restored(&'a BTreeMap<NodeName, Arc<NodePlan>>),
+    /// A daemon sees the newest revision, and could deploy it.
+    Fetched(usize, &'a Revision),
+    /// Something went wrong at a daemon: it need not be done with what it saw.
+    Hindered(usize),
+    /// An operator agrees to these changes.
+    Approved(&'a BTreeSet<GuardedChange>),
+    /// An agent says how its node stands.
+    Claimed {
+        /// On which machine.
+        machine: usize,
+        /// What it says.
+        status: &'a Arc<NodeStatus>,
+    },
+    /// The store is as it was before; its plans are these, and this is deployed.
+    Restored(&'a BTreeMap<NodeName, Arc<NodePlan>>, Option<&'a Revision>),
     /// Reports were written.
     Recorded {
         /// Whose.
@@ -103,6 +129,17 @@ pub(crate) enum Fact<'a> {
         generation: Generation,
         /// What is in its ledger.
         ledger: Option<&'a Arc<NodePlan>>,
+        /// By its clock.
+        at: Timestamp,
+        /// The instance stands and is well.
+        is_up: bool,
+    },
+    /// The container of a hook is started.
+    Hooked {
+        /// On which machine.
+        machine: usize,
+        /// Its name, which is another for each attempt.
+        container: &'a Arc<str>,
     },
     /// Compose did its work for a step.
     Changed {
@@ -147,6 +184,10 @@ pub(crate) struct Witness {
     pub(crate) broken: Option<Violation>,
     /// Some release has failed.
     pub(crate) has_failed: bool,
+    /// Nobody can say which nodes a daemon takes to be silent: its clock was set, or there are several.
+    pub(crate) is_vague: bool,
+    /// What each commit says.
+    pub(crate) shapes: BTreeMap<Revision, Arc<Shape>>,
     /// Nothing may be changed from now on.
     pub(crate) is_quiet: bool,
     /// How often something was changed: plans, containers.
@@ -165,29 +206,80 @@ pub(crate) struct Witness {
     recorded: BTreeMap<NodeName, Digest>,
     /// Who spoke last for a node, to which daemon, and when.
     heard: BTreeMap<(usize, NodeName), (usize, Timestamp)>,
+    /// Hooks that ran.
+    hooks: BTreeSet<(usize, Arc<str>)>,
     /// Machines whose agent was refused last.
     refused: BTreeSet<usize>,
+    /// When somebody was last let in who speaks for a node.
+    spoke_at: BTreeMap<NodeName, Millis>,
+    /// Nodes for which two machines spoke.
+    pub(crate) doubled: BTreeSet<NodeName>,
+    /// What agents said last.
+    claimed: BTreeMap<NodeName, Arc<NodeStatus>>,
+    /// What is changed and was not well since.
+    taken: BTreeMap<(ServiceName, NodeName), Taken>,
+    /// What each release removes of which nobody was asked.
+    removed: BTreeMap<Revision, BTreeSet<(NodeName, ServiceName)>>,
+    /// What somebody agreed to.
+    approved: BTreeSet<(NodeName, ServiceName)>,
+    /// What is deployed.
+    deployed: Option<Revision>,
+    /// What each daemon sees and has not deployed, and since when.
+    newest: BTreeMap<usize, (Revision, Millis)>,
+    /// Releases that failed.
+    failed: BTreeSet<Revision>,
+    /// What ran well.
+    ran: BTreeMap<(NodeName, ServiceName), BTreeSet<Digest>>,
+    /// What each machine began last.
+    begun: BTreeMap<(usize, ServiceName), Option<Digest>>,
 }
 
 impl Witness {
     /// Takes in a fact.
     pub(crate) fn tell(&mut self, fact: &Fact<'_>) {
         match *fact {
-            Fact::Published { daemon, plans } => plans.iter().for_each(|plan| self.published(daemon, plan)),
-            Fact::Restored(plans) => self.restored(plans),
+            Fact::Published { daemon, plans, deployed, is_failure } => {
+                self.releases(daemon, plans, deployed);
+                plans.iter().for_each(|plan| self.published(daemon, plan));
+                self.failed.extend(self.deployed.clone().filter(|_| is_failure));
+            }
+            Fact::Fetched(daemon, revision) => self.fetched(daemon, revision),
+            Fact::Hindered(daemon) => _ = self.newest.remove(&daemon),
+            Fact::Approved(changes) => {
+                let names = changes.iter().map(|change| (change.node.clone(), change.service.clone()));
+                self.approved.extend(names);
+            }
+            Fact::Claimed { machine, status } => {
+                let node = self.nodes[machine].clone();
+                self.claims(&node, status);
+            }
+            Fact::Restored(plans, deployed) => self.restored(plans, deployed),
             Fact::Recorded { node, status } => {
                 let digest = status.map(|status| (node.clone(), status.digest()));
                 self.recorded.extend(digest);
+                status.into_iter().for_each(|status| self.runs(node, status));
             }
             Fact::Acknowledged { node, digest, stored } => self.acknowledged(node, digest, stored),
             Fact::Saved { machine, plan } => self.saved(machine, plan),
             Fact::Wiped(machine) => {
+                self.hooks.retain(|(other, _)| *other != machine);
                 self.refused.remove(&machine);
                 self.applied.remove(&machine);
                 self.saved.remove(&machine);
             }
-            Fact::Begun { machine, step, generation, ledger } => {
-                self.begun(machine, step, generation, ledger)
+            Fact::Begun { machine, step, generation, ledger, at, is_up } => {
+                self.begun(machine, step, generation, ledger);
+                if let Some(plan) = ledger {
+                    self.begins(machine, step, plan, at);
+                }
+                if let Some(ensure) = step.as_ensure().filter(|_| is_up) {
+                    let node = self.nodes[machine].clone();
+                    self.takes_away(&node, ensure);
+                }
+            }
+            Fact::Hooked { machine, container } => {
+                let is_first = self.hooks.insert((machine, container.clone()));
+                self.require(13, is_first, || format!("{container} runs twice on machine {machine}"));
             }
             Fact::Changed { machine, step, generation, change } => {
                 self.changed(machine, step, generation, change)
@@ -195,7 +287,10 @@ impl Witness {
             Fact::Heard { daemon, at, node, machine } => self.heard(daemon, at, node, machine),
             Fact::Told { machine, is_refused: true } => _ = self.refused.insert(machine),
             Fact::Told { machine, is_refused: false } => _ = self.refused.remove(&machine),
-            Fact::Informed(daemon) => self.heard.retain(|(other, _), _| *other != daemon),
+            Fact::Informed(daemon) => {
+                self.heard.retain(|(other, _), _| *other != daemon);
+                self.newest.remove(&daemon);
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use crate::git::Git;
 use crate::network::{Reply, Request, Sender};
 use crate::plot::{Plot, Trouble};
 use crate::repository::{Shape, node_name};
+use crate::spoiling::Spoiling;
 use crate::storage::Storage;
 use crate::witness::{Violation, Witness};
 
@@ -28,6 +29,8 @@ const MAX_IN_A_SECOND: u64 = 400;
 pub(crate) enum Happening {
     /// Of the plot, by number.
     Beat(usize),
+    /// What is not in the plot.
+    Befall(Trouble),
     /// What a beat broke is mended, by what it was.
     Mend(Trouble),
     /// Nothing goes wrong any more.
@@ -88,6 +91,8 @@ pub(crate) struct World {
     pub(crate) witness: Witness,
     /// What was read, so that it is read once.
     pub(crate) definitions: BTreeMap<(Revision, bool), Arc<Definitions>>,
+    /// Passes so far.
+    pub(crate) passes: u64,
     /// Calls of Compose so far.
     pub(crate) calls: u64,
     /// Publications that met a conflict.
@@ -100,6 +105,8 @@ pub(crate) struct World {
     pub(crate) alarms: u64,
     /// How much happened.
     pub(crate) happenings: u64,
+    /// The release that fails when all is as it should be.
+    pub(crate) spoiling: Option<Spoiling>,
     /// Since when all has been as it should be.
     pub(crate) settled: Option<Millis>,
     second: (Millis, u64),
@@ -112,7 +119,7 @@ impl World {
     pub(crate) fn new(plot: Plot, is_traced: bool) -> Self {
         let dice = Dice::new(plot.seed);
         let mut people = dice.fork(2);
-        let git = Git::new(Shape::first(plot.nodes, &mut people));
+        let git = Git::new(Shape::first(plot.nodes, plot.is_gated, &mut people));
         let node = |number| node_name(number).parse().expect("a name");
         let daemons = plot.daemons;
         let mut world = Self {
@@ -129,12 +136,14 @@ impl World {
                 .collect(),
             witness: Witness::default(),
             definitions: BTreeMap::new(),
+            passes: 0,
             calls: 0,
             conflicts: 0,
             events: 0,
             statuses: 0,
             alarms: 0,
             happenings: 0,
+            spoiling: None,
             settled: None,
             second: (0, 0),
             is_over: false,
@@ -142,6 +151,8 @@ impl World {
             plot,
         };
         world.witness.nodes = world.machines.iter().map(|machine| machine.node.clone()).collect();
+        world.witness.is_vague = daemons > 1;
+        world.committed();
         world.set_out();
         world
     }
@@ -197,6 +208,7 @@ impl World {
                 self.note(|| format!("{trouble:?}"));
                 self.befall(trouble);
             }
+            Happening::Befall(trouble) => self.befall(trouble),
             Happening::Mend(trouble) => self.mend(&trouble),
             Happening::Calm => self.calm(),
             Happening::Look => self.look(),

@@ -70,6 +70,7 @@ impl Witness {
     /// Two agents must not both be let in within one lease, as the daemon's clock has it.
     pub(super) fn heard(&mut self, daemon: usize, at: Timestamp, node: &NodeName, machine: usize) {
         let lease = SignedDuration::from_millis(i64::try_from(HEARTBEAT * 3).expect("a small number"));
+        self.spoke_at.insert(node.clone(), self.now);
         let last = self.heard.insert((daemon, node.clone()), (machine, at));
         let is_free = last.is_none_or(|(other, then)| other == machine || at.duration_since(then) >= lease);
         self.require(7, is_free, || {

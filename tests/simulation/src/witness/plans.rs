@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, NodeName};
+use gitops::name::{Digest, NodeName, Revision};
 use gitops::plan::NodePlan;
 use gitops::status::PlanId;
 
@@ -30,12 +30,22 @@ impl Witness {
             format!("generation {} of {node} does not rise", plan.generation)
         });
         self.plans.insert((node.clone(), plan.digest), plan.clone());
+        self.takes(plan);
     }
 
-    pub(super) fn restored(&mut self, plans: &BTreeMap<NodeName, Arc<NodePlan>>) {
+    pub(super) fn restored(
+        &mut self,
+        plans: &BTreeMap<NodeName, Arc<NodePlan>>,
+        deployed: Option<&Revision>,
+    ) {
         self.heads = plans.iter().map(|(node, plan)| (node.clone(), PlanId::of(plan))).collect();
         self.parents.clear();
         self.recorded.clear();
+        self.deployed = deployed.cloned();
+        self.newest.clear();
+        self.taken.clear();
+        self.removed.clear();
+        self.failed.clear();
     }
 
     /// Whether this was once the plan of the node.
