@@ -38,7 +38,7 @@ pub(crate) fn ensure(service: &str, version: &str, files: &[(&str, &str)]) -> En
         project: service.into(),
         digest: Digest::of(format!("{service} {version} {files:?}")),
         state: RunState::Running,
-        model: Model::from_canonical(&format!(r#"{{"services":{{"app":{{"image":"{version}"}}}}}}"#)),
+        model: Model::from_canonical(format!(r#"{{"services":{{"app":{{"image":"{version}"}}}}}}"#)),
         files: files.iter().map(file).collect(),
         containers: BTreeMap::from([("app".into(), app)]),
         after: Vec::new(),
