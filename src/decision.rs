@@ -234,6 +234,21 @@ impl fmt::Display for Part {
     }
 }
 
+/// So many removals in one release ask no question,
+const FEW_REMOVALS: usize = 5;
+/// nor does one instance in so many.
+const SMALL_PART: usize = 10;
+
+/// Whether a release removes so much that somebody has to say that it is meant: of `all` instances, `removals`.
+pub fn are_many_removals(removals: usize, all: usize) -> bool {
+    removals > FEW_REMOVALS && removals > all / SMALL_PART
+}
+
+/// Whether a repository lost most of what it said, which is rarely meant either: of `before` services, `after` are left.
+pub fn is_most_lost(removals: usize, before: usize, after: usize) -> bool {
+    removals > FEW_REMOVALS && 2 * after < before
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

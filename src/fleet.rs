@@ -116,6 +116,8 @@ pub enum SourceState {
     Stale,
     /// The newest revision does not descend from the deployed one and waits for `gitops sync --accept-rewind`.
     Held,
+    /// Somebody holds the fleet at the deployed revision until `gitops unpin`.
+    Pinned,
     /// The newest revision has mistakes; the last good plans stand.
     Invalid,
     /// The release of the newest revision failed; what ran before it is back, or on its way back.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use support::{Sandbox, copy, repository, session, succeed};
 
 /// Blocks that are marked `norun=NAME`, and why. A block of any other mark is a mistake.
-const NOT_RUN: [(&str, &str); 3] = [
+const NOT_RUN: [(&str, &str); 4] = [
+    ("fleet", "tests/e2e/documents.rs runs it, beside a daemon and two nodes"),
     ("quickstart", "tests/e2e/quickstart.rs runs it"),
     ("tests", "it runs this test"),
     ("install", "it changes the machine: it takes root, and leaves services behind"),

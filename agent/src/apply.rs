@@ -279,6 +279,7 @@ impl Walk {
         self.progress.retain(|service, progress| progress.busy.is_some() || plan.step(service).is_some());
         self.told.retain(|service, _| plan.step(service).is_some_and(|step| step.as_ensure().is_some()));
         self.changes.forget_unnamed(plan);
+        self.forget_pictures(plan);
     }
 
     /// How the step stands by itself, and then what its hooks make of that.
@@ -444,9 +445,11 @@ impl Walk {
                 progress.still_failed().unwrap_or((StepOutcome::Applying, Some(reason)))
             }
         };
-        if let Some(container) = progress.failure.as_mut().and_then(Failure::wants_logs) {
+        let wants_logs = |failure: &mut Failure| failure.wants_logs(moment.elapsed);
+        if let Some(container) = progress.failure.as_mut().and_then(wants_logs) {
             acts.push(Act::ReadLogs { service: service.clone(), container });
         }
+        let outcome = progress.told_once_read(outcome, moment.elapsed);
         let message = match step.as_ensure().filter(|_| outcome == StepOutcome::Failed) {
             Some(ensure) => message.map(|message| self.changes.with_word_of_failure(ensure, message)),
             None => message,

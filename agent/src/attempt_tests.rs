@@ -179,3 +179,19 @@ fn a_log_that_cannot_be_written_fails_nothing() {
     attempt.tell("ends");
     assert!(logs.texts().is_empty());
 }
+
+#[test]
+fn a_file_that_power_loss_cut_at_any_byte_gives_its_whole_lines() {
+    let mut logs = Logs::new();
+    logs.begin("web").output(b"one\ntwo\n");
+    let all = logs.texts();
+    assert_eq!(all, ["1 begins: it is missing", "2 one", "3 two"]);
+    let path = logs.logs.files().pop_first().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for cut in 0..=whole.len() {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        logs.restart();
+        let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(logs.texts(), all[..lines], "cut at {cut}");
+    }
+}

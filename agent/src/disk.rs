@@ -60,11 +60,7 @@ impl StateDir {
     ///
     /// [`DiskError::Locked`] where another process has it; else what the system says.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(DiskError::io("make", path))?;
+        make_folder(path)?;
         let lock = lock_file(path)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
@@ -97,6 +93,22 @@ impl StateDir {
         write_atomically(&path, id.as_bytes())?;
         Ok(id)
     }
+}
+
+/// Makes a folder, closed to others, where it is missing, and what is missing above it. A folder whose own name was not synced
+/// would be gone after power loss, with everything that was synced in it.
+fn make_folder(path: &Path) -> Result<(), DiskError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = above(path);
+    make_folder(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else was faster.
+        Err(_) if path.is_dir() => {}
+        made => made.map_err(DiskError::io("make", path))?,
+    }
+    sync_folder(above)
 }
 
 /// Whether some process works in the state folder now.
@@ -148,8 +160,16 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DiskError> 
 /// What the system says.
 pub fn rename_durably(from: &Path, to: &Path) -> Result<(), DiskError> {
     fs::rename(from, to).map_err(DiskError::io("write", to))?;
-    let folder = to.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::io("sync", folder))
+    sync_folder(above(to))
+}
+
+fn sync_folder(path: &Path) -> Result<(), DiskError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(DiskError::io("sync", path))
+}
+
+/// The folder that something lies in.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Moves a file that cannot be understood out of the way, and says where to. Older ones are kept too.
@@ -185,6 +205,20 @@ mod tests {
         drop(first);
         assert!(!is_locked(temp.path()));
         StateDir::open(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn folders_that_are_missing_are_made_and_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a/b");
+        StateDir::open(&path).unwrap();
+        for made in [path.as_path(), above(&path)] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700, "{}", made.display());
+        }
+        fs::write(temp.path().join("file"), "").unwrap();
+        let error = StateDir::open(&temp.path().join("file/b")).unwrap_err();
+        assert!(matches!(error, DiskError::Io { doing: "make", .. }), "{error}");
     }
 
     #[test]

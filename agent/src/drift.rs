@@ -69,11 +69,12 @@ impl Pictures {
         self.services.get(service).is_some_and(|kept| kept.digest == digest)
     }
 
-    /// The instance is gone. Returns whether anything was known of it.
-    pub fn forget(&mut self, service: &ServiceName) -> bool {
-        let known = self.services.remove(service).is_some();
+    /// The other instances are gone. Returns whether anything was known of one.
+    pub fn keep_only(&mut self, is_kept: impl Fn(&ServiceName) -> bool) -> bool {
+        let before = self.services.len();
+        self.services.retain(|service, _| is_kept(service));
         self.prune();
-        known
+        self.services.len() != before
     }
 
     /// The service that a container is of.

@@ -114,5 +114,6 @@ fn pictures_are_kept_of_what_is_the_same_and_taken_of_what_is_new() {
         pictures.take(&step.service, digest, std::slice::from_ref(&unseen.container), &Seen::new()),
         None
     );
-    assert!(pictures.forget(&step.service) && pictures == Pictures::default());
+    assert!(!pictures.keep_only(|service| *service == step.service));
+    assert!(pictures.keep_only(|_| false) && pictures == Pictures::default());
 }

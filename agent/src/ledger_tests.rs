@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::Change;
 use crate::testing::{ensure, node, plan, remove};
 
 fn id(generation: u64, digest: &str) -> PlanId {
@@ -78,6 +79,42 @@ fn a_damaged_file_is_kept_aside_and_the_agent_goes_on_without_it() {
     check(&good[..good.len() / 2]);
     check(&good.replace("\"generation\":1", "\"generation\":2"));
     check(&good.replace("{\"version\":1", "{\"version\":99"));
+}
+
+#[test]
+fn a_file_that_is_cut_at_any_byte_is_kept_aside_and_never_half_believed() {
+    let temp = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(temp.path());
+    let step = ensure("web", "1");
+    ledger.save(&Arc::new(plan(1, vec![remove("web")]))).unwrap();
+    ledger.save_record(&Record::from([("web".parse().unwrap(), Applied { digest: step.0.digest })])).unwrap();
+    ledger.save_journal(&Journal::from([("web".parse().unwrap(), Change::to(&step.0))])).unwrap();
+    ledger.save_pictures(&Pictures::default()).unwrap();
+    let check = |name: &str, load: &dyn Fn() -> Option<PathBuf>| {
+        let path = temp.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(load(), None, "{name} as it was written");
+        // All but its last newline is all of it.
+        for cut in 0..whole.len() - 1 {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let aside = load().unwrap_or_else(|| panic!("{name} cut at {cut} was believed"));
+            assert!(!path.exists());
+            std::fs::remove_file(aside).unwrap();
+        }
+    };
+    check("ledger.json", &|| aside(ledger.load(&node())));
+    check("applied.json", &|| aside(ledger.load_record()));
+    check("journal.json", &|| aside(ledger.load_journal()));
+    check("pictures.json", &|| aside(ledger.load_pictures()));
+}
+
+/// Where a damaged file is now.
+fn aside<T>(loaded: Result<Loaded<T>, DiskError>) -> Option<PathBuf> {
+    match loaded.unwrap() {
+        Loaded::Corrupt { aside, .. } => Some(aside),
+        Loaded::Found(_) => None,
+        Loaded::Missing => panic!("it is gone"),
+    }
 }
 
 proptest! {

@@ -92,19 +92,23 @@ fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
         (Some(revision), SourceState::Held) => {
             format!("revision {} does not descend from the deployed one", revision.short())
         }
-        (Some(revision), SourceState::Failed) => format!("revision {} is undone", revision.short()),
+        // Its message says it all.
+        (Some(_), SourceState::Failed | SourceState::Pinned) => {
+            return CliError::new(synced.source.message.clone().unwrap_or_else(undone));
+        }
         (_, _) => "the repository does not answer".to_owned(),
     };
     let message = synced.source.message.as_ref().map_or(String::new(), |message| format!(": {message}"));
     let error = CliError::new(format!("{what}{message}"));
     match state {
         SourceState::Held => error.hint("`gitops sync --accept-rewind` deploys it all the same"),
-        SourceState::Failed => {
-            error.hint("push a commit that mends it; `gitops retry` begins it again as it is")
-        }
         SourceState::Invalid => error.hint("`gitops status` shows every mistake; the last good plans stand"),
         _ => error,
     }
+}
+
+fn undone() -> String {
+    "the release failed and is undone".to_owned()
 }
 
 async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit, CliError> {
@@ -126,8 +130,7 @@ async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit,
         if fleet.source.state == SourceState::Failed {
             progress.finish();
             anstream::eprint!("{}", status::text(&fleet, clock::now(), form(&std::io::stderr())));
-            let message = fleet.source.message.unwrap_or_else(|| "the release failed and is undone".into());
-            return Err(CliError::new(message));
+            return Err(CliError::new(fleet.source.message.unwrap_or_else(undone)));
         }
         let stand = Stand::of(&fleet, revision, clock::now());
         if stand.waits.is_empty() {

@@ -43,12 +43,16 @@ pub(super) fn to_source(before: &SourceStatus, after: &SourceStatus, now: Timest
         && after.state != SourceState::Failed;
     // The message names the commit: another one may be held or invalid for the same reason.
     let again = after.message != before.message
-        && matches!(after.state, SourceState::Held | SourceState::Invalid | SourceState::Waiting);
+        && matches!(
+            after.state,
+            SourceState::Held | SourceState::Pinned | SourceState::Invalid | SourceState::Waiting
+        );
     if turned || again {
         let (kind, otherwise) = match after.state {
             SourceState::Ok => ("source.recovered", "the newest commit can be deployed"),
             SourceState::Stale => ("source.stale", "the repository does not answer"),
             SourceState::Held => ("source.held", "the newest commit is held"),
+            SourceState::Pinned => ("source.pinned", "the fleet is held at the deployed commit"),
             SourceState::Invalid => ("source.invalid", "the newest commit has mistakes"),
             SourceState::Failed => ("source.failed", "the release of the newest commit failed"),
             SourceState::Waiting => ("source.waiting", "the newest commit waits to be deployed"),

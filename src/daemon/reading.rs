@@ -368,7 +368,7 @@ impl State {
             (Verdict::Fine, None) => match self.why_undone() {
                 Some(why) => (SourceState::Failed, Some(why)),
                 None => match self.why_pinned() {
-                    Some(why) => (SourceState::Held, Some(why)),
+                    Some(why) => (SourceState::Pinned, Some(why)),
                     None => (SourceState::Ok, None),
                 },
             },
@@ -395,7 +395,7 @@ impl State {
         let short = self.deployed.as_ref().map_or("nothing", Revision::short);
         let reason = &undo.reason;
         Some(format!(
-            "the release of {short} failed and is undone: {reason}; push a commit that mends it, or begin it again with `gitops retry`"
+            "the release of {short} failed and is undone: push a commit that mends it, or begin it again with `gitops retry`\n{reason}"
         ))
     }
 
@@ -404,7 +404,7 @@ impl State {
         let (revision, hold) = self.reading.pinned.as_ref()?;
         let (short, Hold { number, owner, reason, .. }) = (revision.short(), hold);
         Some(format!(
-            "the fleet is held at {short} by {owner} (hold {number}: {reason}); `gitops unpin` lets it go on"
+            "the fleet is pinned to {short} by {owner} (hold {number}: {reason}); `gitops unpin` lets it go on"
         ))
     }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -318,6 +319,38 @@ pub enum Risk {
         control: ControlName,
         /// The rule of it.
         rule: Arc<str>,
+    },
+    /// It begins only when somebody approved it.
+    Awaits {
+        /// The service; none where it is asked of the whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceName>,
+        /// So many people.
+        approvals: usize,
+        /// Each of them has one of these roles; any will do where there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<Arc<str>>,
+        /// Why, in a clause.
+        why: Arc<str>,
+        /// On so many nodes.
+        nodes: usize,
+    },
+    /// It begins only when a window lets it.
+    Window {
+        /// The service.
+        service: ServiceName,
+        /// The window.
+        window: Arc<str>,
+        /// Whether the window denies changes while it is open; else it allows them, and is not open.
+        denies: bool,
+        /// What is said of the window.
+        reason: Arc<str>,
+        /// Until when, as far as that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<String>")]
+        until: Option<Timestamp>,
+        /// On so many nodes.
+        nodes: usize,
     },
 }
 

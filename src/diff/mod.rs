@@ -27,6 +27,7 @@ mod reasons;
 mod risks;
 mod state;
 mod terms;
+mod waits;
 #[cfg(test)]
 mod tests;
 
@@ -154,6 +155,8 @@ pub fn compare_states<'a>(
     risks.extend(risks::of_standings(&standings));
     let (filled, cost) = risks::of_capacity(old, new, selection);
     risks.extend(filled);
+    risks.extend(waits::of_all(&pairs, held, new, selection));
+    risks.extend(waits::of_pairs(&pairs, new, now));
     Diff {
         schema: SCHEMA,
         base: old.label.clone(),

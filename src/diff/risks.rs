@@ -70,7 +70,9 @@ fn with_nodes(mut risk: Risk, number: usize) -> Risk {
         | Risk::Unmet { .. }
         | Risk::Capacity { .. }
         | Risk::Budget { .. }
-        | Risk::Approval { .. } => {}
+        | Risk::Approval { .. }
+        | Risk::Awaits { .. }
+        | Risk::Window { .. } => {}
     }
     risk
 }

@@ -118,14 +118,25 @@ pub(super) fn ended_grant(situation: &Situation<'_>, instance: &Instance) -> Opt
 
 /// Why a new or changed instance must wait, if it must: a service that it depends on is not yet acknowledged in
 /// its present form on some other node. Order within the node is kept by the agent.
-pub(super) fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Option<String> {
+pub(super) fn gate(situation: &Situation<'_>, node: &NodeName, instance: &Instance) -> Option<Gate> {
     let dependencies = instance.entry.service().depends_on.iter();
-    let mut unready =
-        dependencies.flat_map(|dependency| unready_nodes(situation, node, instance, dependency));
-    let (dependency, other) = unready.next()?;
-    let more = unready.count();
+    let unready = dependencies.flat_map(|dependency| unready_nodes(situation, node, instance, dependency));
+    let unready: Vec<_> = unready.collect();
+    let (dependency, other, _) = unready.first()?;
+    let more = unready.len() - 1;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    Some(format!("`{dependency}` on {other}{rest} is not healthy in its new form yet"))
+    Some(Gate {
+        text: format!("`{dependency}` on {other}{rest} is not healthy in its new form yet"),
+        wave: unready.iter().map(|(_, _, wave)| *wave).max().unwrap_or_default(),
+    })
+}
+
+/// What an instance depends on is not there yet.
+pub(super) struct Gate {
+    /// What, and where.
+    pub text: String,
+    /// The last wave in which something of it comes.
+    pub wave: i32,
 }
 
 fn unready_nodes<'a>(
@@ -133,11 +144,11 @@ fn unready_nodes<'a>(
     node: &'a NodeName,
     instance: &'a Instance,
     dependency: &'a ServiceName,
-) -> impl Iterator<Item = (&'a ServiceName, &'a NodeName)> {
+) -> impl Iterator<Item = (&'a ServiceName, &'a NodeName, i32)> {
     let instances = situation.desired.services.get(dependency);
     instances.into_iter().flat_map(|service| &service.instances).filter_map(move |(other, wanted)| {
         let elsewhere = other != node && wanted.shares_environment(instance);
         let ready = || situation.is_acknowledged(other, dependency, wanted.ensure.digest);
-        (elsewhere && !ready()).then_some((dependency, other))
+        (elsewhere && !ready()).then(|| (dependency, other, wanted.rollout().wave()))
     })
 }

@@ -106,8 +106,19 @@ impl Failed {
     /// A failure that was found at this time.
     pub fn at(at: Timestamp, failure: &Failure) -> Self {
         let Failure { reason, services } = failure.clone();
-        Self { at, reason, services }
+        Self { at, reason: in_a_line(&reason).into(), services }
     }
+}
+
+/// The longest reason that is kept, in characters.
+const MAX_REASON: usize = 300;
+
+/// What went wrong, with the last of what the container wrote: the reason stands in plans, events and statuses of commits.
+fn in_a_line(reason: &str) -> String {
+    let mut lines = reason.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let line = lines.next_back().map_or(first.to_owned(), |last| format!("{first}: {last}"));
+    line.chars().take(MAX_REASON).collect()
 }
 
 /// A release that a publication begins, with what it does.
@@ -191,4 +202,24 @@ pub struct StepQuery {
     pub node: Option<NodeName>,
     /// At most so many of each service on each node, the newest.
     pub limit: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failure_is_a_line_with_the_last_words_of_the_container() {
+        for (reason, expected) in [
+            ("`web` on a failed: it ended", "`web` on a failed: it ended"),
+            (
+                "`web` failed: it ended\nits last lines:\nstarting\nno such table\n",
+                "`web` failed: it ended: no such table",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(in_a_line(reason), expected);
+        }
+        assert_eq!(in_a_line(&"é".repeat(1000)).chars().count(), MAX_REASON);
+    }
 }

@@ -78,7 +78,9 @@ pub fn trace(
 ) -> Trace {
     let mut next = u64::MAX;
     let mut journal = Vec::with_capacity(steps.len());
-    for record in steps {
+    let returns: Vec<bool> =
+        (0..steps.len()).map(|index| is_return(&steps[index], &steps[index + 1..])).collect();
+    for (record, is_return) in steps.into_iter().zip(returns) {
         let generation = record.change.generation.0;
         let lines = logs.iter().filter(|entry| (generation..next).contains(&entry.line.generation.0));
         let attempts = attempts(lines);
@@ -88,11 +90,27 @@ pub fn trace(
             .map(|commit| TraceCommit { author: commit.author.clone(), subject: commit.subject.clone() });
         let changes = release.into_iter().flat_map(|(_, changes)| changes);
         let here = changes.filter(|change| change.nodes.contains(&node));
-        let because = here.flat_map(|change| change.because.iter().cloned()).collect();
+        let because = match release.filter(|_| is_return) {
+            Some((release, _)) => vec![undone(release)],
+            None => here.flat_map(|change| change.because.iter().cloned()).collect(),
+        };
         journal.push(TraceStep { record, commit, because, attempts });
         next = generation;
     }
     Trace { service, node, steps: journal }
+}
+
+/// Whether its release took back what it had changed: what stood before it is there again.
+fn is_return(record: &StepRecord, older: &[StepRecord]) -> bool {
+    let is_other = |other: &&StepRecord| other.release != record.release;
+    let has_changed = older.first().is_some_and(|last| !is_other(&last));
+    let before = older.iter().find(is_other).and_then(|before| before.change.digest);
+    record.release.is_some() && has_changed && record.change.digest == before
+}
+
+fn undone(release: &Release) -> Reason {
+    let failed = release.failed.as_ref().map_or("failed", |failed| &failed.reason);
+    Reason { field: "release".into(), old: Some(failed.into()), new: Some("undone".into()), source: None }
 }
 
 fn attempts<'a>(lines: impl Iterator<Item = &'a LogEntry>) -> Vec<Attempt> {

@@ -11,6 +11,7 @@ pub mod decisions;
 pub mod diagnostics;
 pub mod diff;
 pub mod difference;
+pub mod draining;
 pub mod drift;
 pub mod events;
 pub mod explain;

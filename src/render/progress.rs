@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::release::state;
 use super::status::instance_word;
 use super::table::Cell;
-use super::{BOLD, DIM, GOOD, WARN, count, inert, painted, span};
+use super::{BAD, BOLD, DIM, GOOD, WARN, count, inert, painted, span};
 use crate::fleet::{InstanceState, InstanceView, NodeView};
 use crate::name::{NodeName, ServiceName};
 use crate::release::{ReleaseView, Standing};
@@ -22,6 +22,9 @@ pub fn text(view: &ReleaseView, fleet: &[NodeView], now: Timestamp, is_live: boo
     let head = painted(BOLD, &format!("release {}", view.release.number));
     let revision = view.release.release.revision.short();
     let mut text = format!("{head}  {}  {revision}\n", painted(style, &word));
+    if let Some(failed) = &view.release.failed {
+        text.push_str(&format!("  {}\n", painted(BAD, &inert(&failed.reason))));
+    }
     let leaves = leaves(view, fleet);
     if is_live {
         let done = leaves.values().filter(|leaf| leaf.is_done()).count();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::decisions;
 use super::diagnostics::{self, Form};
 use super::table::{Cell, table};
-use super::{BAD, DIM, GOOD, WARN, count, drift, inert, painted, span};
+use super::{BAD, DIM, GOOD, WARN, count, draining, drift, inert, painted, span};
 use crate::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, OutdatedImage, Progress, SourceState,
     SourceStatus, Unmet,
@@ -21,7 +21,7 @@ pub fn text(fleet: &FleetStatus, now: Timestamp, form: Form) -> String {
         text.push_str(&format!("\n{}", diagnostics::text(&fleet.diagnostics, form)));
     }
     if !fleet.holds.is_empty() {
-        text.push_str(&format!("\n{}", decisions::holds(&fleet.holds, now)));
+        text.push_str(&format!("\n{}{}", decisions::holds(&fleet.holds, now), draining::text(fleet, now)));
     }
     if !fleet.awaiting.is_empty() {
         text.push_str(&format!("\n{}", decisions::awaiting(&fleet.awaiting, now)));
@@ -40,6 +40,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         SourceState::Ok => ("ok", GOOD),
         SourceState::Stale => ("stale", WARN),
         SourceState::Held => ("held", WARN),
+        SourceState::Pinned => ("pinned", WARN),
         SourceState::Invalid => ("invalid", BAD),
         SourceState::Failed => ("failed", BAD),
         SourceState::Waiting => ("waiting", WARN),
@@ -59,7 +60,7 @@ fn source(source: &SourceStatus, now: Timestamp) -> String {
         inert(&source.branch)
     );
     if let Some(message) = &source.message {
-        text.push_str(&format!("  {}\n", painted(style, &inert(message))));
+        message.lines().for_each(|line| text.push_str(&format!("  {}\n", painted(style, &inert(line)))));
     }
     text
 }

@@ -7,10 +7,11 @@ use crate::release::{Attempt, StepEffect, Trace, TraceStep};
 
 /// The newest first.
 pub fn text(trace: &Trace) -> String {
-    trace.steps.iter().map(step).collect::<Vec<_>>().join("\n")
+    let steps = trace.steps.iter().enumerate();
+    steps.map(|(age, of_age)| step(of_age, age == 0)).collect::<Vec<_>>().join("\n")
 }
 
-fn step(step: &TraceStep) -> String {
+fn step(step: &TraceStep, is_newest: bool) -> String {
     let record = &step.record;
     let head = format!("generation {}  {}", record.change.generation, effect(record.change.effect));
     let release = record.release.map_or(String::new(), |number| format!("  release {number}"));
@@ -27,7 +28,8 @@ fn step(step: &TraceStep) -> String {
             painted(GOOD, &format!("done after {}", span(done.duration_since(published))))
         }
         (None, Some(done)) => painted(GOOD, &format!("done {}", moment(done))),
-        (_, None) => painted(WARN, "never said to be done"),
+        (_, None) if is_newest => painted(WARN, "not done yet"),
+        (_, None) => painted(WARN, "never done"),
     };
     text.push_str(&format!("  planned {published}, {done}\n"));
     text + &step.attempts.iter().map(attempt).collect::<String>()

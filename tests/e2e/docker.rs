@@ -68,6 +68,11 @@ impl Container {
     pub(crate) fn is_running(&self) -> bool {
         self.state == "running"
     }
+
+    /// Whether it runs with this variable, as `NAME=value`.
+    pub(crate) fn runs_with(&self, variable: &str) -> bool {
+        self.is_running() && self.environment.iter().any(|one| one == variable)
+    }
 }
 
 /// The containers of a node, by `SERVICE/COMPOSE-SERVICE`.
@@ -127,6 +132,11 @@ impl Engine {
     /// The names of the volumes of Compose projects whose names start so.
     pub(crate) fn volumes(&self, project: &str) -> Vec<String> {
         self.of_projects("volume", project)
+    }
+
+    /// What tells a volume from another one of the same name: when and where it was made.
+    pub(crate) fn volume(&self, name: &str) -> String {
+        self.docker(&["volume", "inspect", "--format", "{{.Name}} {{.CreatedAt}} {{.Mountpoint}}", name])
     }
 
     /// The ids of their networks.

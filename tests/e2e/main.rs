@@ -10,12 +10,16 @@
 mod crash;
 mod deploy;
 mod docker;
+mod documents;
 mod fake;
+mod gates;
 mod heal;
+mod hook;
 mod live;
 mod program;
 mod quickstart;
 mod refuse;
+mod release;
 mod world;
 
 #[path = "../support/mod.rs"]

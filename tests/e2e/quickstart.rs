@@ -5,11 +5,12 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::docker::Engine;
 use super::support::{repository, said, succeed};
-use super::world::engines;
+use super::world::{EXAMPLE, engines};
 
 /// The script from elsewhere, and with the user's own environment: it uses the user's cargo. Only its folder is another
 /// one, so that what a user has running is not in the way; sockets lie in it, so its path is short.
@@ -46,10 +47,10 @@ fn docker_host(engine: &Engine) -> String {
     format!("unix://{}", engine.socket.display())
 }
 
-/// Its containers have the names that `examples/repo` gives them, so there is one of it on an engine at a time.
 #[test]
 fn the_quick_start_does_what_it_says_and_leaves_nothing_behind_also_when_it_is_interrupted() {
     let Some([engine, _]) = engines() else { return };
+    let _alone = EXAMPLE.lock().unwrap_or_else(PoisonError::into_inner);
     let quick_start = QuickStart::new();
     interrupt(&quick_start, &engine);
     let output = quick_start.command().env("DOCKER_HOST", docker_host(&engine)).output().expect("it starts");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use super::support::{self, Sandbox};
 /// Long enough for a machine that has much else to do. Nothing waits this long unless it fails.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Held while what `examples/repo` defines runs: its containers have the names and the ports that it gives them.
+pub(crate) static EXAMPLE: Mutex<()> = Mutex::new(());
+
 /// One of the two nodes, each on its own engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
@@ -25,6 +29,9 @@ pub(crate) enum Side {
 
 pub(crate) struct World {
     name: &'static str,
+    nodes: [String; 2],
+    /// How the names of its Compose projects begin.
+    projects: Vec<String>,
     pub(crate) sandbox: Sandbox,
     engines: [Engine; 2],
     port: u16,
@@ -66,17 +73,8 @@ impl World {
 
     /// The same on these engines.
     pub(crate) fn on(name: &'static str, engines: [Engine; 2]) -> Self {
-        let world = Self {
-            name,
-            sandbox: Sandbox::new(),
-            engines,
-            port: free_port(),
-            daemon: None,
-            agents: BTreeMap::new(),
-            serve: vec!["--heartbeat", "1s"],
-        };
-        world.sandbox.git("", &["init", "--quiet", "--bare", "origin.git"]);
-        world.sandbox.git("", &["clone", "--quiet", "origin.git", "work"]);
+        let nodes = ["left", "right"].map(|side| format!("{name}-{side}"));
+        let world = Self::empty(name, nodes, vec![format!("{name}-")], engines);
         world.define(
             "gitops.toml",
             "format = 1\nname = \"test\"\n\n[defaults]\nhealth = { within = \"60s\" }\n",
@@ -88,8 +86,29 @@ impl World {
         world
     }
 
+    /// The same with what `examples/repo` defines, committed and not pushed. There must be one of it at a time, since its
+    /// names are its own: see [`EXAMPLE`].
+    pub(crate) fn example() -> Option<Self> {
+        let nodes = ["edge-1", "edge-2"].map(str::to_owned);
+        let projects = ["web-", "api", "cache", "report"].map(str::to_owned);
+        let world = Self::empty("example", nodes, projects.into(), engines()?);
+        support::copy(&support::repository().join("examples/repo"), &world.sandbox.path("work"));
+        world.commit("The corner shop");
+        Some(world)
+    }
+
+    /// With an empty repository.
+    fn empty(name: &'static str, nodes: [String; 2], projects: Vec<String>, engines: [Engine; 2]) -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.git("", &["init", "--quiet", "--bare", "origin.git"]);
+        sandbox.git("", &["clone", "--quiet", "origin.git", "work"]);
+        let (port, daemon, agents) = (free_port(), None, BTreeMap::new());
+        let serve = vec!["--heartbeat", "1s"];
+        Self { name, nodes, projects, sandbox, engines, port, daemon, agents, serve }
+    }
+
     pub(crate) fn node(&self, side: Side) -> String {
-        format!("{}-{}", self.name, if side == Side::Left { "left" } else { "right" })
+        self.nodes[side as usize].clone()
     }
 
     /// The full name of a service.
@@ -114,9 +133,14 @@ impl World {
 
     /// Writes a service.
     pub(crate) fn service(&self, name: &str, sides: &[Side], compose: &str) {
+        self.service_with(name, sides, "", compose);
+    }
+
+    /// The same with further fields in its definition.
+    pub(crate) fn service_with(&self, name: &str, sides: &[Side], fields: &str, compose: &str) {
         let name = self.full(name);
         let nodes = sides.iter().map(|side| self.node(*side)).collect::<Vec<_>>().join(", ");
-        let definition = format!("service: {name}\nplace:\n  nodes: [{nodes}]\n");
+        let definition = format!("service: {name}\nplace:\n  nodes: [{nodes}]\n{fields}");
         self.define(&format!("services/{name}/service.yaml"), &definition);
         self.define(&format!("services/{name}/compose.yaml"), compose);
     }
@@ -146,13 +170,33 @@ impl World {
         assert!(output.status.success(), "{}", support::said(&output));
     }
 
-    /// Runs a command of an operator.
+    /// Runs a command of the first operator.
     pub(crate) fn gitops(&self, arguments: &[&str]) -> Output {
+        self.gitops_as("control/operator.token", arguments)
+    }
+
+    /// Runs a command of the operator whose token is in this file.
+    pub(crate) fn gitops_as(&self, token: &str, arguments: &[&str]) -> Output {
         let mut command = self.sandbox.command(support::program("gitops"));
-        command
-            .env("GITOPS_URL", self.url())
-            .env("GITOPS_TOKEN_FILE", self.sandbox.path("control/operator.token"));
+        command.env("GITOPS_URL", self.url()).env("GITOPS_TOKEN_FILE", self.sandbox.path(token));
         command.args(arguments).output().expect("gitops starts")
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    #[track_caller]
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
+        let output = self.gitops(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", support::said(&output));
+        support::said(&output)
+    }
+
+    /// Makes a token for an operator. Returns the name of its file.
+    pub(crate) fn operator(&self, name: &str) -> String {
+        let output = self.gitops(&["operator", "token", name]);
+        assert!(output.status.success(), "{}", support::said(&output));
+        let file = format!("{name}.token");
+        self.sandbox.write(&file, &String::from_utf8_lossy(&output.stdout));
+        file
     }
 
     /// What `gitops status -o json` tells.
@@ -168,6 +212,17 @@ impl World {
         let nodes = status["nodes"].as_array().expect("nodes are listed");
         let node = nodes.iter().find(|node| node["node"] == self.node(side)).expect("the node is listed");
         node.clone()
+    }
+
+    /// What it tells of one service there: its state, and what it waits for or what is wrong.
+    pub(crate) fn instance(&self, side: Side, service: &str) -> (String, String) {
+        let node = self.node_status(side);
+        let service = self.full(service);
+        let of_service =
+            node["instances"].as_array().into_iter().flatten().find(|one| one["service"] == service);
+        let text =
+            |field: &str| of_service.and_then(|one| one[field].as_str()).unwrap_or_default().to_owned();
+        (text("state"), text("message"))
     }
 
     // ---- what runs ------------------------------------------------------------------------------------------------
@@ -246,7 +301,9 @@ impl Drop for World {
         self.daemon = None;
         for side in [Side::Left, Side::Right] {
             if self.engine(side).answers() {
-                self.engine(side).clean_up(&self.node(side), &format!("{}-", self.name));
+                for project in &self.projects {
+                    self.engine(side).clean_up(&self.node(side), project);
+                }
             }
         }
     }

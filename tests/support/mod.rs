@@ -16,13 +16,19 @@ use std::process::{Command, Output};
 /// A folder that is gone when it is dropped, and programs that run as if nothing else were there.
 pub struct Sandbox {
     folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
 }
 
 impl Sandbox {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         fs::create_dir(folder.path().join("home")).expect("a folder can be made");
-        Self { folder }
+        Self { folder, variables: Vec::new() }
+    }
+
+    /// Gives every program that runs in it from now on a variable.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// A path in it.
@@ -53,6 +59,7 @@ impl Sandbox {
                 .env(format!("GIT_{role}_EMAIL"), "robin@example.org");
             command.env(format!("GIT_{role}_DATE"), "2026-01-02T03:04:05Z");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -2,11 +2,13 @@
 //!
 //! In a block that is fenced as `console`, a line `$ command` is run by `sh`, and the lines under it are what it must
 //! print, both streams as they come. `[..]` in a line stands for anything, a line `...` for any lines, and a last line
-//! `[exit 1]` for an exit code other than 0. A command goes on where its line ends in `\`; `cd` lasts. The blocks of a
+//! `[exit 1]` for an exit code other than 0. In a block with a mark, spans of time and moments stand for any others, as what
+//! takes time in it is real, and what only looks is repeated until it sees what is written. A command goes on where its line ends in `\`; `cd` lasts. The blocks of a
 //! document are one session. `UPDATE_GOLDENS=1` writes what was printed in place of what does not match.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::Sandbox;
 
@@ -41,8 +43,11 @@ pub fn run(
             Part::Block { marks, body } if is_run(marks) => {
                 for step in steps(body) {
                     number += 1;
-                    let actual = execute(sandbox, &mut here, &step.command);
-                    let output = if matches(&step.output, &actual) { step.output } else { actual };
+                    let (actual, is_same) = match marks {
+                        "" => happen(sandbox, &mut here, &step, matches),
+                        _ => happen_in_time(sandbox, &mut here, &step),
+                    };
+                    let output = if is_same { step.output } else { actual };
                     let _ = write!(written, "$ {}\n{output}", step.command);
                 }
             }
@@ -50,6 +55,40 @@ pub fn run(
         }
     }
     (number, written)
+}
+
+/// Runs a command. Returns what it printed, and whether that is what is written.
+fn happen(
+    sandbox: &Sandbox,
+    here: &mut PathBuf,
+    step: &Step,
+    is_same: impl Fn(&str, &str) -> bool,
+) -> (String, bool) {
+    let actual = execute(sandbox, here, &step.command);
+    let is_same = is_same(&step.output, &actual);
+    (actual, is_same)
+}
+
+/// Commands that change nothing.
+const LOOKS: [&str; 6] =
+    ["gitops status", "gitops approvals", "gitops holds", "gitops release", "gitops trace", "gitops events"];
+/// How long they are repeated, and how long where the document is written anew.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SETTLES_IN: Duration = Duration::from_secs(15);
+
+/// The same where things take their time.
+fn happen_in_time(sandbox: &Sandbox, here: &mut PathBuf, step: &Step) -> (String, bool) {
+    let only_looks = LOOKS.iter().any(|look| step.command.starts_with(look));
+    let is_written = std::env::var_os("UPDATE_GOLDENS").is_some();
+    let give_up = Instant::now() + if is_written { SETTLES_IN } else { PATIENCE };
+    loop {
+        let same = |expected: &str, actual: &str| matches(&timeless(expected), &timeless(actual));
+        let (actual, is_same) = happen(sandbox, here, step, same);
+        if is_same || !only_looks || Instant::now() > give_up {
+            return (actual, is_same);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Runs a document that is a file, and says how it differs from what happens. Returns the number of commands.
@@ -158,6 +197,40 @@ pub fn matches(expected: &str, actual: &str) -> bool {
     lines_match(&expected, &actual)
 }
 
+/// A text in which every span of time is the same, and every moment; then columns are as wide as they are.
+fn timeless(text: &str) -> String {
+    text.lines().map(|line| timeless_line(line) + "\n").collect()
+}
+
+fn timeless_line(line: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        let end = word.trim_end_matches([',', ':', ';', ')', '.']).len();
+        let (bare, rest) = word.split_at(end);
+        let word = match time(bare) {
+            Some(time) => format!("{time}{rest}"),
+            None => word.to_owned(),
+        };
+        // `1m 5s` is one span.
+        if word.starts_with("SPAN") && words.last().is_some_and(|last| last == "SPAN") {
+            words.pop();
+        }
+        words.push(word);
+    }
+    words.join(" ")
+}
+
+fn time(word: &str) -> Option<&'static str> {
+    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && ["ms", "s", "m", "h", "d"].contains(&&word[digits.len()..]) {
+        return Some("SPAN");
+    }
+    let is_moment =
+        word.len() >= 20 && word.ends_with('Z') && word.as_bytes()[4] == b'-' && word.as_bytes()[10] == b'T';
+    is_moment.then_some("MOMENT")
+}
+
 fn lines_match(expected: &[&str], actual: &[&str]) -> bool {
     match expected.split_first() {
         None => actual.is_empty(),
@@ -192,6 +265,20 @@ fn output_matches_with_wildcards() {
         ("...\n", "", true),
     ] {
         assert_eq!(matches(expected, actual), is_match, "{expected:?} and {actual:?}");
+    }
+}
+
+#[test]
+fn times_are_as_good_as_others_where_they_are_real() {
+    for (one, other, is_same) in [
+        ("heard 1s ago", "heard 12m 4s ago", true),
+        ("a  1s  b", "a  10s b", true),
+        ("until 2026-01-02T03:04:05Z: why", "until 2027-11-22T13:14:15Z: why", true),
+        ("done after 3s.", "done after 900ms.", true),
+        ("3 nodes", "4 nodes", false),
+        ("edge-1s", "edge-2s", false),
+    ] {
+        assert_eq!(timeless(one) == timeless(other), is_same, "{one} and {other}");
     }
 }
 

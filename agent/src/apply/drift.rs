@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gitops::name::{Digest, ServiceName};
-use gitops::plan::{DriftAction, Ensure, Span, Step};
+use gitops::plan::{DriftAction, Ensure, NodePlan, Span, Step};
 use gitops::status::{Container, Difference, DriftOutcome, MAX_DIFFERENCES, first_line};
 
 use super::{Look, Verdict, Walk};
@@ -105,13 +105,19 @@ impl Walk {
         if let Some(told) = self.told.get_mut(service) {
             told.tried();
         }
-        match step {
-            Step::Remove(_) if is_done => self.pictures_changed |= self.pictures.forget(service),
-            Step::Ensure(_) if is_done => {
-                self.retake.insert(service.clone());
-            }
-            _ => {}
+        if is_done && step.as_ensure().is_some() {
+            self.retake.insert(service.clone());
         }
+    }
+
+    /// Pictures are kept of what is in place or is to be. That is asked each time and not when a removal has ended: whoever was
+    /// killed right then has written down the one, and not the other.
+    pub(super) fn forget_pictures(&mut self, plan: &NodePlan) {
+        let is_ensured =
+            |service: &ServiceName| plan.step(service).is_some_and(|step| step.as_ensure().is_some());
+        let record = &self.record;
+        self.pictures_changed |=
+            self.pictures.keep_only(|service| record.contains_key(service) || is_ensured(service));
     }
 
     /// What comes of what others changed; none where the step is judged as if nobody had.

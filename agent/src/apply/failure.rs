@@ -4,11 +4,14 @@
 //! characters.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::health::Trouble;
 
 /// Bytes of a failure's text in all.
 pub(super) const MAX_TEXT: usize = 4096;
+/// How long a failure is not told because log lines are being read: what is told first is what a release fails with.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub(super) struct Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Logs {
     Unread,
-    Asked,
+    Asked { at: Duration },
     Read(String),
 }
 
@@ -48,10 +51,16 @@ impl Failure {
     }
 
     /// The container whose log lines are to be read; asked once.
-    pub(super) fn wants_logs(&mut self) -> Option<Arc<str>> {
+    pub(super) fn wants_logs(&mut self, now: Duration) -> Option<Arc<str>> {
         let container = self.container.clone().filter(|_| self.logs == Logs::Unread)?;
-        self.logs = Logs::Asked;
+        self.logs = Logs::Asked { at: now };
         Some(container)
+    }
+
+    /// Until when they are awaited, while they are.
+    pub(super) fn reads_until(&self, now: Duration) -> Option<Duration> {
+        let Logs::Asked { at } = self.logs else { return None };
+        Some(at + READ_WITHIN).filter(|until| now < *until)
     }
 
     /// Takes them in, if they are of this container.
@@ -103,12 +112,16 @@ mod tests {
     #[test]
     fn log_lines_are_asked_for_once_and_taken_only_from_that_container() {
         let mut failure = failure();
-        assert_eq!(failure.wants_logs().as_deref(), Some("c1"));
-        assert_eq!(failure.wants_logs(), None);
+        let second = Duration::from_secs;
+        assert_eq!(failure.reads_until(second(1)), None);
+        assert_eq!(failure.wants_logs(second(1)).as_deref(), Some("c1"));
+        assert_eq!(failure.wants_logs(second(2)), None);
+        assert_eq!([2, 6].map(|now| failure.reads_until(second(now))), [Some(second(6)), None]);
         failure.add_logs("c2", &["other".into()]);
         assert_eq!(failure.text(), "container a has ended");
         failure.add_logs("c1", &["\u{1b}[31mred\u{7}\tx".into(), "end".into()]);
         assert_eq!(failure.text(), "container a has ended\nits last lines:\n[31mred x\nend");
+        assert_eq!(failure.reads_until(second(2)), None);
     }
 
     #[test]

@@ -76,6 +76,15 @@ impl Progress {
         Some((StepOutcome::Failed, Some(failure.text())))
     }
 
+    /// It is told that it failed once the last words of the container are there, if they come soon.
+    pub(super) fn told_once_read(&mut self, outcome: StepOutcome, now: Duration) -> StepOutcome {
+        let is_news = outcome == StepOutcome::Failed && self.outcome() != Some(StepOutcome::Failed);
+        let until = self.failure.as_ref().filter(|_| is_news).and_then(|failure| failure.reads_until(now));
+        let Some(until) = until else { return outcome };
+        self.wake_at = Some(self.wake_at.map_or(until, |at| at.min(until)));
+        StepOutcome::Applying
+    }
+
     /// A container is not well, and time alone will not make it so.
     pub(super) fn fails_by(&mut self, trouble: Trouble, now: Duration) -> Verdict {
         self.set_failure(Failure::of_container(trouble));

@@ -141,7 +141,8 @@ impl Folder {
         Ok(fsync(&folder)?)
     }
 
-    /// Deletes the file, or the link, at `path`. What is not there, or is a folder by now, is left as it is.
+    /// Deletes the file, or the link, at `path`, for good: power loss does not bring it back. What is not there, or is a
+    /// folder by now, is left as it is.
     ///
     /// # Errors
     ///
@@ -170,9 +171,11 @@ impl Folder {
             // Unlinking a folder is EISDIR on Linux and EPERM in POSIX; EBUSY is a mount point.
             Err(
                 Errno::NOTEMPTY | Errno::EXIST | Errno::ISDIR | Errno::PERM | Errno::NOTDIR | Errno::BUSY,
-            ) => Ok(()),
-            result => ignore_missing(result),
+            ) => return Ok(()),
+            result => ignore_missing(result)?,
         }
+        // Also of what is gone already: whoever deleted it may have been killed before this.
+        Ok(fsync(&folder)?)
     }
 
     /// A file for reading; none where nothing or a link is there.

@@ -8,14 +8,9 @@ use jiff::Timestamp;
 
 use super::{Entry, Rollout};
 use crate::catalog::ApprovalDemand;
-use crate::decision::{Awaiting, GuardedChange, Needed, Tally, plan_id};
+use crate::decision::{Awaiting, GuardedChange, Needed, Tally, are_many_removals, is_most_lost, plan_id};
 use crate::name::{NodeName, ServiceName};
 use crate::plan::Step;
-
-/// So many removals in one release ask no question,
-const FEW_REMOVALS: usize = 5;
-/// nor does one instance in so many.
-const SMALL_PART: usize = 10;
 
 impl Rollout<'_> {
     pub(super) fn hold_for_approval(&mut self) {
@@ -81,17 +76,17 @@ impl Rollout<'_> {
             self.entries.iter().filter(|entry| entry.unit.to.is_none() && entry.unit.is_pending()).count();
         let removals = brought + pending;
         let mut demands = Vec::new();
-        if removals <= FEW_REMOVALS {
+        if removals == 0 {
             return demands;
         }
         let steps = || situation.plans.values().flat_map(|plan| &plan.steps).filter_map(Step::as_ensure);
         let all = steps().count() + brought;
-        if removals > all / SMALL_PART {
+        if are_many_removals(removals, all) {
             demands.push((true, meant(format!("it removes {removals} of {all} instances"))));
         }
         let before: BTreeSet<_> = steps().map(|ensure| &ensure.service).collect();
         let now = situation.desired.services.len();
-        if 2 * now < before.len() {
+        if is_most_lost(removals, before.len(), now) {
             let why = format!("of {} services it leaves {now}", before.len());
             demands.push((false, meant(why)));
         }
@@ -115,19 +110,22 @@ impl Rollout<'_> {
             demands.extend(asked.map(|demand| of_service(&unit.service, demand)));
         }
         let leaving = leaving.get(&unit.service);
-        if leaving.is_some_and(|nodes| unit.from.is_none() || unit.to.is_none() && nodes.contains(&unit.node))
-        {
+        if leaving.is_some_and(|nodes| unit.from.is_none() || nodes.contains(&unit.node)) {
             demands.push(meant(format!("`{}` leaves volumes behind", unit.service)));
         }
         demands
     }
 
-    /// Whether it goes and its data stays.
+    /// Whether it goes, or becomes another Compose project, and its data stays.
     fn leaves_volumes(&self, entry: &Entry<'_>) -> bool {
         let unit = entry.unit;
-        let step = self.situation.plans.get(&unit.node).and_then(|plan| plan.step(&unit.service));
-        let going = step.and_then(Step::as_ensure).filter(|_| unit.to.is_none() && unit.is_pending());
-        going.is_some_and(|ensure| !ensure.named_volumes().is_empty())
+        let plan = self.situation.plans.get(&unit.node).filter(|_| unit.is_pending());
+        let Some(standing) = plan.and_then(|plan| plan.step(&unit.service)?.as_ensure()) else {
+            return false;
+        };
+        let keeps = entry.instance.filter(|_| unit.to.is_some());
+        let goes = keeps.is_none_or(|instance| instance.ensure.project != standing.project);
+        goes && !standing.named_volumes().is_empty()
     }
 }
 

@@ -62,7 +62,11 @@ fn reason(situation: &Situation<'_>, entry: &Entry<'_>, closed: Option<Closed>) 
         let instance = entry.instance?;
         ensure::ended_grant(situation, instance).map(Reason::passing)
     };
-    let depends = || Some(Reason::blocking(ensure::gate(situation, &unit.node, entry.instance?)?));
+    let depends = || {
+        let gate = ensure::gate(situation, &unit.node, entry.instance?)?;
+        // What it depends on comes first, also where that is of a later wave: then its own does not wait for it.
+        Some(Reason { blocks: gate.wave <= entry.wave, text: gate.text })
+    };
     holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(shut).or_else(depends)
 }
 

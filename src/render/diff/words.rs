@@ -131,7 +131,24 @@ pub(super) fn risk(risk: &Risk) -> String {
         Risk::Approval { service, control, rule } => {
             format!("{service} lives by an approval: it need not keep rule {rule} of {control}")
         }
+        Risk::Awaits { service, approvals, roles, why, nodes } => {
+            let who = service.as_ref().map_or("all of it", |service| service.as_str());
+            let across = if service.is_some() { across(*nodes) } else { String::new() };
+            format!("{who} waits for {}{across}: {why}", approval(*approvals, roles))
+        }
+        Risk::Window { service, window, denies, reason, until, nodes } => {
+            let until = until.map_or(String::new(), |until| format!(" until {until}"));
+            let how = if *denies { "denies changes" } else { "is closed" };
+            format!("{service} waits{}: window {window} {how}{until}: {reason}", across(*nodes))
+        }
     }
+}
+
+/// `an approval`, `2 approvals of ops or lead`.
+fn approval(number: usize, roles: &[Arc<str>]) -> String {
+    let what = if number == 1 { "an approval".to_owned() } else { format!("{number} approvals") };
+    let roles = roles.iter().map(|role| &**role).collect::<Vec<_>>().join(" or ");
+    if roles.is_empty() { what } else { format!("{what} of {roles}") }
 }
 
 fn restart(service: &ServiceName, containers: &[Arc<str>], nodes: usize, seconds: Option<u64>) -> String {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::world::World;
 use super::{settled, web};
 use crate::drift::Act;
-use crate::testing::{ensure, plan};
+use crate::testing::{ensure, plan, remove};
 
 fn with_action(action: DriftAction) -> Step {
     ensure("web", "1").with(|step| step.terms.drift.action = action).step()
@@ -209,4 +209,20 @@ fn containers_that_no_plan_made_are_listed_and_left() {
     world.run_for(61);
     assert_eq!(world.last_status().orphans, world.orphans);
     assert!(world.called().is_empty());
+}
+
+#[test]
+fn pictures_of_what_is_removed_go_although_the_agent_is_killed_before_they_are_written_down() {
+    let db = ensure("db", "1").step();
+    let mut world = settled(plan(1, vec![web("1"), db.clone()]));
+    let digest = db.as_ensure().unwrap().digest;
+    let before = world.pictures.clone();
+    assert!(before.has(db.service(), digest));
+    world.publish(plan(2, vec![web("1"), remove("db")]));
+    world.run_for(60);
+    assert!(!world.pictures.has(db.service(), digest));
+    world.pictures = before;
+    world.restart();
+    world.run_for(60);
+    assert!(!world.pictures.has(db.service(), digest));
 }

@@ -71,7 +71,7 @@ pub(super) struct World {
     pub(super) ledger: Option<Arc<NodePlan>>,
     record: Record,
     pub(super) journal: Journal,
-    pictures: Pictures,
+    pub(super) pictures: Pictures,
     /// How often the pictures were written down.
     pub(super) saves: usize,
     /// Whether there is room on it.
