@@ -306,8 +306,8 @@ impl ReportedNode {
         now.duration_since(self.heard_at).max(SignedDuration::ZERO)
     }
 
-    /// Whether the report is too old to be believed.
+    /// Whether the report is too old to be believed: from the very moment on at which the daemon plans again because of it.
     pub fn is_stale(&self, now: Timestamp, stale_after: SignedDuration) -> bool {
-        self.age(now) > stale_after
+        self.age(now) >= stale_after
     }
 }

@@ -329,9 +329,11 @@ impl World {
             let wanted = definitions.desired.instance(&plan.node, &remove.service);
             wanted.is_some_and(|instance| instance.ensure.project == remove.project)
         };
+        let parent = plan.parent.and_then(|parent| self.witness.plan(&plan.node, parent));
+        let is_new = |service| parent.is_none_or(|parent| parent.step(service).is_none_or(is_ensure));
         let removals = plan.steps.iter().filter_map(|step| match step {
-            Step::Remove(remove) => Some(remove),
-            Step::Ensure(_) => None,
+            Step::Remove(remove) if is_new(&remove.service) => Some(remove),
+            _ => None,
         });
         let wanted = removals.filter(is_wanted).map(|remove| remove.service.clone()).next();
         self.witness
@@ -542,6 +544,10 @@ impl World {
     pub(crate) fn waiting_at(&self, number: usize) -> usize {
         self.daemons[number].process.as_ref().map_or(0, |process| process.callers.len() + process.polls.len())
     }
+}
+
+fn is_ensure(step: &Step) -> bool {
+    step.as_ensure().is_some()
 }
 
 fn kind(effect: &Effect) -> &'static str {

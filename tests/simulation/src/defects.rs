@@ -174,10 +174,11 @@ impl Defect {
     ) -> Result<Published, String> {
         match self {
             Self::ConflictsCountAsWritten => match publish(publication)? {
-                Published::Conflict(_) => Ok(Published::Done(Vec::new())),
+                Published::Conflict(_) | Published::Unaware => Ok(Published::Done(Vec::new())),
                 done => Ok(done),
             },
             Self::ParentsAreNotCompared => {
+                publication.version = None;
                 for plan in &mut publication.plans {
                     *plan = on_top(plan, stored.plans.get(&plan.node));
                 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use gitops::name::ServiceName;
+use gitops::name::{NodeName, ServiceName};
 use gitops::plan::Ensure;
 use gitops::tree::Tree;
 use jiff::Timestamp;
@@ -143,7 +143,7 @@ impl Shape {
             renamed: false,
             stopped: dice.chance(40),
             volume: dice.chance(200),
-            rollout: self.is_gated.then(|| Rollout::any(dice)),
+            rollout: self.is_gated.then(|| Rollout::any(number, dice)),
             hooks: self.is_gated && dice.chance(250),
         }
     }
@@ -167,7 +167,10 @@ impl Shape {
         match dice.below(8) {
             0 => self.windows = vec![Window::any(MOST, dice)],
             1 => self.windows.clear(),
-            2 => self.services.values_mut().for_each(|spec| spec.rollout = Some(Rollout::any(dice))),
+            2 => {
+                let specs = self.services.iter_mut();
+                specs.for_each(|(number, spec)| spec.rollout = Some(Rollout::any(*number, dice)));
+            }
             3 => self.services.values_mut().for_each(|spec| spec.version += 1),
             4 if dice.chance(300) => self.services.retain(|number, _| *number == 0),
             _ => {}
@@ -217,11 +220,17 @@ impl Shape {
             spec.rollout = spec.rollout.as_ref().map(Rollout::undoing);
             spec.version += u64::from(dice.chance(600));
         }
-        let bad = dice.pick(&running);
+        // It waits for no other, so that it does begin.
+        let bad = *running.iter().find(|number| self.services[number].depends_on.is_empty())?;
         let spec = spoiled.services.get_mut(&bad).expect("it was just listed");
         spec.version += 1;
         spec.temper = dice.pick(&[Temper::Sick, Temper::Ends, Temper::Loops, Temper::Refused]);
         Some((spoiled, service_name(bad).parse().expect("a name")))
+    }
+
+    /// Whether a service is on the node of this name.
+    pub(crate) fn is_at(&self, service: &ServiceName, node: &NodeName) -> bool {
+        (0..self.nodes).any(|number| node_name(number) == node.as_str() && self.is_on(service, number))
     }
 
     /// Whether a service is on a node.

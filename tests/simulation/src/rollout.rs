@@ -49,12 +49,13 @@ pub(crate) struct Rollout {
 }
 
 impl Rollout {
-    /// Any one.
-    pub(crate) fn any(dice: &mut Dice) -> Self {
+    /// Any one, of the service with this number. What depends on others has a greater one, so that no wave is before one that
+    /// it waits for.
+    pub(crate) fn any(number: usize, dice: &mut Dice) -> Self {
         let amounts = [None, Some(Amount::Count(1)), Some(Amount::Count(2)), Some(Amount::Percent(50))];
         let ways = [OnFailure::Rollback, OnFailure::Rollback, OnFailure::Hold, OnFailure::Continue];
         Self {
-            wave: dice.below(3) as u64,
+            wave: number as u64 / 2,
             most: dice.pick(&amounts),
             is_canary: dice.chance(250),
             soak: dice.pick(&[0, 0, 3, 8]),

@@ -1,4 +1,4 @@
-//! Ten thousand stories, none of which may break a rule; those that once did; and defects that must be found.
+//! Stories by the thousand, none of which may break a rule; those that once did; and defects that must be found.
 
 #![allow(clippy::disallowed_methods, reason = "which seeds are played is asked of the environment")]
 
@@ -7,21 +7,23 @@ use std::thread;
 
 use gitops_simulation::{DEFECTS, Plot, Violation, play};
 
-/// How many seeds are played where nobody says otherwise.
-const SEEDS: u64 = 10_000;
+/// How many seeds are played where nobody says otherwise: what two processors play in five minutes, unoptimised.
+const SEEDS: u64 = 1_500;
 /// Within so many seeds each defect must be found.
 const FINDS_WITHIN: u64 = 2_000;
 /// After so many broken stories no more are played.
 const ENOUGH: usize = 20;
 
 /// Seeds that found something that was mended since, each with what it was.
-const REGRESSIONS: [(u64, &str); 3] = [
+const REGRESSIONS: [(u64, &str); 5] = [
     (4, "changes that wait for approval for two reasons had one id twice, and no vote could name it"),
+    (129, "what a node had not reported on yet counted as away, and was changed beyond `max_unavailable`"),
     (195, "after a restart with a clock that was set back, the lease of an agent that was gone lasted on"),
     (
         318,
         "after a release failed, a pass ran beside the reading of the store, and plans were shown that were never stored",
     ),
+    (476, "a node that fell silent in the very moment of a pass kept the others from being undone"),
 ];
 
 fn number(variable: &str) -> Option<u64> {

@@ -9,6 +9,7 @@ use gitops::status::{NodeStatus, StepOutcome};
 
 use super::Witness;
 use crate::clock::Millis;
+use crate::repository::Shape;
 
 /// A release that undoes does not wait for nodes that were not heard for so long, and they begin when they are back.
 const SILENT: Millis = 40_000;
@@ -73,7 +74,11 @@ impl Witness {
     fn removed_by(&mut self, plan: &NodePlan, old: &Ensure) {
         let key = (plan.node.clone(), old.service.clone());
         self.taken.remove(&(old.service.clone(), plan.node.clone()));
-        if self.failed.contains(&plan.revision) || self.approved.contains(&key) {
+        let goes_on = |shape: &Arc<Shape>| shape.is_at(&old.service, &plan.node);
+        if self.failed.contains(&plan.revision)
+            || self.approved.contains(&key)
+            || self.shapes.get(&plan.revision).is_some_and(goes_on)
+        {
             return;
         }
         let (node, service) = key.clone();
