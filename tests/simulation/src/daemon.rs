@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gitops::api::control::{Answer, Plans, Request as Wish};
+use gitops::api::wire::Report;
 use gitops::config::Deploy;
 use gitops::daemon::state::{Effect, Event, Policy, State, Ticket, step};
 use gitops::name::{Digest, NodeName, Revision};
@@ -420,7 +421,13 @@ impl World {
     /// A request arrives at a daemon.
     pub(crate) fn arrive(&mut self, number: usize, request: Request) {
         let Request { sender, node, hello, ask } = request;
-        let Some(process) = self.process(number) else { return self.answer(sender, Reply::Away) };
+        if self.daemons[number].process.is_none() {
+            return self.answer(sender, Reply::Away);
+        }
+        if let Ask::Report(Report::Status(status)) = &ask {
+            self.witness.tell(&Fact::Listened { daemon: number, node: &node, status });
+        }
+        let Some(process) = self.process(number) else { return };
         process.tickets += 1;
         let ticket = process.tickets;
         let wish = match ask {
@@ -430,8 +437,8 @@ impl World {
             }
             Ask::Report(report) => {
                 let digest = match &report {
-                    gitops::api::wire::Report::Status(status) => Some(status.digest()),
-                    gitops::api::wire::Report::Heartbeat { .. } => None,
+                    Report::Status(status) => Some(status.digest()),
+                    Report::Heartbeat { .. } => None,
                 };
                 process.callers.insert(ticket, Caller::Report(sender, node.clone(), digest));
                 Wish::Report { node, hello, report }

@@ -177,7 +177,7 @@ fn store_faults(dice: &mut Dice) -> Vec<StoreFault> {
 /// One seed in so many is played over a SQLite file.
 const FILES: u64 = 100;
 /// One seed in so many stays quiet for a thousand looks of each agent.
-const LONG: u64 = 200;
+const LONG: u64 = 1_000;
 
 impl Plot {
     /// The story of a seed.
@@ -201,7 +201,7 @@ impl Plot {
             is_file: seed % FILES == FILES - 1,
             beats,
             calm_at,
-            quiet: if is_long { 10_000_000 } else { 120_000 },
+            quiet: if is_long { 10_000_000 } else { 60_000 },
             is_gated,
             is_spoiled: is_gated && seed.is_multiple_of(2),
             defect: None,

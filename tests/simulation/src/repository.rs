@@ -216,12 +216,12 @@ impl Shape {
         }
         let mut spoiled = self.clone();
         spoiled.windows.clear();
-        for spec in spoiled.services.values_mut() {
-            spec.rollout = spec.rollout.as_ref().map(Rollout::undoing);
-            spec.version += u64::from(dice.chance(600));
-        }
-        // It waits for no other, so that it does begin.
+        // It waits for no other, and no wave with a change is before its own, so that it does begin.
         let bad = *running.iter().find(|number| self.services[number].depends_on.is_empty())?;
+        for (number, spec) in &mut spoiled.services {
+            spec.rollout = spec.rollout.as_ref().map(Rollout::undoing);
+            spec.version += u64::from(*number > bad && dice.chance(600));
+        }
         let spec = spoiled.services.get_mut(&bad).expect("it was just listed");
         spec.version += 1;
         spec.temper = dice.pick(&[Temper::Sick, Temper::Ends, Temper::Loops, Temper::Refused]);

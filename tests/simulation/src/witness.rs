@@ -85,6 +85,15 @@ pub(crate) enum Fact<'a> {
     Hindered(usize),
     /// An operator agrees to these changes.
     Approved(&'a BTreeSet<GuardedChange>),
+    /// A full report reaches a daemon.
+    Listened {
+        /// Which daemon.
+        daemon: usize,
+        /// Of which node.
+        node: &'a NodeName,
+        /// What it says.
+        status: &'a Arc<NodeStatus>,
+    },
     /// An agent says how its node stands.
     Claimed {
         /// On which machine.
@@ -216,6 +225,10 @@ pub(crate) struct Witness {
     pub(crate) doubled: BTreeSet<NodeName>,
     /// What agents said last.
     claimed: BTreeMap<NodeName, Arc<NodeStatus>>,
+    /// What is stored of that.
+    stored: BTreeMap<NodeName, Arc<NodeStatus>>,
+    /// What each daemon knows of that.
+    known: BTreeMap<(usize, NodeName), Arc<NodeStatus>>,
     /// What is changed and was not well since.
     taken: BTreeMap<(ServiceName, NodeName), Taken>,
     /// What each release removes of which nobody was asked.
@@ -249,6 +262,9 @@ impl Witness {
                 let names = changes.iter().map(|change| (change.node.clone(), change.service.clone()));
                 self.approved.extend(names);
             }
+            Fact::Listened { daemon, node, status } => {
+                self.known.insert((daemon, node.clone()), status.clone());
+            }
             Fact::Claimed { machine, status } => {
                 let node = self.nodes[machine].clone();
                 self.claims(&node, status);
@@ -257,7 +273,10 @@ impl Witness {
             Fact::Recorded { node, status } => {
                 let digest = status.map(|status| (node.clone(), status.digest()));
                 self.recorded.extend(digest);
-                status.into_iter().for_each(|status| self.runs(node, status));
+                if let Some(status) = status {
+                    self.runs(node, status);
+                    self.stored.insert(node.clone(), status.clone());
+                }
             }
             Fact::Acknowledged { node, digest, stored } => self.acknowledged(node, digest, stored),
             Fact::Saved { machine, plan } => self.saved(machine, plan),
@@ -290,6 +309,9 @@ impl Witness {
             Fact::Informed(daemon) => {
                 self.heard.retain(|(other, _), _| *other != daemon);
                 self.newest.remove(&daemon);
+                self.known.retain(|(other, _), _| *other != daemon);
+                let read = self.stored.iter().map(|(node, status)| ((daemon, node.clone()), status.clone()));
+                self.known.extend(read);
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Taken {
     digest: Digest,
     /// How many of its service may be away, by the revision that took it, or a newer one.
     most: usize,
-    /// The node had said that the one before was well.
+    /// The node had said that the one before was well, and the daemon knew.
     was_up: bool,
     /// Nodes whose instances were not counted when it was taken.
     silent: BTreeSet<NodeName>,
@@ -33,24 +33,27 @@ pub(super) struct Taken {
 
 impl Witness {
     /// A plan was published: what it changes, and what it removes.
-    pub(super) fn takes(&mut self, plan: &Arc<NodePlan>) {
+    pub(super) fn takes(&mut self, daemon: usize, plan: &Arc<NodePlan>) {
         let parent = plan.parent.and_then(|parent| self.plan(&plan.node, parent).cloned());
         let before = |service: &ServiceName| parent.as_ref()?.step(service)?.as_ensure().cloned();
         for step in &plan.steps {
             let Some(old) = before(step.service()) else { continue };
             match step {
-                Step::Ensure(new) if new.digest != old.digest => self.taken_by(plan, &old, new),
+                Step::Ensure(new) if new.digest != old.digest => self.taken_by(daemon, plan, &old, new),
                 Step::Ensure(_) => {}
                 Step::Remove(_) => self.removed_by(plan, &old),
             }
         }
     }
 
-    fn taken_by(&mut self, plan: &NodePlan, old: &Ensure, new: &Ensure) {
+    fn taken_by(&mut self, daemon: usize, plan: &NodePlan, old: &Ensure, new: &Ensure) {
         let key = (new.service.clone(), plan.node.clone());
         let shape = self.shapes.get(&plan.revision);
         let most = shape.map_or(usize::MAX, |shape| shape.most_away(&new.service));
-        let was_up = self.claimed.get(&plan.node).is_some_and(|status| says_well(status, old));
+        let known = self.known.get(&(daemon, plan.node.clone()));
+        let was_up = [self.claimed.get(&plan.node), known]
+            .iter()
+            .all(|status| status.is_some_and(|status| says_well(status, old)));
         let silent = if self.failed.contains(&plan.revision) { self.silent() } else { BTreeSet::new() };
         let taken = self.taken.entry(key).or_insert(Taken {
             digest: new.digest,

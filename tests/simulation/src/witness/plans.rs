@@ -30,7 +30,7 @@ impl Witness {
             format!("generation {} of {node} does not rise", plan.generation)
         });
         self.plans.insert((node.clone(), plan.digest), plan.clone());
-        self.takes(plan);
+        self.takes(daemon, plan);
     }
 
     pub(super) fn restored(
@@ -44,6 +44,7 @@ impl Witness {
         self.deployed = deployed.cloned();
         self.newest.clear();
         self.taken.clear();
+        self.stored.clear();
         self.removed.clear();
         self.failed.clear();
     }
