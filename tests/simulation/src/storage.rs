@@ -39,7 +39,7 @@ pub(crate) enum StoreFault {
 
 /// Where the facts are.
 enum Backend {
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
     Sqlite(SqliteFile),
 }
 
@@ -86,11 +86,8 @@ pub(crate) struct Storage {
 impl Storage {
     /// An empty one.
     pub(crate) fn new(is_file: bool, defect: Option<Defect>) -> Self {
-        let backend = if is_file {
-            Backend::Sqlite(SqliteFile::new())
-        } else {
-            Backend::Memory(MemoryStore::default())
-        };
+        let backend =
+            if is_file { Backend::Sqlite(SqliteFile::new()) } else { Backend::Memory(Box::default()) };
         Self { backend, faults: VecDeque::new(), defect, backup: None }
     }
 
@@ -223,7 +220,7 @@ impl Storage {
 
     fn wait<'a, T, F: Future<Output = T>>(&'a self, call: impl FnOnce(&'a dyn Store) -> F) -> T {
         match &self.backend {
-            Backend::Memory(store) => at_once(call(store)),
+            Backend::Memory(store) => at_once(call(&**store)),
             Backend::Sqlite(file) => file.runtime.block_on(call(file.store.as_ref().expect("it is open"))),
         }
     }
@@ -232,7 +229,7 @@ impl Storage {
 impl Backend {
     fn copy(&self) -> Self {
         match self {
-            Self::Memory(store) => Self::Memory(store.backup()),
+            Self::Memory(store) => Self::Memory(Box::new(store.backup())),
             Self::Sqlite(file) => Self::Sqlite(file.copy()),
         }
     }
