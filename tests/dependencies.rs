@@ -288,7 +288,8 @@ fn no_crate_is_banned_doubled_or_of_any_version() {
 
 #[test]
 fn every_crate_comes_from_the_registry_or_from_this_workspace() {
-    none(&source_mistakes(&SHIPPED, &["gitops", "gitops-agent"]));
+    let members = ["gitops", "gitops-agent", "gitops-crash", "gitops-simulation"];
+    none(&source_mistakes(&SHIPPED, &members));
 }
 
 // ---- and would be seen to fail ------------------------------------------------------------------------------------
