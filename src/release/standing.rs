@@ -83,9 +83,15 @@ fn undone(plans: &[PlanRecord], nodes: &[NodeView]) -> Standing {
         let view = nodes.iter().find(|view| view.node == *node);
         view.is_none_or(|view| matches!(view.state, NodeState::Stale | NodeState::Never))
     };
+    // Between the failure and the plans that undo it, what failed stands as it was acknowledged.
+    let fails = |node: &NodeName| {
+        let view = nodes.iter().find(|view| view.node == *node);
+        let mut instances = view.into_iter().flat_map(|view| view.instances.iter());
+        instances.any(|one| one.state == InstanceState::Failed && one.since.is_some())
+    };
     let (silent, heard): (Vec<_>, Vec<_>) = plans.iter().partition(|record| is_silent(&record.node));
     let unreachable: BTreeSet<NodeName> = silent.into_iter().map(|record| record.node.clone()).collect();
-    let open = heard.into_iter().filter(|record| record.acked_at.is_none());
+    let open = heard.into_iter().filter(|record| record.acked_at.is_none() || fails(&record.node));
     let on: BTreeSet<NodeName> = open.map(|record| record.node.clone()).collect();
     if on.is_empty() { Standing::Undone { unreachable } } else { Standing::Undoing { on, unreachable } }
 }
@@ -102,6 +108,7 @@ mod tests {
     use super::super::{Failed, NewRelease};
     use super::*;
     use crate::diff::Summary;
+    use crate::fleet::InstanceView;
     use crate::name::{Digest, Generation};
     use crate::status::PlanId;
 
@@ -159,5 +166,22 @@ mod tests {
         assert_eq!(failed(&heard), on, "`b` has not acknowledged its newest plan");
         let silent = [view("a", NodeState::Ok), view("b", NodeState::Stale)];
         assert_eq!(failed(&silent), Standing::Undone { unreachable: names(&["b"]) });
+        let instance = |since| InstanceView {
+            since,
+            ..InstanceView::bare("web".parse().expect("a name"), InstanceState::Failed)
+        };
+        let fails = |since| NodeView { instances: [instance(since)].into(), ..view("a", NodeState::Failing) };
+        let on = Standing::Undoing { on: names(&["a"]), unreachable: names(&["b"]) };
+        assert_eq!(
+            failed(&[fails(Some(Timestamp::UNIX_EPOCH)), silent[1].clone()]),
+            on,
+            "`a` is to be undone"
+        );
+        let done = Standing::Undone { unreachable: names(&["b"]) };
+        assert_eq!(
+            failed(&[fails(None), silent[1].clone()]),
+            done,
+            "the release did not touch what fails on `a`"
+        );
     }
 }

@@ -55,7 +55,7 @@ fn meant(name: &str) -> Option<&str> {
 ///
 /// What the engine says.
 pub(super) async fn end(engine: &Docker, ending: &Ending) -> Result<(), Error> {
-    match ending {
+    let ended = match ending {
         Ending::Remove { id } => {
             let options = RemoveContainerOptionsBuilder::default().force(true).build();
             engine.remove_container(id, Some(options)).await
@@ -64,7 +64,17 @@ pub(super) async fn end(engine: &Docker, ending: &Ending) -> Result<(), Error> {
             let options = RenameContainerOptionsBuilder::default().name(name).build();
             engine.rename_container(id, options).await
         }
+    };
+    match ended {
+        Err(error) if is_ended(&error) => Ok(()),
+        ended => ended,
     }
+}
+
+/// Whether it has that name already (400), or is gone (404): a Compose that outlived the agent that began it came to its end
+/// meanwhile.
+fn is_ended(error: &Error) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code: 400 | 404, .. })
 }
 
 #[cfg(test)]
