@@ -348,20 +348,24 @@ impl World {
 
     /// A hook is started, if it was not, and waited for. It ends by itself, whatever becomes of the agent.
     fn run_hook(&mut self, number: usize, call: HookCall) {
-        let docker = &mut self.machines[number].docker;
-        let ends = match (docker.hooks.get(&call.container), call.start.is_some()) {
-            (Some(ends), _) => Some(*ends),
-            (None, false) => None,
-            (None, true) => {
-                let ends = self.now + self.dice.between(200, 4_000);
-                docker.hooks.insert(call.container.clone(), ends);
-                self.witness.tell(&Fact::Hooked { machine: number, container: &call.container });
-                Some(ends)
-            }
-        };
+        let known = self.machines[number].docker.hooks.get(&call.container).copied();
+        let ends = known.or_else(|| {
+            let step = Step::Ensure((**call.start.as_ref()?).clone());
+            Some(self.start_hook(number, &call.container, &step))
+        });
         let pause = ends.unwrap_or_default().saturating_sub(self.now) + 10;
         let result = Ok(ends.map(|_| HookEnd::Done));
         self.later(number, pause, Event::HookEnded { call, result });
+    }
+
+    /// Returns when it will have ended.
+    fn start_hook(&mut self, number: usize, container: &Arc<str>, step: &Step) -> Millis {
+        let ends = self.now + self.dice.between(200, 4_000);
+        let machine = &mut self.machines[number];
+        machine.docker.hooks.insert(container.clone(), ends);
+        let (ledger, at) = (machine.disk.ledger.as_ref(), machine.clock.now(self.now));
+        self.witness.tell(&Fact::Hooked { machine: number, container, step, ledger, at });
+        ends
     }
 
     fn save(&mut self, number: usize, plan: Arc<NodePlan>) -> Result<(), Failed> {

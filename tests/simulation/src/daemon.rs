@@ -219,6 +219,9 @@ impl World {
             }
             let life = self.daemons[number].life;
             let kind = kind(&effect);
+            if matches!(effect, Effect::Pass(_)) {
+                self.witness.tell(&Fact::Planning(number));
+            }
             self.note(|| format!("daemon {number} wants {kind}"));
             let in_flight = self.process(number).map(|process| {
                 let count = process.flight.entry(kind).or_default();
@@ -424,9 +427,6 @@ impl World {
         if self.daemons[number].process.is_none() {
             return self.answer(sender, Reply::Away);
         }
-        if let Ask::Report(Report::Status(status)) = &ask {
-            self.witness.tell(&Fact::Listened { daemon: number, node: &node, status });
-        }
         let Some(process) = self.process(number) else { return };
         process.tickets += 1;
         let ticket = process.tickets;
@@ -489,7 +489,7 @@ impl World {
                 if let Some(digest) = digest.filter(|_| !receipt.want_status) {
                     let stored =
                         self.storage.facts().reported.nodes.get(&node).map(|last| last.status.digest());
-                    self.witness.tell(&Fact::Acknowledged { node: &node, digest, stored });
+                    self.witness.tell(&Fact::Acknowledged { daemon: number, node: &node, digest, stored });
                 }
                 let heartbeat_seconds = receipt.heartbeat_seconds.into();
                 self.answer(sender, Reply::Received { heartbeat_seconds, want_full: receipt.want_status });

@@ -29,6 +29,7 @@ impl World {
     pub(crate) fn look(&mut self) {
         self.accept_what_is_held();
         (0..self.daemons.len()).for_each(|number| self.approve_what_waits(number));
+        self.retry_what_failed();
         let state = if self.spoiling.is_some() { self.undone() } else { self.converged() };
         match state {
             Ok(()) if self.settled.is_some_and(|since| self.now - since >= SETTLE) && self.spoil() => {
@@ -55,6 +56,18 @@ impl World {
                 self.witness.require(rule, !is_late, || format!("{what}{told}"));
                 self.after(LOOK_EVERY, Happening::Look);
             }
+        }
+    }
+
+    /// An operator has a release tried again that failed for what was still going wrong when it began.
+    fn retry_what_failed(&mut self) {
+        let head = self.git.head().revision.clone();
+        let release = self.storage.facts().release;
+        let has_failed =
+            release.is_some_and(|release| release.failed.is_some() && release.release.revision == head);
+        if has_failed && self.spoiling.is_none() {
+            self.witness.tell(&Fact::Retried);
+            self.operate(0, Request::Retry { by: "somebody".parse().expect("a name") });
         }
     }
 

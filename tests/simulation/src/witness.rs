@@ -83,17 +83,10 @@ pub(crate) enum Fact<'a> {
     Fetched(usize, &'a Revision),
     /// Something went wrong at a daemon: it need not be done with what it saw.
     Hindered(usize),
+    /// An operator has the release tried again that failed.
+    Retried,
     /// An operator agrees to these changes.
     Approved(&'a BTreeSet<GuardedChange>),
-    /// A full report reaches a daemon.
-    Listened {
-        /// Which daemon.
-        daemon: usize,
-        /// Of which node.
-        node: &'a NodeName,
-        /// What it says.
-        status: &'a Arc<NodeStatus>,
-    },
     /// An agent says how its node stands.
     Claimed {
         /// On which machine.
@@ -112,6 +105,8 @@ pub(crate) enum Fact<'a> {
     },
     /// A daemon says to an agent that its status is durable. The store holds `stored`.
     Acknowledged {
+        /// Which daemon.
+        daemon: usize,
         /// Whose.
         node: &'a NodeName,
         /// What was acknowledged.
@@ -149,6 +144,12 @@ pub(crate) enum Fact<'a> {
         machine: usize,
         /// Its name, which is another for each attempt.
         container: &'a Arc<str>,
+        /// The step that it belongs to.
+        step: &'a Step,
+        /// What is in the ledger.
+        ledger: Option<&'a Arc<NodePlan>>,
+        /// By the clock of the agent.
+        at: Timestamp,
     },
     /// Compose did its work for a step.
     Changed {
@@ -182,6 +183,8 @@ pub(crate) enum Fact<'a> {
     /// A daemon knows otherwise than by its own ears who spoke last: it started, it read what others wrote, or its clock was
     /// set.
     Informed(usize),
+    /// A daemon begins to plan, from what it knows now.
+    Planning(usize),
 }
 
 /// What the witness remembers.
@@ -229,6 +232,8 @@ pub(crate) struct Witness {
     stored: BTreeMap<NodeName, Arc<NodeStatus>>,
     /// What each daemon knows of that.
     known: BTreeMap<(usize, NodeName), Arc<NodeStatus>>,
+    /// What each daemon knew of that when it began to plan.
+    planned_from: BTreeMap<usize, BTreeMap<NodeName, Arc<NodeStatus>>>,
     /// What is changed and was not well since.
     taken: BTreeMap<(ServiceName, NodeName), Taken>,
     /// What each release removes of which nobody was asked.
@@ -257,13 +262,17 @@ impl Witness {
                 self.failed.extend(self.deployed.clone().filter(|_| is_failure));
             }
             Fact::Fetched(daemon, revision) => self.fetched(daemon, revision),
+            Fact::Planning(daemon) => {
+                let of = |((other, node), status): (&(usize, NodeName), &Arc<NodeStatus>)| {
+                    (*other == daemon).then(|| (node.clone(), status.clone()))
+                };
+                self.planned_from.insert(daemon, self.known.iter().filter_map(of).collect());
+            }
             Fact::Hindered(daemon) => _ = self.newest.remove(&daemon),
+            Fact::Retried => self.retried(),
             Fact::Approved(changes) => {
                 let names = changes.iter().map(|change| (change.node.clone(), change.service.clone()));
                 self.approved.extend(names);
-            }
-            Fact::Listened { daemon, node, status } => {
-                self.known.insert((daemon, node.clone()), status.clone());
             }
             Fact::Claimed { machine, status } => {
                 let node = self.nodes[machine].clone();
@@ -278,7 +287,12 @@ impl Witness {
                     self.stored.insert(node.clone(), status.clone());
                 }
             }
-            Fact::Acknowledged { node, digest, stored } => self.acknowledged(node, digest, stored),
+            Fact::Acknowledged { daemon, node, digest, stored } => {
+                self.acknowledged(node, digest, stored);
+                let status = self.stored.get(node).filter(|_| self.recorded.get(node) == Some(&digest));
+                let known = status.map(|status| ((daemon, node.clone()), status.clone()));
+                self.known.extend(known);
+            }
             Fact::Saved { machine, plan } => self.saved(machine, plan),
             Fact::Wiped(machine) => {
                 self.hooks.retain(|(other, _)| *other != machine);
@@ -296,7 +310,8 @@ impl Witness {
                     self.takes_away(&node, ensure);
                 }
             }
-            Fact::Hooked { machine, container } => {
+            Fact::Hooked { machine, container, step, ledger, at } => {
+                ledger.into_iter().for_each(|plan| self.begins(machine, step, plan, at));
                 let is_first = self.hooks.insert((machine, container.clone()));
                 self.require(13, is_first, || format!("{container} runs twice on machine {machine}"));
             }
@@ -313,6 +328,13 @@ impl Witness {
                 let read = self.stored.iter().map(|(node, status)| ((daemon, node.clone()), status.clone()));
                 self.known.extend(read);
             }
+        }
+    }
+
+    /// What follows belongs to a new attempt.
+    fn retried(&mut self) {
+        if let Some(deployed) = &self.deployed {
+            self.failed.remove(deployed);
         }
     }
 

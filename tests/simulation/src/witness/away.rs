@@ -50,7 +50,7 @@ impl Witness {
         let key = (new.service.clone(), plan.node.clone());
         let shape = self.shapes.get(&plan.revision);
         let most = shape.map_or(usize::MAX, |shape| shape.most_away(&new.service));
-        let known = self.known.get(&(daemon, plan.node.clone()));
+        let known = self.planned_from.get(&daemon).and_then(|known| known.get(&plan.node));
         let was_up = [self.claimed.get(&plan.node), known]
             .iter()
             .all(|status| status.is_some_and(|status| says_well(status, old)));

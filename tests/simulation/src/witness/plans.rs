@@ -45,6 +45,7 @@ impl Witness {
         self.newest.clear();
         self.taken.clear();
         self.stored.clear();
+        self.hooks.clear();
         self.removed.clear();
         self.failed.clear();
     }
