@@ -7,8 +7,8 @@ use std::thread;
 
 use gitops_simulation::{DEFECTS, Plot, Violation, play};
 
-/// How many seeds are played where nobody says otherwise: what two processors play in two minutes, unoptimised.
-const SEEDS: u64 = 400;
+/// How many seeds are played where nobody says otherwise: what two processors play in some three minutes, unoptimised.
+const SEEDS: u64 = 1_000;
 /// Within so many seeds each defect must be found.
 const FINDS_WITHIN: u64 = 2_000;
 /// After so many broken stories no more are played.
