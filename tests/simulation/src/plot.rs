@@ -175,25 +175,53 @@ fn store_faults(dice: &mut Dice) -> Vec<StoreFault> {
 }
 
 /// One seed in so many is played over a SQLite file.
-const FILES: u64 = 100;
+const FILES: u64 = 500;
 /// One seed in so many stays quiet for a thousand looks of each agent.
-const LONG: u64 = 1_000;
+const QUIET: u64 = 5_000;
+/// So many stories in a thousand are long.
+const LONG: u64 = 50;
+
+/// How much there is of everything.
+struct Size {
+    nodes: &'static [usize],
+    calm_at: (Millis, Millis),
+    troubles: (u64, u64),
+    quiet: Millis,
+}
+
+/// All that may come together, and in full length.
+const LONG_STORY: Size =
+    Size { nodes: &[2, 2, 2, 3, 3, 4, 5, 6], calm_at: (60_000, 240_000), troubles: (4, 16), quiet: 60_000 };
+
+/// A few things in a small world: what goes wrong at all mostly does so there, and many times as many can be played.
+const SHORT_STORY: Size =
+    Size { nodes: &[2, 2, 2, 3], calm_at: (10_000, 50_000), troubles: (2, 8), quiet: 20_000 };
 
 impl Plot {
     /// The story of a seed.
     pub fn new(seed: u64) -> Self {
+        let is_long = Dice::new(seed).fork(4).chance(LONG);
+        if is_long { Self::long(seed) } else { Self::of(seed, &SHORT_STORY) }
+    }
+
+    /// The long story of a seed.
+    pub fn long(seed: u64) -> Self {
+        Self::of(seed, &LONG_STORY)
+    }
+
+    fn of(seed: u64, size: &Size) -> Self {
         let mut dice = Dice::new(seed).fork(1);
         let daemons = dice.pick(&[1, 1, 1, 1, 1, 1, 2, 2, 2, 3]);
-        let nodes = dice.pick(&[2, 2, 2, 3, 3, 4, 5, 6]);
-        let calm_at = dice.between(60_000, 240_000);
+        let nodes = dice.pick(size.nodes);
+        let calm_at = dice.between(size.calm_at.0, size.calm_at.1);
         let is_gated = matches!(seed % 5, 1 | 2);
         let more = if is_gated { &GATED[..] } else { &[] };
         let troubles: Vec<(u64, Maker)> = TROUBLES.iter().chain(more).copied().collect();
-        let count = dice.between(4, 16);
+        let count = dice.between(size.troubles.0, size.troubles.1);
         let mut beats: Vec<(Millis, Trouble)> =
             (0..count).map(|_| (dice.between(2_000, calm_at), trouble(&troubles, &mut dice))).collect();
         beats.sort_by_key(|(at, _)| *at);
-        let is_long = seed % LONG == LONG / 2;
+        let is_quiet = seed % QUIET == QUIET / 2;
         Self {
             seed,
             daemons,
@@ -201,7 +229,7 @@ impl Plot {
             is_file: seed % FILES == FILES - 1,
             beats,
             calm_at,
-            quiet: if is_long { 10_000_000 } else { 60_000 },
+            quiet: if is_quiet { 10_000_000 } else { size.quiet },
             is_gated,
             is_spoiled: is_gated && seed.is_multiple_of(2),
             defect: None,
