@@ -90,6 +90,8 @@ impl Release {
 
     fn deploy(&mut self, size: Size, edit: usize, rollout: impl Fn(usize) -> String) {
         let mut files: BTreeMap<String, String> = files(size).into_iter().collect();
+        let settings = files.get_mut("gitops.toml").expect("it is there");
+        *settings = settings.replace("max_parallel = 1000\n", "");
         for number in 0..size.services {
             let name = service(number);
             files.insert(format!("services/{name}/compose.yaml"), compose_file(number, edit));

@@ -30,8 +30,9 @@ pub(crate) fn files(size: Size) -> Vec<(String, String)> {
     files
 }
 
+/// All nodes may be at work at once: what is measured is planning and not how a release goes.
 fn settings() -> String {
-    "format = 1\nname = \"reference\"\n\n[defaults.variables]\nREGISTRY = \"registry.example\"\nLOG_LEVEL = \"info\"\n".into()
+    "format = 1\nname = \"reference\"\nmax_parallel = 1000\n\n[defaults.variables]\nREGISTRY = \"registry.example\"\nLOG_LEVEL = \"info\"\n".into()
 }
 
 pub(crate) fn node(number: usize) -> String {
