@@ -19,7 +19,7 @@ use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 
 mod terms;
 
-pub use terms::{DriftAction, DriftTerms, HealthCheck, Hook, Hooks, Probe, Span, Terms};
+pub use terms::{DriftAction, DriftTerms, HealthCheck, Hook, Hooks, Probe, Retries, Span, Terms};
 
 /// The version of this document that is written. An agent refuses a newer one instead of guessing.
 pub const SCHEMA: u32 = 1;

@@ -210,11 +210,13 @@ impl Walk {
         match result {
             Ok(()) => {
                 progress.attempted |= same_form;
+                progress.setback = None;
                 progress.unwell_since = Some(moment.elapsed);
                 self.note_done(step)
             }
             Err(fault) if same_form => {
-                progress.fail(Failure::of_call(fault.message), moment.elapsed);
+                let retries = step.as_ensure().and_then(|ensure| ensure.terms.retries);
+                progress.refused(fault.message, retries, moment.elapsed);
                 false
             }
             Err(_) => false,
@@ -377,8 +379,7 @@ impl Walk {
         let progress = self.progress.get_mut(service)?;
         if moment.elapsed < progress.retry_at {
             progress.wake_at = Some(progress.retry_at);
-            let failed = progress.failure.is_some();
-            return Some(if failed { Verdict::Failed } else { Verdict::Applying(reason.to_owned()) });
+            return Some(progress.paused(reason));
         }
         (slots >= self.limits.concurrency).then(|| Verdict::under_way(slots))
     }

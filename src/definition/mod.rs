@@ -53,7 +53,7 @@ pub use placement::{GpuRequest, Placement, Preference, Resources};
 pub use policy::{Budget, Capabilities, Environment, Loosened, Policy, Quota};
 pub use quantity::{Bytes, Cpu, Money};
 pub use review::{Gate, Review, Saying};
-pub use rollout::{Amount, Offline, OnFailure, Rollout, RolloutStep, Strategy};
+pub use rollout::{Amount, Offline, OnFailure, Recreate, Rollout, RolloutStep, Strategy};
 pub use seconds::Seconds;
 pub use selector::{Pattern, Selector};
 pub use service::{ComposeFiles, Ignore, Moved, Override, Service};

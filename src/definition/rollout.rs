@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use super::seconds::Seconds;
 use super::selector::Selector;
+use crate::plan::Retries;
 
 /// How a release brings a service to its nodes. What a service does not give, its environment gives, then `[rollout]` of
 /// `gitops.toml`.
@@ -40,6 +41,13 @@ pub struct Rollout {
     /// A node that is not heard: `skip`: the others go on without it, and it follows when it is back; `wait`: the release
     /// waits for it; or a time such as `10m`, after which the release fails. Default: `skip`.
     pub offline: Option<Offline>,
+    /// Whether a change makes containers anew: `auto`: those that Docker cannot change as they are; `always`: all of the
+    /// instance, whatever of it changed; `never`: a change that would is held back. Default: `auto`.
+    pub recreate: Option<Recreate>,
+    /// How often a change that Docker refuses is tried again before it has failed. Default: `0`.
+    pub retries: Option<u32>,
+    /// The pause before the first of `retries`; each next one is twice as long, up to five minutes. Default: `5s`.
+    pub backoff: Option<Seconds>,
 }
 
 /// In which way instances are changed.
@@ -62,6 +70,19 @@ pub enum OnFailure {
     Hold,
     /// It goes on.
     Continue,
+}
+
+/// Whether a change makes containers anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Recreate {
+    /// Those that Docker cannot change as they are.
+    #[default]
+    Auto,
+    /// All of the instance.
+    Always,
+    /// None: the change waits.
+    Never,
 }
 
 /// A part of the instances of a service. One of the two must be given.
@@ -119,6 +140,9 @@ impl Rollout {
             approval: self.approval.or(base.approval),
             deadline: self.deadline.or(base.deadline),
             offline: self.offline.or(base.offline),
+            recreate: self.recreate.or(base.recreate),
+            retries: self.retries.or(base.retries),
+            backoff: self.backoff.or(base.backoff),
         }
     }
 
@@ -155,6 +179,17 @@ impl Rollout {
     /// The time in which a node must have done a change.
     pub fn deadline(&self) -> SignedDuration {
         SignedDuration::from_secs(self.deadline.map_or(30 * 60, |deadline| deadline.0.into()))
+    }
+
+    /// Whether a change makes containers anew.
+    pub fn recreate(&self) -> Recreate {
+        self.recreate.unwrap_or_default()
+    }
+
+    /// How often a change is tried again; none where its first failure is its last.
+    pub fn retries(&self) -> Option<Retries> {
+        let number = self.retries.filter(|number| *number > 0)?;
+        Some(Retries { number, pause: self.backoff.map_or(5, |backoff| backoff.0) })
     }
 
     /// What it does about a node that is not heard.
@@ -280,6 +315,24 @@ mod tests {
         check("offline: 10m", offline(Offline::FailAfter(Seconds(600))));
         check("offline: 90", offline(Offline::FailAfter(Seconds(90))));
         check("offline: maybe", None);
+        check("recreate: sometimes", None);
+        check("retries: -1", None);
+        let retries = |retries, backoff| Some(Rollout { retries, backoff, ..Rollout::default() });
+        check("{retries: 3, backoff: 1m}", retries(Some(3), Some(Seconds(60))));
+    }
+
+    #[test]
+    fn what_is_tried_again_says_so() {
+        let check = |yaml: &str, expected: Option<(u32, u32)>| {
+            let rollout: Rollout = serde_yaml::from_str(yaml).expect("a roll-out");
+            let retries = rollout.retries().map(|retries| (retries.number, retries.pause));
+            assert_eq!(retries, expected, "{yaml}");
+        };
+        check("{}", None);
+        check("retries: 0", None);
+        check("backoff: 1m", None);
+        check("retries: 2", Some((2, 5)));
+        check("{retries: 2, backoff: 30s}", Some((2, 30)));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::placing::{self, Drafts, Placing};
 use super::{Instance, terms};
 use crate::catalog::{Catalog, Deployment, ServiceEntry, Used};
 use crate::compose::Rendered;
-use crate::definition::{Located, Node, Rollout};
+use crate::definition::{Located, Node, Recreate, Rollout};
 use crate::diagnostic::Diagnostic;
-use crate::name::{EnvironmentName, NodeName};
-use crate::plan::{Ensure, Terms};
+use crate::name::{Digest, EnvironmentName, NodeName};
+use crate::plan::{ContainerDigest, ContainerSpec, Ensure, Terms};
 use crate::usage;
 
 type Values = BTreeMap<Arc<str>, Arc<str>>;
@@ -249,9 +249,27 @@ fn with_rollout(instance: &Arc<Instance>, rollout: Arc<Rollout>) -> Arc<Instance
     if instance.rollout == rollout {
         return instance.clone();
     }
-    let terms = Terms { wave: rollout.wave(), ..instance.ensure.terms.clone() };
-    let ensure = Ensure { terms, ..instance.ensure.clone() };
+    let ensure = &instance.ensure;
+    let terms = Terms { wave: rollout.wave(), retries: rollout.retries(), ..ensure.terms.clone() };
+    let containers = match rollout.recreate() {
+        Recreate::Always => all_by(ensure.digest, &instance.rendered.containers),
+        Recreate::Auto | Recreate::Never => instance.rendered.containers.clone(),
+    };
+    let ensure = Ensure { terms, containers, ..ensure.clone() };
     Arc::new(Instance { ensure, rollout, ..(**instance).clone() })
+}
+
+/// Containers that are made anew with every change of their instance: its digest is a part of theirs.
+fn all_by(
+    instance: Digest,
+    containers: &BTreeMap<Arc<str>, ContainerSpec>,
+) -> BTreeMap<Arc<str>, ContainerSpec> {
+    let by = |spec: &ContainerSpec| {
+        let content = serde_json::to_vec(&(instance, spec.config.digest)).expect("digests are JSON");
+        let config = ContainerDigest { digest: Digest::of(content), ..spec.config };
+        ContainerSpec { config, ..spec.clone() }
+    };
+    containers.iter().map(|(name, spec)| (name.clone(), by(spec))).collect()
 }
 
 /// The instance with the capabilities that it uses on a node. Most use none, and are shared as they are.

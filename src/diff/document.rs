@@ -335,6 +335,15 @@ pub enum Risk {
         /// On so many nodes.
         nodes: usize,
     },
+    /// It does not begin: its roll-out says `recreate: never`, and containers would be made anew.
+    Held {
+        /// The service.
+        service: ServiceName,
+        /// The Compose services of those containers.
+        containers: Vec<Arc<str>>,
+        /// On so many nodes.
+        nodes: usize,
+    },
     /// It begins only when a window lets it.
     Window {
         /// The service.

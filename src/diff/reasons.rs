@@ -146,9 +146,9 @@ pub(super) fn of_settings(
 }
 
 /// What every service has, in the order in which it is told.
-fn settings(ensure: &Ensure) -> [(&'static str, String); 7] {
+fn settings(ensure: &Ensure) -> [(&'static str, String); 8] {
     let after: Vec<&str> = ensure.after.iter().map(ServiceName::as_str).collect();
-    let [wave, drift] = terms::single(&ensure.terms);
+    let [wave, retries, drift] = terms::single(&ensure.terms);
     [
         ("project", ensure.project.to_string()),
         ("state", format!("{:?}", ensure.state).to_lowercase()),
@@ -156,6 +156,7 @@ fn settings(ensure: &Ensure) -> [(&'static str, String); 7] {
         ("health.within", format!("{}s", ensure.health_within)),
         ("depends_on", after.join(", ")),
         wave,
+        retries,
         drift,
     ]
 }

@@ -66,6 +66,7 @@ fn with_nodes(mut risk: Risk, number: usize) -> Risk {
         | Risk::VolumesLeft { nodes, .. }
         | Risk::Capability { nodes, .. }
         | Risk::Awaits { nodes, .. }
+        | Risk::Held { nodes, .. }
         | Risk::Window { nodes, .. } => *nodes = number,
         Risk::Renamed { .. }
         | Risk::Unmet { .. }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::{DriftAction, HealthCheck, Hook, Probe, Terms};
+use crate::plan::{DriftAction, HealthCheck, Hook, Probe, Retries, Terms};
 use crate::sensitive::Sensitive;
 
 /// Every setting by its field. What is as it is where nothing is said is left out.
@@ -16,14 +16,23 @@ pub fn terms_in_words(terms: &Terms, sensitive: &Sensitive) -> BTreeMap<String, 
 }
 
 /// What every step has.
-pub(super) fn single(terms: &Terms) -> [(&'static str, String); 2] {
-    let Terms { wave, drift, .. } = terms;
-    [("rollout.wave", wave.to_string()), ("drift.action", action_text(drift.action).to_owned())]
+pub(super) fn single(terms: &Terms) -> [(&'static str, String); 3] {
+    let Terms { wave, drift, retries, .. } = terms;
+    [
+        ("rollout.wave", wave.to_string()),
+        ("rollout.retries", retries.map_or("0".to_owned(), retries_text)),
+        ("drift.action", action_text(drift.action).to_owned()),
+    ]
+}
+
+/// `3, the first after 5s`.
+fn retries_text(Retries { number, pause }: Retries) -> String {
+    format!("{number}, the first after {pause}s")
 }
 
 /// What a step may have several of.
 pub(super) fn lists(terms: &Terms, sensitive: &Sensitive) -> BTreeMap<String, String> {
-    let Terms { wave: _, checks, hooks, drift, spans: _ } = terms;
+    let Terms { wave: _, checks, hooks, drift, retries: _, spans: _ } = terms;
     let mut settings = BTreeMap::new();
     for check in checks {
         let text = sensitive.redacted(&check_text(check));

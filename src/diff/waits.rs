@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::document::Risk;
+use super::document::{Effect, Risk};
 use super::pairs::Pair;
 use super::risks::counted;
 use super::state::State;
-use super::{Selection, Side};
+use super::{Selection, Side, effects};
 use crate::catalog::ApprovalDemand;
 use crate::decision::{are_many_removals, is_most_lost};
-use crate::definition::WindowKind;
+use crate::definition::{Recreate, WindowKind};
 use crate::name::ServiceName;
 use crate::window::{self, Calendar, Subject};
 
@@ -23,7 +23,8 @@ use crate::window::{self, Calendar, Subject};
 pub(super) fn of_pairs<'a>(pairs: &[Pair<'a>], new: &Side<'a>, now: Timestamp) -> Vec<Risk> {
     let calendar = Calendar::new(&new.catalog.settings.window, now);
     let changed = pairs.iter().filter(|pair| takes_another_form(pair));
-    let waits = changed.flat_map(|pair| words(pair, new).into_iter().chain(closed(pair, new, &calendar)));
+    let waits = |pair| words(pair, new).into_iter().chain(held(pair)).chain(closed(pair, new, &calendar));
+    let waits = changed.flat_map(waits);
     counted(waits.map(|risk| (risk, 1)))
 }
 
@@ -58,6 +59,17 @@ fn meant(service: Option<&ServiceName>, why: Arc<str>) -> Risk {
 /// Whether something goes from a node.
 fn goes(pair: &Pair<'_>) -> bool {
     pair.before.is_some() && (pair.after.is_none() || pair.has_moved())
+}
+
+/// Containers would be made anew that must not be.
+fn held(pair: &Pair<'_>) -> Option<Risk> {
+    let (before, after) = pair.before.filter(|_| pair.from.is_none()).zip(pair.after)?;
+    after.instance.filter(|instance| instance.rollout().recreate() == Recreate::Never)?;
+    let effects = effects::effects(Some(before.ensure), Some(after.ensure)).into_iter();
+    let anew = effects.filter(|(_, effect)| *effect == Effect::Recreate);
+    let containers: Vec<_> = anew.map(|(container, _)| container).collect();
+    let service = pair.service().clone();
+    (!containers.is_empty()).then_some(Risk::Held { service, containers, nodes: 0 })
 }
 
 /// The window that is not open for it now.

@@ -29,6 +29,9 @@ pub struct Terms {
     /// What is done about a container that others changed.
     #[serde(skip_serializing_if = "DriftTerms::is_default")]
     pub drift: DriftTerms,
+    /// How often a change that the host refuses is tried again; none where its first failure is its last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
     /// A change may only begin within one of these, in order; none where it may at any time. Healing what is in place is
     /// no change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,9 +45,18 @@ impl Terms {
 
     /// Whether both ask for the same of the agent, whichever attempt it is, and whenever it may begin.
     pub fn same_effect(&self, other: &Self) -> bool {
-        let Self { wave: _, checks, hooks, drift, spans: _ } = self;
+        let Self { wave: _, checks, hooks, drift, retries: _, spans: _ } = self;
         (checks, drift) == (&other.checks, &other.drift) && hooks.same_effect(&other.hooks)
     }
+}
+
+/// How often a change that the host refuses is tried again before it has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retries {
+    /// So often.
+    pub number: u32,
+    /// Seconds before the first; each next pause is twice as long, up to five minutes.
+    pub pause: u32,
 }
 
 pub(super) fn is_zero(number: &i32) -> bool {

@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use gitops::plan::{NodePlan, RunState, Step};
+use gitops::plan::{NodePlan, Retries, RunState, Step};
 use gitops::status::{ContainerState, PlanId, StepOutcome};
 use jiff::SignedDuration;
 
@@ -157,6 +157,27 @@ fn what_ends_before_it_was_well_is_tried_again_with_growing_pauses() {
     assert_eq!(tries.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>(), [7, 12, 22]);
     let message = world.result("web").message.unwrap();
     assert!(message.starts_with("container web-app-1 has ended, exit code 3\nits last lines:"), "{message}");
+}
+
+#[test]
+fn what_docker_refuses_is_tried_again_before_it_has_failed() {
+    let retries = Some(Retries { number: 2, pause: 10 });
+    let mut world = World::new();
+    world.behaviour.insert("web", Behaviour::Refuses);
+    world.publish(plan(1, vec![ensure("web", "1").with(|step| step.terms.retries = retries).step()]));
+    world.run_for(5);
+    let result = world.result("web");
+    assert_eq!(result.outcome, StepOutcome::Applying);
+    let message = result.message.unwrap();
+    assert!(message.starts_with("try 1 of 3 failed: "), "{message}");
+    world.run_for(60);
+    assert_eq!((world.called().len(), world.outcome("web")), (3, StepOutcome::Failed));
+    let tries: Vec<_> = world.calls.iter().map(|(at, _)| *at).collect();
+    let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((10..13).contains(&pauses[0]) && (20..23).contains(&pauses[1]), "{pauses:?}");
+    world.behaviour.clear();
+    world.run_for(60);
+    assert_eq!(world.outcome("web"), StepOutcome::Satisfied, "it is tried again for ever");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use gitops::name::Digest;
-use gitops::plan::Step;
+use gitops::plan::{Retries, Step};
 use gitops::status::{StepOutcome, StepResult};
 use jiff::Timestamp;
 
@@ -35,6 +35,8 @@ pub(super) struct Progress {
     /// Not begun again before.
     pub(super) retry_at: Duration,
     pub(super) failure: Option<Failure>,
+    /// Why the host refused it, while it is tried again before that counts as a failure.
+    pub(super) setback: Option<String>,
     pub(super) heals: Streak,
     pub(super) result: Option<StepResult>,
     /// It was well in this form.
@@ -61,6 +63,27 @@ impl Progress {
         self.retry_at = now + Pauses::STEP.after(self.failures);
         self.attempted = false;
         self.set_failure(failure);
+    }
+
+    /// The host refused it. It has failed, unless it is tried again before that.
+    pub(super) fn refused(&mut self, message: String, retries: Option<Retries>, now: Duration) {
+        let Some(retries) = retries.filter(|retries| self.failures < retries.number) else {
+            self.setback = None;
+            return self.fail(Failure::of_call(message), now);
+        };
+        self.failures += 1;
+        let base = Duration::from_secs(retries.pause.into());
+        self.retry_at = now + Pauses { base, ..Pauses::STEP }.after(self.failures);
+        self.attempted = false;
+        self.setback = Some(format!("try {} of {} failed: {message}", self.failures, retries.number + 1));
+    }
+
+    /// It is due for this reason, and waits for its next try.
+    pub(super) fn paused(&self, reason: &str) -> Verdict {
+        match (&self.failure, &self.setback) {
+            (Some(_), _) => Verdict::Failed,
+            (None, setback) => Verdict::Applying(setback.as_deref().unwrap_or(reason).to_owned()),
+        }
     }
 
     /// Log lines that were read stay with the failure they were read for.

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Entry, Rollout};
 use crate::decision::{Held, Hold, Part};
-use crate::definition::{Offline, WindowKind};
+use crate::definition::{Offline, Recreate, WindowKind};
+use crate::diff::{self, Effect};
 use crate::planner::{Situation, ensure};
 use crate::window::State;
 
@@ -67,7 +68,19 @@ fn reason(situation: &Situation<'_>, entry: &Entry<'_>, closed: Option<Closed>) 
         // What it depends on comes first, also where that is of a later wave: then its own does not wait for it.
         Some(Reason { blocks: gate.wave <= entry.wave, text: gate.text })
     };
-    holds().or_else(granted).or_else(|| silent(situation, entry)).or_else(shut).or_else(depends)
+    let own = || granted().or_else(|| recreation(situation, entry)).or_else(|| silent(situation, entry));
+    holds().or_else(own).or_else(shut).or_else(depends)
+}
+
+/// Containers would be made anew that must not be.
+fn recreation(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
+    let instance = entry.instance.filter(|_| entry.rules.recreate() == Recreate::Never)?;
+    let old = situation.plans.get(&entry.unit.node)?.step(&entry.unit.service)?.as_ensure()?;
+    let effects = diff::effects(Some(old), Some(&instance.ensure));
+    let (container, _) = effects.into_iter().find(|(_, effect)| *effect == Effect::Recreate)?;
+    Some(Reason::passing(format!(
+        "`recreate: never` of its roll-out: container `{container}` would be made anew"
+    )))
 }
 
 /// No window is open in which something may change.

@@ -136,6 +136,12 @@ pub(super) fn risk(risk: &Risk) -> String {
             let across = if service.is_some() { across(*nodes) } else { String::new() };
             format!("{who} waits for {}{across}: {why}", approval(*approvals, roles))
         }
+        Risk::Held { service, containers, nodes } => {
+            let (across, anew) = (across(*nodes), some(containers));
+            format!(
+                "{service} is held back{across}: its roll-out makes no container anew, and {anew} would be"
+            )
+        }
         Risk::Window { service, window, denies, reason, until, nodes } => {
             let until = until.map_or(String::new(), |until| format!(" until {until}"));
             let how = if *denies { "denies changes" } else { "is closed" };
