@@ -194,7 +194,7 @@ fn acked(plans: &Plans) -> Reported {
         NodeStatus {
             schema: SCHEMA,
             node: plan.node.clone(),
-            agent: AgentInfo { id: "bench".into(), version: "0".into() },
+            agent: AgentInfo { id: "bench".into(), version: "0".into(), start: None },
             host: HostInfo::default(),
             accepted: Some(PlanId::of(plan)),
             refused: None,

@@ -123,7 +123,7 @@ pub(super) struct World {
 fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
-        agent: AgentInfo { id: "a1".into(), version: "1".into() },
+        agent: AgentInfo { id: "a1".into(), version: "1".into(), start: None },
         limits: Limits { concurrency: 2, settle: Duration::from_secs(3) },
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),

@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 
-use gitops::name::{Generation, NodeName};
+use gitops::name::{Digest, Generation, NodeName, ServiceName};
 use gitops::plan::{NodePlan, RunState, Step};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Witness;
 use crate::daemon::HEARTBEAT;
 use crate::docker::Change;
+
+/// Who spoke for a node.
+#[derive(Clone, Debug)]
+pub(super) struct Speaker {
+    pub(super) machine: usize,
+    /// As which agent.
+    pub(super) agent: Arc<str>,
+    /// Which start of it.
+    pub(super) start: u64,
+    /// When, by the clock of the daemon.
+    pub(super) at: Timestamp,
+}
 
 impl Witness {
     pub(super) fn saved(&mut self, machine: usize, plan: &Arc<NodePlan>) {
@@ -67,15 +79,29 @@ impl Witness {
         });
     }
 
-    /// Two agents must not both be let in within one lease, as the daemon's clock has it.
-    pub(super) fn heard(&mut self, daemon: usize, at: Timestamp, node: &NodeName, machine: usize) {
+    /// What is known of a machine holds for its copy.
+    pub(super) fn copied(&mut self, machine: usize, copy: usize) {
+        self.applied.extend(self.applied.get(&machine).map(|generation| (copy, *generation)));
+        self.saved.extend(self.saved.get(&machine).map(|generation| (copy, *generation)));
+        let of = |((other, service), digest): (&(usize, ServiceName), &Option<Digest>)| {
+            (*other == machine).then(|| ((copy, service.clone()), *digest))
+        };
+        let begun: Vec<_> = self.begun.iter().filter_map(of).collect();
+        self.begun.extend(begun);
+    }
+
+    /// Two agents must not both be let in within one lease, as the daemon's clock has it; but of machines with copies of one
+    /// disk that which was started last takes over from those that were started before.
+    pub(super) fn heard(&mut self, daemon: usize, node: &NodeName, speaker: Speaker) {
         let lease = SignedDuration::from_millis(i64::try_from(HEARTBEAT * 3).expect("a small number"));
         self.spoke_at.insert(node.clone(), self.now);
-        let last = self.heard.insert((daemon, node.clone()), (machine, at));
-        let is_free = last.is_none_or(|(other, then)| other == machine || at.duration_since(then) >= lease);
+        let Some(last) = self.heard.insert((daemon, node.clone()), speaker.clone()) else { return };
+        let is_free = last.machine == speaker.machine
+            || (last.agent == speaker.agent && last.start < speaker.start)
+            || speaker.at.duration_since(last.at) >= lease;
         self.require(7, is_free, || {
-            let (other, _) = last.unwrap_or((machine, at));
-            format!("daemon {daemon} lets machines {other} and {machine} both speak for {node}")
+            let (one, other) = (last.machine, speaker.machine);
+            format!("daemon {daemon} lets machines {one} and {other} both speak for {node}")
         });
     }
 }
