@@ -165,7 +165,6 @@ impl Pull {
             return false;
         }
         effects.push(Effect::Tell(Tell::Progress, format!("accepted plan {}", plan.generation)));
-        effects.push(Effect::Prune { plan: plan.clone() });
         self.failures = 0;
         self.known = Some(plan.digest);
         self.refused = None;

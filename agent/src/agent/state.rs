@@ -7,6 +7,7 @@
 //! **Invariant:** a plan is walked only after [`Event::Saved`] said that it is in the ledger, and saved only after
 //! [`Event::Fetched`] said that all its content is here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,10 +123,10 @@ pub enum Effect {
     SaveRecord(Record),
     /// Write down how the containers of instances are meant to stay, durably. Nothing answers.
     SavePictures(Pictures),
-    /// Delete content that this plan does not name. Nothing answers.
+    /// Delete content that neither the accepted plan names nor what is in place. Nothing answers.
     Prune {
-        /// The accepted plan.
-        plan: Arc<NodePlan>,
+        /// All other.
+        keep: BTreeSet<Digest>,
     },
     /// Look at the containers.
     Observe {
@@ -394,6 +395,8 @@ impl State {
             }
             Event::Saved(result) => {
                 if self.pull.saved(result, moment, effects) {
+                    let keep = self.pull.held().map(|plan| self.walk.content(plan));
+                    effects.extend(keep.map(|keep| Effect::Prune { keep }));
                     self.look.soon(moment);
                 }
             }
@@ -490,6 +493,9 @@ impl State {
 
     fn walk(&mut self, moment: Moment, effects: &mut Vec<Effect>) {
         let Some(plan) = self.pull.held().filter(|_| !self.rival).cloned() else { return };
+        if self.walk.learn(&plan) {
+            effects.push(Effect::SaveRecord(self.walk.record().clone()));
+        }
         for act in self.walk.advance(&plan, moment) {
             effects.push(match act {
                 Act::Begin { step, observed, reason } => {

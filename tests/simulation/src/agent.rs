@@ -314,10 +314,7 @@ impl World {
                 return Some(Event::Journaled(self.save_journal(number, journal)));
             }
             Effect::SaveRecord(_) | Effect::Snapshot(_) => {}
-            Effect::Prune { plan } => {
-                let named = content(&plan);
-                self.machines[number].disk.blobs.retain(|digest| named.contains(digest));
-            }
+            Effect::Prune { keep } => self.machines[number].disk.blobs.retain(|digest| keep.contains(digest)),
             Effect::Observe { .. } => self.observe(number),
             Effect::Orphans => self.soon(number, Event::Orphans(Ok(Orphans::default()))),
             Effect::Probe(ask) => {

@@ -314,7 +314,7 @@ impl Witness {
             }
             Fact::Copied { machine, copy } => self.copied(machine, copy),
             Fact::Begun { machine, step, generation, ledger, at, is_up } => {
-                self.begun(machine, step, generation, ledger);
+                self.begun(machine, step, generation, ledger, at);
                 if let Some(plan) = ledger {
                     self.begins(machine, step, plan, at);
                 }

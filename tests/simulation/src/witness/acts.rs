@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gitops::name::{Digest, Generation, NodeName, ServiceName};
-use gitops::plan::{NodePlan, RunState, Step};
+use gitops::plan::{NodePlan, RunState, Span, Step};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Witness;
@@ -40,6 +40,7 @@ impl Witness {
         step: &Step,
         generation: Generation,
         ledger: Option<&Arc<NodePlan>>,
+        at: Timestamp,
     ) {
         let node = self.nodes[machine].clone();
         let service = step.service();
@@ -48,13 +49,22 @@ impl Witness {
             format!("{node} applies generation {generation} after {before}")
         });
         let accepted = ledger.filter(|plan| plan.generation == generation);
-        let is_accepted = accepted.is_some_and(|plan| plan.step(service) == Some(step));
-        self.require(13, is_accepted, || {
+        let wanted = accepted.and_then(|plan| plan.step(service));
+        let is_meant =
+            wanted.is_some_and(|wanted| wanted == step || self.stands_in(machine, step, wanted, at));
+        self.require(13, is_meant, || {
             format!("{node} begins a step for {service} of generation {generation} that is not in its ledger")
         });
         self.require(7, !self.refused.contains(&machine), || {
             format!("the agent on machine {machine} was refused for {node} and begins a step for {service}")
         });
+    }
+
+    /// Whether a step heals what was begun last, while the window of another form of it is shut.
+    fn stands_in(&self, machine: usize, step: &Step, wanted: &Step, at: Timestamp) -> bool {
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        let last = self.begun.get(&(machine, step.service().clone())).copied();
+        digest.is_some() && last == Some(digest) && !Span::allow(wanted.spans(), at)
     }
 
     pub(super) fn changed(&mut self, machine: usize, step: &Step, generation: Generation, change: &Change) {
@@ -64,10 +74,16 @@ impl Witness {
         let node = self.nodes[machine].clone();
         let service = step.service();
         self.mutated(|| format!("{service} on {node}: {change:?}"));
-        let of = |((other, _), plan): (&(NodeName, _), &Arc<NodePlan>)| {
-            *other == node && plan.generation == generation && plan.step(service) == Some(step)
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        let asks = |plan: &NodePlan| match plan.generation == generation {
+            true => plan.step(service) == Some(step),
+            // What an older plan put in place is healed while a newer one waits for a window.
+            false => {
+                let older = plan.step(service).and_then(Step::as_ensure).map(|ensure| ensure.digest);
+                plan.generation < generation && older.is_some() && older == digest
+            }
         };
-        let is_stored = self.plans.iter().any(of);
+        let is_stored = self.plans.iter().any(|((other, _), plan)| *other == node && asks(plan));
         let says_so = match (change, step) {
             (Change::Removed, Step::Remove(remove)) => !remove.because.is_empty(),
             (Change::Stopped, Step::Ensure(ensure)) => ensure.state == RunState::Stopped,
