@@ -59,6 +59,14 @@ impl Pull {
         self.refused.as_ref()
     }
 
+    /// When the request was sent that is out, if one is.
+    pub(super) fn asked_at(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Asking { since } => Some(since),
+            _ => None,
+        }
+    }
+
     pub(super) fn wake_at(&self) -> Option<Duration> {
         match self.phase {
             Phase::Resting { until } => Some(until),
