@@ -59,21 +59,27 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// An instance on a node.
-    pub fn instance(catalog: &'a Catalog, node: &NodeName, instance: &'a Instance) -> Self {
-        let service = instance.entry.service();
-        Self { labels: Some(&service.labels), ..Self::gone(catalog, node, &service.service) }
-    }
-
-    /// What stands on a node, and may not be defined any more.
-    pub fn gone(catalog: &'a Catalog, node: &NodeName, service: &'a ServiceName) -> Self {
-        let labels = catalog.services.get(service).map(|entry| &entry.service().labels);
+    /// A service on a node: the instance that it is to be there; none where it goes, and may not be defined any more.
+    pub fn of(
+        catalog: &'a Catalog,
+        node: &NodeName,
+        service: &'a ServiceName,
+        instance: Option<&'a Instance>,
+    ) -> Self {
+        let entry = instance.map(|instance| &*instance.entry);
+        let entry = entry.or_else(|| catalog.services.get(service).map(|entry| &**entry));
+        let labels = entry.map(|entry| &entry.service().labels);
         let environment = catalog.environment_of(node);
         Self { service, labels, environment, node: catalog.nodes.get(node).map(|node| &node.value) }
     }
 }
 
 impl<'a> Calendar<'a> {
+    /// Whether there is no window at all.
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
     /// When the windows of these definitions are open.
     pub fn new(windows: &'a [Window], now: Timestamp) -> Self {
         let windows = windows.iter().take(Window::MAX).map(|window| Openings::new(window, now));

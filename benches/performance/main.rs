@@ -2,11 +2,12 @@
 //!
 //! Everything is measured through the public functions and programs that ship, on a repository and a database on
 //! disk. Nothing is warmed but what the name of a row says. With arguments, only those parts are measured: `cold`,
-//! `warm`, `one-file`, `diff`, `preview`, `explain`, `rules`, `commands`, `memory`.
+//! `warm`, `one-file`, `diff`, `preview`, `explain`, `rules`, `releases`, `commands`, `memory`.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks read the environment and start programs")]
 
 mod preview;
+mod release;
 mod rules;
 mod sample;
 mod workload;
@@ -73,6 +74,9 @@ fn main() {
     }
     if is_wanted("rules") {
         rules::rules(size, runs.min(10));
+    }
+    if is_wanted("releases") {
+        release::releases(quick);
     }
     if is_wanted("commands") {
         commands(&estate, runs.min(10));
@@ -186,27 +190,29 @@ fn taken_over(plans: &mut Plans, outcome: &Outcome) {
 
 /// A fleet that has done everything.
 fn acked(plans: &Plans) -> Reported {
-    let status = |plan: &NodePlan| {
-        let result = |step: &Step| {
-            let digest = step.as_ensure().map(|ensure| ensure.digest);
-            (step.service().clone(), StepResult { digest, outcome: StepOutcome::Satisfied, message: None })
-        };
-        NodeStatus {
-            schema: SCHEMA,
-            node: plan.node.clone(),
-            agent: AgentInfo { id: "bench".into(), version: "0".into(), start: None },
-            host: HostInfo::default(),
-            accepted: Some(PlanId::of(plan)),
-            refused: None,
-            steps: plan.steps.iter().map(result).collect(),
-            instances: BTreeMap::new(),
-            drift: Default::default(),
-            orphans: Default::default(),
-        }
-    };
     let reported =
         |plan: &Arc<NodePlan>| ReportedNode { status: Arc::new(status(plan)), heard_at: clock::now() };
     Reported { nodes: plans.iter().map(|(node, plan)| (node.clone(), reported(plan))).collect() }
+}
+
+/// What a node says that has done all of a plan.
+fn status(plan: &NodePlan) -> NodeStatus {
+    let result = |step: &Step| {
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        (step.service().clone(), StepResult { digest, outcome: StepOutcome::Satisfied, message: None })
+    };
+    NodeStatus {
+        schema: SCHEMA,
+        node: plan.node.clone(),
+        agent: AgentInfo { id: "bench".into(), version: "0".into(), start: None },
+        host: HostInfo::default(),
+        accepted: Some(PlanId::of(plan)),
+        refused: None,
+        steps: plan.steps.iter().map(result).collect(),
+        instances: BTreeMap::new(),
+        drift: Default::default(),
+        orphans: Default::default(),
+    }
 }
 
 fn cold_start(estate: &Estate, runs: usize) {

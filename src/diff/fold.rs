@@ -11,12 +11,13 @@ use super::pairs::Pair;
 use super::state::{Opened, Stand};
 use super::{Side, effects, files, reasons};
 use crate::catalog::Used;
-use crate::name::{EnvironmentName, NodeName, ServiceName};
+use crate::name::{Digest, EnvironmentName, NodeName, ServiceName};
 use crate::plan::Reason;
 use crate::sensitive::Sensitive;
 
-/// What tells pairs apart before anything is worked out: where, what, from where, and the two values by identity.
-type Key<'a> = (Option<&'a EnvironmentName>, &'a ServiceName, Option<&'a ServiceName>, bool, [usize; 2]);
+/// What tells pairs apart before anything is worked out: where, what, from where, and what stands there by its digest.
+type Key<'a> =
+    (Option<&'a EnvironmentName>, &'a ServiceName, Option<&'a ServiceName>, bool, [Option<Digest>; 2]);
 
 /// All that is said of a change but its nodes.
 type Said = (
@@ -33,18 +34,23 @@ pub(super) fn folded<'a>(
     environment_of: impl Fn(&NodeName) -> Option<&'a EnvironmentName>,
     sensitive: &Sensitive,
 ) -> Vec<Change> {
-    let identity =
-        |stand: &Option<Stand<'_>>| stand.map_or(0, |stand| std::ptr::from_ref(stand.ensure) as usize);
-    let mut groups: BTreeMap<Key<'_>, Vec<&Pair<'a>>> = BTreeMap::new();
+    let digest = |stand: &Option<Stand<'_>>| stand.map(|stand| stand.ensure.digest);
+    let mut groups: BTreeMap<Key<'_>, Vec<Vec<&Pair<'a>>>> = BTreeMap::new();
     for pair in pairs {
-        let values = [identity(&pair.before), identity(&pair.after)];
+        let values = [digest(&pair.before), digest(&pair.after)];
         let key = (environment_of(pair.node), pair.service(), pair.old_name(), pair.from.is_some(), values);
-        groups.entry(key).or_default().push(pair);
+        let groups = groups.entry(key).or_default();
+        match groups.iter_mut().find(|group| is_alike(group[0], pair)) {
+            Some(group) => group.push(pair),
+            None => groups.push(vec![pair]),
+        }
     }
     let mut said: BTreeMap<Said, Vec<&Pair<'a>>> = BTreeMap::new();
-    for ((environment, ..), group) in groups {
-        let about = say(group[0], environment, (old, new), sensitive);
-        said.entry(about).or_default().extend(group);
+    for ((environment, ..), groups) in groups {
+        for group in groups {
+            let about = say(group[0], environment, (old, new), sensitive);
+            said.entry(about).or_default().extend(group);
+        }
     }
     let mut changes: Vec<Change> =
         said.into_iter().map(|(said, pairs)| change(said, pairs, old, new)).collect();
@@ -54,6 +60,19 @@ pub(super) fn folded<'a>(
 
 fn order(change: &Change) -> (&Option<EnvironmentName>, &[NodeName], &ServiceName, ChangeKind) {
     (&change.environment, &change.nodes, &change.service, change.kind)
+}
+
+/// Whether the same is said of both, which have the same key. Where no definition is known that they come from, they are
+/// told one by one.
+fn is_alike(one: &Pair<'_>, other: &Pair<'_>) -> bool {
+    let is_same = |one: Option<Stand<'_>>, other: Option<Stand<'_>>| {
+        one.zip(other).is_none_or(|(one, other)| {
+            let instances = one.instance.zip(other.instance);
+            let same_instance = instances.is_some_and(|(one, other)| Arc::ptr_eq(one, other));
+            std::ptr::eq(one.ensure, other.ensure) || (same_instance && one.is_same(&other))
+        })
+    };
+    is_same(one.before, other.before) && is_same(one.after, other.after)
 }
 
 /// What is said of one pair, and of all that are like it.

@@ -131,6 +131,11 @@ fn renames<'a>(
     old: &State<'a>,
     new: &State<'a>,
 ) -> BTreeMap<&'a ServiceName, &'a ServiceName> {
+    // Most changes are neither, and a list of all names costs more than the rest.
+    let is_any = |lacks: fn(&Pair<'a>) -> bool| pairs.iter().any(lacks);
+    if !is_any(|pair| pair.before.is_none()) || !is_any(|pair| pair.after.is_none()) {
+        return BTreeMap::new();
+    }
     let (stood, stands) = (services(old), services(new));
     let mut gone: BTreeMap<&ServiceName, Stand<'a>> = BTreeMap::new();
     let mut came: BTreeMap<&ServiceName, Stand<'a>> = BTreeMap::new();

@@ -15,14 +15,17 @@ use crate::place::room::Fill;
 
 /// Those of the changes themselves.
 pub(super) fn of_changes(changes: &[Change], new: &Side<'_>) -> Vec<Risk> {
-    let mut risks = BTreeMap::new();
-    for change in changes {
-        for risk in of_change(change, new) {
-            let number = risks.entry(without_nodes(&risk)).or_insert(0);
-            *number += change.nodes.len();
-        }
+    let of_change = |change| of_change(change, new).into_iter().map(|risk| (risk, change.nodes.len()));
+    counted(changes.iter().flat_map(of_change))
+}
+
+/// Each risk once, with the number of nodes of all that are the same.
+pub(super) fn counted(risks: impl Iterator<Item = (Risk, usize)>) -> Vec<Risk> {
+    let mut numbers = BTreeMap::new();
+    for (risk, number) in risks {
+        *numbers.entry(risk).or_insert(0) += number;
     }
-    risks.into_iter().map(|(risk, number)| with_nodes(risk, number)).collect()
+    numbers.into_iter().map(|(risk, number)| with_nodes(risk, number)).collect()
 }
 
 fn of_change(change: &Change, new: &Side<'_>) -> Vec<Risk> {
@@ -56,23 +59,19 @@ fn of_change(change: &Change, new: &Side<'_>) -> Vec<Risk> {
     risks
 }
 
-fn without_nodes(risk: &Risk) -> Risk {
-    with_nodes(risk.clone(), 0)
-}
-
 fn with_nodes(mut risk: Risk, number: usize) -> Risk {
     match &mut risk {
         Risk::Restart { nodes, .. }
         | Risk::Removal { nodes, .. }
         | Risk::VolumesLeft { nodes, .. }
-        | Risk::Capability { nodes, .. } => *nodes = number,
+        | Risk::Capability { nodes, .. }
+        | Risk::Awaits { nodes, .. }
+        | Risk::Window { nodes, .. } => *nodes = number,
         Risk::Renamed { .. }
         | Risk::Unmet { .. }
         | Risk::Capacity { .. }
         | Risk::Budget { .. }
-        | Risk::Approval { .. }
-        | Risk::Awaits { .. }
-        | Risk::Window { .. } => {}
+        | Risk::Approval { .. } => {}
     }
     risk
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::document::Risk;
 use super::pairs::Pair;
+use super::risks::counted;
 use super::state::State;
 use super::{Selection, Side};
 use crate::catalog::ApprovalDemand;
@@ -20,25 +21,10 @@ use crate::window::{self, Calendar, Subject};
 
 /// Of the instances that are to take another form, or to go.
 pub(super) fn of_pairs<'a>(pairs: &[Pair<'a>], new: &Side<'a>, now: Timestamp) -> Vec<Risk> {
-    let changed = || pairs.iter().filter(|pair| takes_another_form(pair));
-    let mut risks = BTreeMap::new();
-    for risk in changed().flat_map(|pair| words(pair, new)) {
-        *risks.entry(risk).or_insert(0) += 1;
-    }
-    let windows = &new.catalog.settings.window;
-    if !windows.is_empty() {
-        let calendar = Calendar::new(windows, now);
-        for risk in changed().filter_map(|pair| closed(pair, new, &calendar)) {
-            *risks.entry(risk).or_insert(0) += 1;
-        }
-    }
-    let counted = |(mut risk, number)| {
-        if let Risk::Awaits { nodes, .. } | Risk::Window { nodes, .. } = &mut risk {
-            *nodes = number;
-        }
-        risk
-    };
-    risks.into_iter().map(counted).collect()
+    let calendar = Calendar::new(&new.catalog.settings.window, now);
+    let changed = pairs.iter().filter(|pair| takes_another_form(pair));
+    let waits = changed.flat_map(|pair| words(pair, new).into_iter().chain(closed(pair, new, &calendar)));
+    counted(waits.map(|risk| (risk, 1)))
 }
 
 fn takes_another_form(pair: &Pair<'_>) -> bool {
@@ -77,10 +63,8 @@ fn goes(pair: &Pair<'_>) -> bool {
 /// The window that is not open for it now.
 fn closed(pair: &Pair<'_>, new: &Side<'_>, calendar: &Calendar<'_>) -> Option<Risk> {
     let service = pair.service();
-    let subject = match pair.after.and_then(|after| after.instance) {
-        Some(instance) => Subject::instance(new.catalog, pair.node, instance),
-        None => Subject::gone(new.catalog, pair.node, service),
-    };
+    let instance = pair.after.and_then(|after| after.instance);
+    let subject = Subject::of(new.catalog, pair.node, service, instance.map(|instance| &**instance));
     let window::State::Closed { until, by } = calendar.hours(&subject).state() else { return None };
     Some(Risk::Window {
         service: service.clone(),
@@ -100,6 +84,9 @@ pub(super) fn of_all(
     selection: &Selection<'_>,
 ) -> Option<Risk> {
     let removals = pairs.iter().filter(|pair| goes(pair) && !pair.keeps_project()).count();
+    if removals == 0 {
+        return None;
+    }
     let stands = || held.nodes().values().flat_map(BTreeMap::keys);
     let all = stands().count();
     let (before, after) = (stands().collect::<BTreeSet<_>>().len(), new.desired.services.len());

@@ -78,6 +78,19 @@ impl Span {
         spans.last().is_some_and(|last| last.until <= now)
     }
 
+    /// Whether both say the same of every moment from `now` on of which both say anything.
+    pub fn agree(one: &[Self], other: &[Self], now: Timestamp) -> bool {
+        let (Some(last), Some(other_last)) = (one.last(), other.last()) else {
+            return one.is_empty() == other.is_empty();
+        };
+        let until = last.until.min(other_last.until);
+        let cut = |span: &Self| Self { from: span.from.max(now), until: span.until.min(until) };
+        let left = |spans: &[Self]| -> Vec<Self> {
+            spans.iter().map(cut).filter(|span| span.from < span.until).collect()
+        };
+        left(one) == left(other)
+    }
+
     /// When it may begin next: none where it may now, and where no span is left.
     pub fn next(spans: &[Self], now: Timestamp) -> Option<Timestamp> {
         let is_closed = !Self::allow(spans, now);

@@ -11,7 +11,7 @@ use super::{Situation, is_removed, removal, step_of, undone};
 use crate::desired::Instance;
 use crate::diff;
 use crate::name::{Digest, NodeName, ServiceName};
-use crate::plan::{Ensure, NodePlan, Reason, Span, Step};
+use crate::plan::{Ensure, NodePlan, Reason, Step};
 
 /// The `Ensure` steps of a node; and, where a service changes its Compose project, the `Remove` that comes first.
 pub(super) fn steps(
@@ -49,8 +49,7 @@ fn step(
     }
     if let Some(step) = standing.filter(|step| *step.project() != want.ensure.project) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", step.project()));
-        let spans = situation.spans(node, service);
-        return Some(removal::of(step, vec![project_reason(step, want)], Vec::new(), spans));
+        return Some(removal::of(situation, node, step, vec![project_reason(step, want)], Vec::new()));
     }
     Some(fresh(situation, node, before.and_then(Step::as_ensure), want))
 }
@@ -69,11 +68,7 @@ fn adjusted(situation: &Situation<'_>, node: &NodeName, step: &Step, old: &Ensur
     // The attempt belongs to the change that brought the step: another is no change.
     let mut new = want.ensure.clone();
     new.terms.hooks.attempt = old.terms.hooks.attempt;
-    let is_open = || Span::allow(&situation.spans(node, &old.service), situation.now);
-    new.terms.spans = match situation.is_overdue(node, step) && is_open() {
-        true => situation.spans(node, &old.service),
-        false => old.terms.spans.clone(),
-    };
+    new.terms.spans = situation.renewed_spans(node, step).unwrap_or_else(|| old.terms.spans.clone());
     match (old.same_effect(&new), old.terms.spans == new.terms.spans) {
         (true, true) => step.clone(),
         (true, false) => Step::Ensure(Ensure { because: old.because.clone(), ..new }),

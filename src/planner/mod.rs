@@ -76,28 +76,40 @@ impl<'a> Situation<'a> {
     }
 
     fn hours(&self, node: &NodeName, service: &'a ServiceName) -> Hours<'a> {
-        let subject = match self.instance(node, service) {
-            Some(instance) => Subject::instance(self.catalog, node, instance),
-            None => Subject::gone(self.catalog, node, service),
-        };
-        self.calendar.hours(&subject)
+        let instance = self.instance(node, service).map(|instance| &**instance);
+        self.calendar.hours(&Subject::of(self.catalog, node, service, instance))
     }
 
-    /// Whether a step of the last plan waits for a time that is over: it is planned again when it may begin.
-    fn is_overdue(&self, node: &NodeName, step: &Step) -> bool {
-        Span::are_over(step.spans(), self.now) && {
-            let digest = step.as_ensure().map(|ensure| ensure.digest);
-            let plan = self.plans.get(node).zip(self.status(node));
-            let is_done = plan.is_some_and(|(plan, status)| status.has_done(plan, step.service(), digest));
-            let corrects = |ensure: &Ensure| ensure.terms.drift.action == DriftAction::CorrectInWindow;
-            !is_done || step.as_ensure().is_some_and(corrects)
+    /// The times that a step of the last plan is given anew: the windows are others than when it was planned, or all of its
+    /// times are over and it may begin now.
+    fn renewed_spans(&self, node: &NodeName, step: &Step) -> Option<Vec<Span>> {
+        let old = step.spans();
+        if (old.is_empty() && self.calendar.is_empty()) || !self.goes_by_spans(node, step) {
+            return None;
         }
+        let new = self.spans(node, step.service());
+        let is_other = match Span::are_over(old, self.now) {
+            true => Span::allow(&new, self.now),
+            false => !Span::agree(old, &new, self.now),
+        };
+        is_other.then_some(new)
     }
 
-    /// When the next of them may begin, and is planned again; none where none is overdue.
+    /// Whether its times still matter to a step of the last plan: it is not done, or corrected within them alone.
+    fn goes_by_spans(&self, node: &NodeName, step: &Step) -> bool {
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        let plan = self.plans.get(node).zip(self.status(node));
+        let is_done = plan.is_some_and(|(plan, status)| status.has_done(plan, step.service(), digest));
+        let corrects = |ensure: &Ensure| ensure.terms.drift.action == DriftAction::CorrectInWindow;
+        !is_done || step.as_ensure().is_some_and(corrects)
+    }
+
+    /// When the next step whose times are over may begin, and is planned again; none where there is none.
     pub fn reopens_at(&self, node: &NodeName) -> Option<Timestamp> {
         let steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
-        let overdue = steps.filter(|step| self.is_overdue(node, step));
+        let is_overdue =
+            |step: &&Step| Span::are_over(step.spans(), self.now) && self.goes_by_spans(node, step);
+        let overdue = steps.filter(is_overdue);
         let opens = overdue.map(|step| match self.hours(node, step.service()).state() {
             State::Open { .. } => self.now,
             State::Closed { until, .. } => until.unwrap_or(Timestamp::MAX),
@@ -196,8 +208,8 @@ fn stands(
     let mut standing = standing.map(Step::as_ensure);
     let same = |want: Want<'_>| standing.next().flatten().is_some_and(|step| step.same_effect(want.ensure));
     let all_same = wanted.all(same);
-    let is_overdue = |step: &Step| situation.is_overdue(node, step);
-    all_same && standing.next().is_none() && !previous.steps.iter().any(is_overdue)
+    let is_renewed = |step: &Step| situation.renewed_spans(node, step).is_some();
+    all_same && standing.next().is_none() && !previous.steps.iter().any(is_renewed)
 }
 
 /// Why a step is as it was before a release that failed.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Situation, is_removed, undone};
 use crate::diff;
 use crate::name::{NodeName, ServiceName};
-use crate::plan::{NodePlan, Reason, Remove, Span, Step};
+use crate::plan::{NodePlan, Reason, Remove, Step};
 
 /// The `Remove` steps of a node, dependants before what they depended on.
 pub(super) fn steps(
@@ -36,27 +36,29 @@ pub(super) fn steps(
             waiting.insert(service.clone(), reason.clone());
             return (*step).clone();
         }
-        let spans = situation.spans(node, service);
-        let renewed = || situation.is_overdue(node, step) && Span::allow(&spans, situation.now);
-        match step {
-            Step::Remove(remove) if renewed() => Step::Remove(Remove { spans, ..remove.clone() }),
-            _ => of(step, reasons(situation, node, step), dependants(step, &previous.steps), spans),
-        }
+        of(situation, node, step, reasons(situation, node, step), dependants(step, &previous.steps))
     };
     going.iter().rev().map(removal).collect()
 }
 
-/// The removal of what `step` is about. A removal that stands is kept as it is, with its first reason.
-pub(super) fn of(step: &Step, because: Vec<Reason>, after: Vec<ServiceName>, spans: Vec<Span>) -> Step {
-    match step {
-        Step::Remove(_) => step.clone(),
-        Step::Ensure(ensure) => Step::Remove(Remove {
+/// The removal of what `step` is about. A removal that stands keeps its first reason.
+pub(super) fn of(
+    situation: &Situation<'_>,
+    node: &NodeName,
+    step: &Step,
+    because: Vec<Reason>,
+    after: Vec<ServiceName>,
+) -> Step {
+    match (step, situation.renewed_spans(node, step)) {
+        (Step::Remove(remove), Some(spans)) => Step::Remove(Remove { spans, ..remove.clone() }),
+        (Step::Remove(_), None) => step.clone(),
+        (Step::Ensure(ensure), _) => Step::Remove(Remove {
             service: ensure.service.clone(),
             project: ensure.project.clone(),
             volumes_kept: ensure.named_volumes(),
             after,
             wave: ensure.terms.wave,
-            spans,
+            spans: situation.spans(node, &ensure.service),
             because,
         }),
     }

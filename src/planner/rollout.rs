@@ -220,9 +220,9 @@ fn entry<'a>(situation: &'a Situation<'a>, unit: &'a Unit) -> Entry<'a> {
     Entry { unit, instance, rules, wave, is_ours, blocks: !passed_over, held: None }
 }
 
-/// The first of many, and how many more there are.
-fn first_of(mut names: impl Iterator<Item = String>) -> Option<String> {
+/// The first of so many, and how many more there are. The others need no name.
+fn first_of(mut names: impl Iterator<Item = String>, number: usize) -> Option<String> {
     let first = names.next()?;
-    let more = names.count();
+    let more = number.saturating_sub(1);
     Some(if more == 0 { first } else { format!("{first} and {more} more") })
 }

@@ -48,16 +48,8 @@ mod tests {
     fn check(stop: bool, instances: &[(&str, InstanceState, u32)], expected: &str) {
         let node: NodeName = "edge-1".parse().expect("a name");
         let instance = |(service, state, running): &(&str, InstanceState, u32)| InstanceView {
-            service: service.parse().expect("a name"),
-            state: *state,
-            wave: 0,
-            digest: None,
-            message: None,
-            since: None,
             running: *running,
-            wanted: 1,
-            outdated: Vec::new(),
-            drift: Vec::new(),
+            ..InstanceView::bare(service.parse().expect("a name"), *state)
         };
         let instances = instances.iter().map(instance).collect();
         let view = NodeView { instances, ..NodeView::bare(node.clone(), NodeState::Ok) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::diff::reason_text;
 use super::{BOLD, inert, painted};
 use crate::diff::terms_in_words;
-use crate::plan::{Ensure, NodePlan, RunState, Step};
+use crate::plan::{Ensure, NodePlan, RunState, Span, Step};
 use crate::sensitive::Sensitive;
 
 /// The plan with every step and its reasons, without the models.
@@ -19,11 +19,23 @@ pub fn text(plan: &NodePlan) -> String {
         for (field, words) in step.as_ensure().map(terms).unwrap_or_default() {
             text.push_str(&format!("      with {field}: {}\n", inert(&words)));
         }
+        if let Some(times) = times(step.spans()) {
+            text.push_str(&format!("      may begin {times}\n"));
+        }
         for reason in step.because() {
             text.push_str(&format!("      because {}\n", reason_text(reason)));
         }
     }
     text
+}
+
+/// When it may begin, where that is limited.
+fn times(spans: &[Span]) -> Option<String> {
+    let first = spans.first()?;
+    let more = spans.len() - 1;
+    let more =
+        if more == 0 { String::new() } else { format!(", or at {} later", super::count(more, "time")) };
+    Some(format!("from {} to {}{more}", first.from, first.until))
 }
 
 /// How it is carried out, where that is said.

@@ -38,10 +38,11 @@ impl Rollout<'_> {
             }
         }
         let services = undoing.iter().map(|(index, _)| self.entries[*index].unit.service.clone()).collect();
-        if let Some(reason) = first_of(undoing.into_iter().map(|(_, reason)| reason)) {
+        let (undone, held) = (undoing.len(), holding.len());
+        if let Some(reason) = first_of(undoing.into_iter().map(|(_, reason)| reason), undone) {
             self.hold_all(&format!("the release failed and is undone: {reason}"));
             self.permits.failure = Some(Failure { reason: reason.into(), services });
-        } else if let Some(reason) = first_of(holding.into_iter()) {
+        } else if let Some(reason) = first_of(holding.into_iter(), held) {
             self.hold_all(&format!("the release stops where it is: {reason}"));
         }
     }

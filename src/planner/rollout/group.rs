@@ -54,23 +54,25 @@ impl<'a> Rollout<'a> {
         let Some(first) = members.first() else { return };
         let most = self.entries[*first].rules.max_unavailable(all);
         // What cannot be reached must not keep the others from being undone.
-        let counts = |entry: &&Entry<'_>| {
+        let counts = |entry: &Entry<'_>| {
             entry.is_away() && !(self.is_undone() && self.situation.is_silent(&entry.unit.node))
         };
-        let away = members.iter().map(|index| &self.entries[*index]).filter(counts);
-        let mut away: Vec<String> = away.map(Entry::name).collect();
+        let mut away: Vec<usize> =
+            members.iter().copied().filter(|index| counts(&self.entries[*index])).collect();
         for index in members {
-            let entry = &mut self.entries[*index];
+            let entry = &self.entries[*index];
             if !entry.is_open() || !entry.unit.may_be_up() {
                 continue;
             }
-            let name = entry.name();
-            let others: Vec<&String> = away.iter().filter(|other| **other != name).collect();
-            if others.len() >= most {
-                let who = first_of(others.into_iter().cloned()).unwrap_or_default();
-                entry.hold(format!("at most {most} of {all} may be away at once, and {who} is"));
-            } else if !away.contains(&name) {
-                away.push(name);
+            let others = || away.iter().filter(|other| *other != index);
+            let number = others().count();
+            if number >= most {
+                let names = others().map(|other| self.entries[*other].name());
+                let who = first_of(names, number).unwrap_or_default();
+                self.entries[*index]
+                    .hold(format!("at most {most} of {all} may be away at once, and {who} is"));
+            } else if number == away.len() {
+                away.push(*index);
             }
         }
     }

@@ -69,8 +69,6 @@ impl World {
             }
             Trouble::DaemonClock(daemon, seconds) => {
                 let daemon = daemon % daemons;
-                // Windows are cut to the time at which they are planned: a plan of next month waits for that.
-                let seconds = if self.plot.is_gated { seconds % 60 } else { seconds };
                 self.daemons[daemon].clock.jump(SignedDuration::from_secs(seconds));
                 self.witness.is_vague = true;
                 self.witness.tell(&Fact::Informed(daemon));

@@ -57,16 +57,6 @@ impl Witness {
         }
     }
 
-    /// The first plan that asked for a step in its form, without another in between: by the windows of its revision it begins.
-    fn first_asked<'a>(&'a self, plan: &'a NodePlan, step: &Step) -> &'a NodePlan {
-        let before = |plan: &&'a NodePlan| {
-            let parent = self.plan(&plan.node, plan.parent?)?;
-            let same = parent.step(step.service()).is_some_and(|other| digest(other) == digest(step));
-            same.then_some(&**parent)
-        };
-        std::iter::successors(Some(plan), before).last().expect("there is one")
-    }
-
     /// What is published of a release that failed brings back what ran well, and nothing else.
     fn goes_on(&mut self, plan: &NodePlan) {
         if !self.failed.contains(&plan.revision) {
@@ -99,8 +89,7 @@ impl Witness {
         let digest = digest(step);
         let before = self.begun.insert((machine, service.clone()), digest);
         let is_change = before.unwrap_or_default() != digest;
-        let shuts = |revision| self.shapes.get(revision).is_some_and(|shape| shape.is_shut(service, at));
-        let is_shut = shuts(&plan.revision) && shuts(&self.first_asked(plan, step).revision);
+        let is_shut = self.shapes.get(&plan.revision).is_some_and(|shape| shape.is_shut(service, at));
         self.require(11, !(is_change && is_shut), || {
             format!("{} begins to change {service} at {at}, and a window is shut", plan.node)
         });
