@@ -10,7 +10,7 @@ use std::time::Duration;
 use gitops::api::wire::Report;
 use gitops::name::{Digest, NodeName};
 use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, HostInfo, Orphans, PlanId, Start};
+use gitops::status::{AgentInfo, HostInfo, NodeStatus, Orphans, PlanId, Start};
 use gitops_agent::agent::state::{
     Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State, Tell,
 };
@@ -24,8 +24,9 @@ use gitops_agent::ledger::Record;
 use crate::clock::{Millis, WallClock, moment};
 use crate::daemon::HEARTBEAT;
 use crate::defects::Defect;
-use crate::docker::Docker;
+use crate::docker::{Docker, Edit};
 use crate::network::{Ask, Line, Reply, Request, Sender, hello};
+use crate::plot::Trouble;
 use crate::witness::Fact;
 use crate::world::{Happening, World};
 
@@ -298,6 +299,7 @@ impl World {
                 self.statuses += 1;
                 let status = Arc::from(status);
                 self.witness.tell(&Fact::Claimed { machine: number, status: &status });
+                self.meddle(number, &status);
                 self.send(number, Ask::Report(Report::Status(status)), None);
             }
             Effect::Report(Message::Heartbeat { digest }) => {
@@ -345,6 +347,16 @@ impl World {
             }
         }
         None
+    }
+
+    /// Where a change waits for its window, people may not: somebody stops or removes what is there until then.
+    fn meddle(&mut self, number: usize, status: &NodeStatus) {
+        let is_shut = |message: &String| message.starts_with("its window");
+        let waits = status.steps.values().any(|result| result.message.as_ref().is_some_and(is_shut));
+        if waits && number < self.plot.nodes && self.now < self.plot.calm_at && self.dice.chance(300) {
+            let (pause, edit) = (self.dice.between(500, 5_000), self.dice.pick(&[Edit::Stop, Edit::Remove]));
+            self.after(pause, Happening::Befall(Trouble::Edit(number, edit)));
+        }
     }
 
     /// An event that comes after a short while, unless the agent is killed before.

@@ -240,9 +240,9 @@ impl World {
                 *count += 1;
                 *count
             });
-            // As many people as there are may vote at once.
-            let is_bounded =
-                in_flight.is_none_or(|count| count <= MAX_FLIGHT) || matches!(effect, Effect::ReadCommit(..));
+            // Each belongs to somebody who waits for an answer.
+            let is_asked = matches!(effect, Effect::ReadCommit(..));
+            let is_bounded = is_asked || in_flight.is_none_or(|count| count <= MAX_FLIGHT);
             self.witness
                 .require(14, is_bounded, || format!("daemon {number} has {in_flight:?} of {kind} under way"));
             let pause = self.dice.between(1, 40);
