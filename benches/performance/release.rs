@@ -149,6 +149,7 @@ fn hello(node: &NodeName) -> Hello {
         version: "0".into(),
         host: node.as_str().into(),
         node: Some(node.clone()),
+        start: None,
     }
 }
 
