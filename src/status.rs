@@ -6,6 +6,7 @@
 //! wrong: it always has an age.
 
 mod drift;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::sensitive::Sensitive;
 pub use drift::{
     Difference, DriftOutcome, MAX_DIFFERENCES, MAX_ORPHANS, Orphan, Orphans, SECTIONS, first_line,
 };
+pub use start::{Start, StartError};
 
 /// The version of this document that is written.
 pub const SCHEMA: u32 = 1;
@@ -99,10 +101,14 @@ impl NodeStatus {
 /// The agent process that reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AgentInfo {
-    /// Made at the first start and kept in the agent's state folder: two agents that claim one node differ in it.
+    /// Made at the first start and kept in the agent's state folder: two agents that claim one node differ in it, unless
+    /// one runs on a copy of the other's folder.
     pub id: Arc<str>,
     /// Version of the program.
     pub version: Arc<str>,
+    /// Which start of it this is: two processes with one id differ in it. Agents of the first versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
 }
 
 /// What the machine is and has.

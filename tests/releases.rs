@@ -115,7 +115,7 @@ async fn token(client: &reqwest::Client, url: &str, operator: &str) -> String {
 
 fn hello(request: reqwest::RequestBuilder, token: &str) -> reqwest::RequestBuilder {
     let (agent, version, host) = ("agent-1".into(), "0.1.0".into(), "host".into());
-    let hello = Hello { protocols: SPOKEN, agent, version, host, node: None };
+    let hello = Hello { protocols: SPOKEN, agent, version, host, node: None, start: None };
     let request = request.bearer_auth(token);
     hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))
 }
@@ -144,7 +144,7 @@ fn done(plan: &NodePlan) -> NodeStatus {
     NodeStatus {
         schema: 1,
         node: plan.node.clone(),
-        agent: AgentInfo { id: "agent-1".into(), version: "0.1.0".into() },
+        agent: AgentInfo { id: "agent-1".into(), version: "0.1.0".into(), start: None },
         host: HostInfo { name: "host".into(), ..HostInfo::default() },
         accepted: Some(PlanId::of(plan)),
         refused: None,

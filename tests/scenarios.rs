@@ -453,7 +453,11 @@ fn done(plan: &NodePlan) -> NodeStatus {
     NodeStatus {
         schema: SCHEMA,
         node: plan.node.clone(),
-        agent: AgentInfo { id: format!("agent-of-{}", plan.node).into(), version: "0.1.0".into() },
+        agent: AgentInfo {
+            id: format!("agent-of-{}", plan.node).into(),
+            version: "0.1.0".into(),
+            start: None,
+        },
         host: HostInfo { docker: "28.2.2".into(), compose: "2.26.1".into(), ..HostInfo::default() },
         accepted: Some(PlanId::of(plan)),
         refused: None,

@@ -28,6 +28,7 @@ mod changes;
 mod drift;
 mod failure;
 mod progress;
+mod standing;
 use changes::Changes;
 use drift::Told;
 use failure::Failure;
@@ -180,7 +181,7 @@ impl Walk {
     pub fn results(&self, plan: &NodePlan) -> BTreeMap<ServiceName, StepResult> {
         let result = |step: &Step| {
             let progress = self.progress.get(step.service())?;
-            Some((step.service().clone(), progress.result.clone()?))
+            Some((step.service().clone(), progress.told()?.clone()))
         };
         plan.steps.iter().filter_map(result).collect()
     }
@@ -227,7 +228,7 @@ impl Walk {
         self.changes.made(step.service(), form(step));
         match step {
             Step::Ensure(ensure) => {
-                let applied = Applied { digest: ensure.digest };
+                let applied = Applied { digest: ensure.digest, step: Some(Arc::new(ensure.clone())) };
                 self.record.insert(ensure.service.clone(), applied.clone()) != Some(applied)
             }
             Step::Remove(remove) => self.record.remove(&remove.service).is_some(),
@@ -249,13 +250,15 @@ impl Walk {
     /// Compares every step of `plan` with the last look and says what to do now.
     pub fn advance(&mut self, plan: &NodePlan, moment: Moment) -> Vec<Act> {
         let Some(look) = self.look.take() else { return Vec::new() };
-        self.forget_unnamed(plan);
-        self.checks.follow(plan, &look.observation, &self.record, moment);
+        let walked = self.as_it_may_be(plan, moment);
+        self.forget_unnamed(&walked);
+        self.checks.follow(&walked, &look.observation, &self.record, moment);
         let mut acts = Vec::new();
-        for step in &plan.steps {
+        for (step, wanted) in walked.steps.iter().zip(&plan.steps) {
             let observed = look.observation.instances.get(step.service()).map_or(&[][..], Vec::as_slice);
             let verdict = self.judge(step, observed, &look, moment);
             self.settle(step, observed, verdict, moment, &mut acts);
+            self.note_awaited(step, wanted, moment);
         }
         self.look = Some(look);
         acts.extend(self.checks.ask(moment).into_iter().map(Act::Probe));
@@ -361,7 +364,7 @@ impl Walk {
         if let Some(verdict) = self.closed(step, moment).filter(|_| is_change) {
             return verdict;
         }
-        if let Some(waits) = self.blocked(step) {
+        if let Some(waits) = self.blocked(step, is_change) {
             return Verdict::Waiting(waits);
         }
         if let Some(verdict) = self.held_up(step.service(), &reason, moment) {
@@ -392,13 +395,17 @@ impl Walk {
     }
 
     /// What `step` waits on: the first step it names that is not done. A service that the plan does not name is not
-    /// waited on.
-    fn blocked(&self, step: &Step) -> Option<String> {
+    /// waited on. What is only healed does not wait for changes that may not begin yet.
+    fn blocked(&self, step: &Step, is_change: bool) -> Option<String> {
         let after = match step {
             Step::Ensure(ensure) => &ensure.after,
             Step::Remove(remove) => &remove.after,
         };
-        after.iter().find_map(|service| match self.progress.get(service)?.outcome() {
+        let outcome = |progress: &Progress| match is_change {
+            true => progress.told().map(|told| told.outcome),
+            false => progress.outcome(),
+        };
+        after.iter().find_map(|service| match outcome(self.progress.get(service)?) {
             Some(StepOutcome::Satisfied) => None,
             Some(StepOutcome::Failed) => Some(format!("waits on {service}, which failed")),
             _ => Some(format!("waits on {service}")),

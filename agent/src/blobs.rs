@@ -4,7 +4,7 @@
 //! away. A blob is streamed to a file beside its place, measured and hashed on the way, and appears under its
 //! digest only if both are right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -100,13 +100,13 @@ impl BlobDir {
         Ok(BlobWriter { digest, size, written: 0, hash: Sha256::new(), file, beside, place })
     }
 
-    /// Deletes everything that `plan` does not name, half-written content included.
+    /// Deletes everything else, half-written content included.
     ///
     /// # Errors
     ///
     /// What the system says.
-    pub fn keep_only(&self, plan: &NodePlan) -> Result<usize, DiskError> {
-        let keep: std::collections::BTreeSet<_> = contents(plan).keys().map(Digest::hex).collect();
+    pub fn keep_only(&self, content: &BTreeSet<Digest>) -> Result<usize, DiskError> {
+        let keep: BTreeSet<_> = content.iter().map(Digest::hex).collect();
         let mut deleted = 0;
         let entries = fs::read_dir(&self.folder).map_err(DiskError::io("read", &self.folder))?;
         for entry in entries {
@@ -247,7 +247,7 @@ mod tests {
         half.write(b"ha").unwrap();
         std::mem::forget(half); // as `kill -9` leaves it
         assert!(blobs.missing(&wanted).is_empty());
-        assert_eq!(blobs.keep_only(&wanted).unwrap(), 2);
+        assert_eq!(blobs.keep_only(&BTreeSet::from([named])).unwrap(), 2);
         assert_eq!((blobs.path(named).is_some(), blobs.path(other)), (true, None));
     }
 }

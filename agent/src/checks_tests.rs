@@ -17,7 +17,7 @@ fn after(answers: &[Answer]) -> String {
     let checks = vec![check("api", Probe::Tcp { port: 80 })];
     let step = ensure("web", "1").with(|step| step.terms.checks = checks).0;
     let container = container("web", "1");
-    let record = Record::from([("web".parse().unwrap(), Applied { digest: step.digest })]);
+    let record = Record::from([("web".parse().unwrap(), Applied { digest: step.digest, step: None })]);
     let plan = plan(1, vec![gitops::plan::Step::Ensure(step.clone())]);
     let mut checks = Checks::default();
     for (round, answer) in (0_u64..).zip(answers) {
@@ -62,7 +62,7 @@ fn an_answer_to_what_is_not_asked_any_more_says_nothing() {
         ensure("web", "1").with(|step| step.terms.checks = checks).0
     };
     let container = container("web", "1");
-    let record = Record::from([("web".parse().unwrap(), Applied { digest: with(1).digest })]);
+    let record = Record::from([("web".parse().unwrap(), Applied { digest: with(1).digest, step: None })]);
     let mut checks = Checks::default();
     let follow = |checks: &mut Checks, step: &Ensure, container: &Container| {
         let plan = plan(1, vec![gitops::plan::Step::Ensure(step.clone())]);
@@ -91,7 +91,8 @@ fn an_answer_to_what_is_not_asked_any_more_says_nothing() {
 fn what_is_not_in_place_is_not_asked() {
     let checks = vec![check("api", Probe::Tcp { port: 80 })];
     let step = ensure("web", "2").with(|step| step.terms.checks = checks).step();
-    let record = Record::from([("web".parse().unwrap(), Applied { digest: ensure("web", "1").0.digest })]);
+    let record =
+        Record::from([("web".parse().unwrap(), Applied { digest: ensure("web", "1").0.digest, step: None })]);
     let mut checks = Checks::default();
     checks.follow(&plan(1, vec![step]), &seen(&container("web", "1")), &record, at(0));
     assert_eq!((checks.ask(at(60)), checks.wake_at()), (vec![], None));

@@ -21,7 +21,7 @@ use crate::attempt::LogDir;
 use crate::blobs::BlobDir;
 use crate::client::{ClientConfig, HttpDaemon};
 use crate::config::{self, Config, Surroundings, Typed};
-use crate::disk::StateDir;
+use crate::disk::{DiskError, StateDir};
 use crate::docker::{DockerConfig, DockerHost};
 use crate::ledger::{Ledger, Loaded};
 
@@ -173,7 +173,7 @@ async fn run(config: Config) -> Result<(), Error> {
     // Fails only where another provider was installed first, which then serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = StateDir::open(&config.state_dir)?;
-    let agent = AgentInfo { id: folder.agent_id()?.into(), version: env!("CARGO_PKG_VERSION").into() };
+    let agent = who(&folder)?;
     let blobs = BlobDir::open(folder.join("blobs"))?;
     let logs = LogDir::open(folder.join("logs"))?;
     let daemon = HttpDaemon::new(ClientConfig {
@@ -215,6 +215,15 @@ async fn run(config: Config) -> Result<(), Error> {
     watch.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What its id and this start are. A start that cannot be counted is one all the same: on a full disk, too, containers are healed.
+fn who(folder: &StateDir) -> Result<AgentInfo, DiskError> {
+    let (id, start) = (folder.agent_id()?.into(), folder.next_start()?);
+    if let Err(error) = folder.count_start(start) {
+        tracing::warn!("cannot count this start, so the next one may have to wait: {}", chain(&error));
+    }
+    Ok(AgentInfo { id, version: env!("CARGO_PKG_VERSION").into(), start: Some(start) })
 }
 
 fn docker(config: &Config, folder: &StateDir, blobs: &BlobDir) -> DockerConfig {

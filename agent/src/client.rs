@@ -295,13 +295,14 @@ fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, DaemonError> {
 }
 
 fn headers(config: &ClientConfig) -> HeaderMap {
-    let AgentInfo { id, version } = config.agent.clone();
+    let AgentInfo { id, version, start } = config.agent.clone();
     let hello = Hello {
         protocols: SPOKEN,
         agent: id,
         version,
         host: config.host.as_str().into(),
         node: Some(config.node.clone()),
+        start,
     };
     let header = |(name, value): (&'static str, String)| {
         let value = HeaderValue::from_str(&value).expect("a hello is visible ASCII");

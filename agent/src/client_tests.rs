@@ -1,3 +1,5 @@
+use gitops::status::Start;
+
 use super::*;
 use crate::testing::{ensure, plan};
 
@@ -49,7 +51,11 @@ async fn exchange<T>(
         token_file,
         ca_file: None,
         node: crate::testing::node(),
-        agent: AgentInfo { id: "a1".into(), version: "0.1.0".into() },
+        agent: AgentInfo {
+            id: "a1".into(),
+            version: "0.1.0".into(),
+            start: Some(Start { count: 17, nonce: 1 }),
+        },
         host: "edge 1 \u{e9}".into(),
     })
     .unwrap();
@@ -83,6 +89,7 @@ async fn the_plan_is_asked_for_with_who_asks_and_what_is_known() {
         "gitops-protocol: 1",
         "gitops-agent: a1",
         "gitops-agent-node: edge-1",
+        "gitops-agent-start: 17-0000000000000001",
         "gitops-agent-version: 0.1.0",
         "gitops-agent-host: edge 1 ?",
         &format!("if-none-match: \"{known}\""),

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use gitops::status::Start;
 use serde::Serialize;
 
 /// Why a file of the state folder could not be used.
@@ -34,7 +35,7 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// The system has no random numbers.
-    #[error("cannot make an agent id: {0}")]
+    #[error("cannot draw a random number: {0}")]
     Random(getrandom::Error),
 }
 
@@ -92,6 +93,36 @@ impl StateDir {
         let id = format!("{:032x}", u128::from_be_bytes(bytes));
         write_atomically(&path, id.as_bytes())?;
         Ok(id)
+    }
+
+    /// The start that this one is: one more than the last that was counted.
+    ///
+    /// # Errors
+    ///
+    /// Where the count cannot be read, or nothing can be drawn.
+    pub fn next_start(&self) -> Result<Start, DiskError> {
+        let path = self.starts();
+        let counted = match fs::read_to_string(&path) {
+            // What cannot be understood counts nothing: such an agent waits for the end of its own lease, once.
+            Ok(text) => text.trim().parse().unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(DiskError::io("read", &path)(error)),
+        };
+        let nonce = getrandom::u64().map_err(DiskError::Random)?;
+        Ok(Start { count: u64::saturating_add(counted, 1), nonce })
+    }
+
+    /// Counts a start, before anybody hears of it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the next start then has the same count, and waits for the end of the lease of this one.
+    pub fn count_start(&self, start: Start) -> Result<(), DiskError> {
+        write_atomically(&self.starts(), start.count.to_string().as_bytes())
+    }
+
+    fn starts(&self) -> PathBuf {
+        self.join("agent-starts")
     }
 }
 
@@ -227,6 +258,23 @@ mod tests {
         let id = StateDir::open(temp.path()).unwrap().agent_id().unwrap();
         assert!(is_agent_id(&id));
         assert_eq!(StateDir::open(temp.path()).unwrap().agent_id().unwrap(), id);
+    }
+
+    #[test]
+    fn each_start_that_was_counted_has_a_number_of_its_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let starts = || {
+            let folder = StateDir::open(temp.path()).unwrap();
+            let (one, other) = (folder.next_start().unwrap(), folder.next_start().unwrap());
+            assert!(one.count == other.count && one.nonce != other.nonce, "{one} {other}");
+            folder.count_start(one).unwrap();
+            one.count
+        };
+        assert_eq!([starts(), starts(), starts()], [1, 2, 3]);
+        fs::write(temp.path().join("agent-starts"), "many").unwrap();
+        assert_eq!([starts(), starts()], [1, 2]);
+        fs::write(temp.path().join("agent-starts"), u64::MAX.to_string()).unwrap();
+        assert_eq!(starts(), u64::MAX);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gitops::name::{Digest, Generation, NodeName, ServiceName};
-use gitops::plan::{NodePlan, SCHEMA};
+use gitops::plan::{Ensure, NodePlan, SCHEMA};
 use gitops::status::{PlanId, Refusal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -173,6 +173,10 @@ struct LedgerFile {
 pub struct Applied {
     /// The instance digest.
     pub digest: Digest,
+    /// The step that asked for it, so that it can be healed while the change to another form may not begin. None as the first
+    /// versions wrote it, until a plan asks for it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Arc<Ensure>>,
 }
 
 /// All instances that were put in place, by service.

@@ -52,9 +52,21 @@ fn what_is_saved_is_loaded_and_replaced_whole() {
         assert_eq!(ledger.read().unwrap(), Some(plan.clone()));
         assert!(matches!(ledger.load(&node()), Ok(Loaded::Found(found)) if found == plan));
     }
-    let record = Record::from([("web".parse().unwrap(), Applied { digest: Digest::of("1") })]);
-    ledger.save_record(&record).unwrap();
-    assert!(matches!(ledger.load_record(), Ok(Loaded::Found(found)) if found == record));
+    for step in [None, Some(Arc::new(ensure("web", "1").0))] {
+        let record = Record::from([("web".parse().unwrap(), Applied { digest: Digest::of("1"), step })]);
+        ledger.save_record(&record).unwrap();
+        assert!(matches!(ledger.load_record(), Ok(Loaded::Found(found)) if found == record));
+    }
+}
+
+#[test]
+fn a_record_is_read_as_the_first_versions_wrote_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let digest = Digest::of("1");
+    let text = format!(r#"{{"version":1,"instances":{{"web":{{"digest":"{digest}"}}}}}}"#);
+    std::fs::write(temp.path().join("applied.json"), text).unwrap();
+    let expected = Record::from([("web".parse().unwrap(), Applied { digest, step: None })]);
+    assert!(matches!(Ledger::at(temp.path()).load_record(), Ok(Loaded::Found(found)) if found == expected));
 }
 
 #[test]
@@ -87,7 +99,12 @@ fn a_file_that_is_cut_at_any_byte_is_kept_aside_and_never_half_believed() {
     let ledger = Ledger::at(temp.path());
     let step = ensure("web", "1");
     ledger.save(&Arc::new(plan(1, vec![remove("web")]))).unwrap();
-    ledger.save_record(&Record::from([("web".parse().unwrap(), Applied { digest: step.0.digest })])).unwrap();
+    ledger
+        .save_record(&Record::from([(
+            "web".parse().unwrap(),
+            Applied { digest: step.0.digest, step: Some(Arc::new(step.0.clone())) },
+        )]))
+        .unwrap();
     ledger.save_journal(&Journal::from([("web".parse().unwrap(), Change::to(&step.0))])).unwrap();
     ledger.save_pictures(&Pictures::default()).unwrap();
     let check = |name: &str, load: &dyn Fn() -> Option<PathBuf>| {

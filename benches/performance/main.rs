@@ -204,7 +204,7 @@ fn status(plan: &NodePlan) -> NodeStatus {
     NodeStatus {
         schema: SCHEMA,
         node: plan.node.clone(),
-        agent: AgentInfo { id: "bench".into(), version: "0".into() },
+        agent: AgentInfo { id: "bench".into(), version: "0".into(), start: None },
         host: HostInfo::default(),
         accepted: Some(PlanId::of(plan)),
         refused: None,

@@ -151,6 +151,7 @@ fn hello(node: &NodeName) -> Hello {
         version: "0".into(),
         host: node.as_str().into(),
         node: Some(node.clone()),
+        start: None,
     }
 }
 

@@ -169,7 +169,7 @@ fn fits(report: &status::NodeStatus, node: &NodeName, hello: &Hello) -> Result<(
         )
     } else if report.node != *node {
         format!("the token is that of node `{node}` and the status that of node `{}`", report.node)
-    } else if report.agent.id != hello.agent {
+    } else if (&report.agent.id, report.agent.start) != (&hello.agent, hello.start) {
         "the status names another agent than the headers".to_owned()
     } else {
         return Ok(());

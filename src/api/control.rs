@@ -174,6 +174,8 @@ pub enum Answer {
         heard_at: Timestamp,
         /// When the node is free for another if that one stays silent.
         free_at: Timestamp,
+        /// It has the id of the one that is refused: one of the two runs on a copy of the other's state folder.
+        is_copy: bool,
     },
     /// Too much waits to be done already.
     Full,
@@ -219,8 +221,8 @@ impl Control {
         let (reply, answer) = oneshot::channel();
         self.requests.send((request, reply)).await.map_err(|_| ApiError::Stopping)?;
         match answer.await.map_err(|_| ApiError::Stopping)? {
-            Answer::SecondAgent { agent, host, since, heard_at, free_at } => {
-                Err(ApiError::SecondAgent { agent, host, since, heard_at, free_at })
+            Answer::SecondAgent { agent, host, since, heard_at, free_at, is_copy } => {
+                Err(ApiError::SecondAgent { agent, host, since, heard_at, free_at, is_copy })
             }
             Answer::Full => Err(ApiError::TooMany(60)),
             Answer::NotStored => Err(ApiError::NotStored),

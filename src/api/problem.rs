@@ -39,8 +39,9 @@ pub enum ApiError {
     Hello(#[from] HelloError),
     /// Another agent speaks for the node.
     #[error(
-        "agent `{agent}` on `{host}` speaks for this node since {}, last heard {heard_at}: stop one of the two, or give this one its own node and token; the node is free at {free_at} if the other stays silent",
-        since.map_or("before the daemon started".to_owned(), |at| at.to_string())
+        "agent `{agent}` on `{host}` speaks for this node since {}, last heard {heard_at}: {}; the node is free at {free_at} if the other stays silent",
+        since.map_or("before the daemon started".to_owned(), |at| at.to_string()),
+        which_to_stop(*is_copy)
     )]
     SecondAgent {
         /// The id of the one that came first.
@@ -53,6 +54,8 @@ pub enum ApiError {
         heard_at: Timestamp,
         /// When the node is free for another.
         free_at: Timestamp,
+        /// It has the id of the one that is refused.
+        is_copy: bool,
     },
     /// The agent was given the token of another node.
     #[error(
@@ -125,6 +128,15 @@ pub enum ApiError {
     /// The daemon is stopping.
     #[error("the daemon is stopping: try again when it is back")]
     Stopping,
+}
+
+fn which_to_stop(is_copy: bool) -> &'static str {
+    match is_copy {
+        true => {
+            "this one has the same id, so one of the two runs on a copy or an old backup of the other's state folder: stop that one, and before it starts again delete its state folder and give it a node and a token of its own"
+        }
+        false => "stop one of the two, or give this one its own node and token",
+    }
 }
 
 fn base_moved(deployed: Option<&Revision>) -> String {

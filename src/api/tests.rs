@@ -113,6 +113,7 @@ impl Api {
             version: "0.1.0".into(),
             host: "host".into(),
             node: None,
+            start: None,
         };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))

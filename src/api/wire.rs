@@ -22,7 +22,7 @@ use crate::fleet::{FleetStatus, SourceStatus};
 use crate::log::{LogEntry, LogLine};
 use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName};
 use crate::reconcile::preview::difference::Difference;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, Start};
 use crate::store::Event;
 use crate::tree::patch::Patch;
 
@@ -41,6 +41,9 @@ pub const AGENT_HOST_HEADER: &str = "gitops-agent-host";
 /// Header: the node that the agent was set up for. One whose token is another node's is told so before anything else.
 /// Agents of the first versions do not send it.
 pub const AGENT_NODE_HEADER: &str = "gitops-agent-node";
+
+/// Header: [`AgentInfo::start`](crate::status::AgentInfo::start) of the agent. Agents of the first versions do not send it.
+pub const AGENT_START_HEADER: &str = "gitops-agent-start";
 
 /// The longest text in one of these headers, in bytes: a host name has at most 253.
 const MAX_HEADER: usize = 255;
@@ -98,6 +101,8 @@ pub struct Hello {
     pub host: Arc<str>,
     /// The node that it was set up for.
     pub node: Option<NodeName>,
+    /// [`AgentInfo::start`](crate::status::AgentInfo::start) of the agent.
+    pub start: Option<Start>,
 }
 
 /// Why a request is not one of an agent that this daemon can talk to.
@@ -111,7 +116,7 @@ pub enum HelloError {
     },
     /// A header cannot be read.
     #[error(
-        "the header `{header}` cannot be read: it takes 1 to {MAX_HEADER} visible ASCII characters, versions as `1` or `1-3`, the node by its name"
+        "the header `{header}` cannot be read: it takes 1 to {MAX_HEADER} visible ASCII characters, versions as `1` or `1-3`, the node by its name, a start as `17-9f3c2a5d00c4e1b8`"
     )]
     Malformed {
         /// Its name.
@@ -135,6 +140,7 @@ impl Hello {
             (AGENT_HOST_HEADER, printable(&self.host)),
         ];
         headers.extend(self.node.as_ref().map(|node| (AGENT_NODE_HEADER, node.to_string())));
+        headers.extend(self.start.map(|start| (AGENT_START_HEADER, start.to_string())));
         headers
     }
 
@@ -153,12 +159,14 @@ impl Hello {
         let protocols: Protocols = read(PROTOCOL_HEADER)?.parse()?;
         let chosen = SPOKEN.agree(protocols).ok_or(HelloError::NoCommonProtocol { agent: protocols })?;
         let named = header(AGENT_NODE_HEADER).map(str::parse).transpose();
+        let start = header(AGENT_START_HEADER).map(str::parse).transpose();
         let hello = Self {
             protocols,
             agent: read(AGENT_HEADER)?.into(),
             version: read(AGENT_VERSION_HEADER)?.into(),
             host: read(AGENT_HOST_HEADER)?.into(),
             node: named.map_err(|_| HelloError::Malformed { header: AGENT_NODE_HEADER })?,
+            start: start.map_err(|_| HelloError::Malformed { header: AGENT_START_HEADER })?,
         };
         Ok((hello, chosen))
     }
@@ -424,9 +432,9 @@ mod tests {
 
     #[test]
     fn a_hello_survives_its_headers() {
-        for node in [None, "edge-1".parse().ok()] {
+        for (node, start) in [(None, None), ("edge-1".parse().ok(), "17-9f3c2a5d00c4e1b8".parse().ok())] {
             let (agent, version, host) = ("a1".into(), "0.1.0".into(), "edge-1".into());
-            let hello = Hello { protocols: SPOKEN, agent, version, host, node };
+            let hello = Hello { protocols: SPOKEN, agent, version, host, node, start };
             let headers = hello.to_headers();
             let get =
                 |name: &str| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
@@ -439,7 +447,7 @@ mod tests {
         let check = |name: &'static str, value: Option<&'static str>, expected: HelloError| {
             let get = |header: &str| match header {
                 _ if header == name => value,
-                AGENT_NODE_HEADER => None,
+                AGENT_NODE_HEADER | AGENT_START_HEADER => None,
                 PROTOCOL_HEADER => Some("1"),
                 _ => Some("x"),
             };
@@ -449,6 +457,7 @@ mod tests {
         check(AGENT_HEADER, Some(""), HelloError::Malformed { header: AGENT_HEADER });
         check(AGENT_HOST_HEADER, Some("a\u{e9}"), HelloError::Malformed { header: AGENT_HOST_HEADER });
         check(AGENT_NODE_HEADER, Some("Edge"), HelloError::Malformed { header: AGENT_NODE_HEADER });
+        check(AGENT_START_HEADER, Some("17"), HelloError::Malformed { header: AGENT_START_HEADER });
         for bad in ["x", "3-1", "1-2-3", "-1"] {
             check(PROTOCOL_HEADER, Some(bad), HelloError::Malformed { header: PROTOCOL_HEADER });
         }

@@ -166,6 +166,10 @@ pub(super) fn to_node(
             format!("agent {} on {} reports for the first time", after.agent.version, after.host.name);
         events.push(node_event(now, "node.joined", node, message));
     }
+    if before.is_some_and(|before| before.agent != after.agent) {
+        let message = format!("agent {} on {} was started", after.agent.version, after.host.name);
+        events.push(node_event(now, "agent.started", node, message));
+    }
     if let Some(plan) =
         plan.filter(|plan| after.acks(plan) && !before.is_some_and(|before| before.acks(plan)))
     {

@@ -48,12 +48,13 @@ impl State {
         Some(self.reload())
     }
 
-    /// Takes over who spoke to other daemons, and is heard there later than here.
+    /// Takes over who spoke to other daemons, where they know better.
     pub(super) fn take_over_leases(&mut self) {
+        let stale_after = self.policy.stale_after();
         for (node, last) in &self.reported.nodes {
-            let is_later = |lease: &Lease| lease.heard_at < last.heard_at;
-            if self.leases.get(node).is_none_or(is_later) {
-                self.leases.insert(node.clone(), Lease::of(last));
+            let lease = Lease::of(last);
+            if self.leases.get(node).is_none_or(|own| own.yields_to(&lease, stale_after)) {
+                self.leases.insert(node.clone(), lease);
             }
         }
     }

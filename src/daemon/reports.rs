@@ -1,7 +1,8 @@
 //! The agents' side of the state machine: who may speak for a node, what it said, and who has fallen silent.
 //!
 //! A node is spoken for by one agent at a time: whoever spoke last holds a *lease* of three heartbeats, and another
-//! agent with the same token is refused until it ends. Reports are recorded in batches: those that arrive while one
+//! agent with the same token is refused until it ends. An agent that was started again goes on with its lease; one that runs
+//! on a copy of its state folder is told from it by its [`Start`], and is another. Reports are recorded in batches: those that arrive while one
 //! batch is being written are the next, so a thousand agents cost a few durable commits and not a thousand.
 //!
 //! What tools say in words may quote a secret: it is taken out before anything is derived from a report, or kept of it.
@@ -18,7 +19,7 @@ use crate::api::control::Answer;
 use crate::api::wire::{Hello, Receipt, Report};
 use crate::name::{Digest, NodeName, Revision};
 use crate::release;
-use crate::status::{NodeStatus, ReportedNode};
+use crate::status::{NodeStatus, ReportedNode, Start};
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, StatusReport};
 
@@ -29,6 +30,8 @@ const MAX_WAITING_EVENTS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     agent: Arc<str>,
+    /// None where it does not tell.
+    start: Option<Start>,
     host: Arc<str>,
     /// Since when it has spoken without a break; none where that was before the start of the daemon.
     since: Option<Timestamp>,
@@ -45,7 +48,32 @@ impl Lease {
     /// As the last report before a restart left it.
     pub(super) fn of(last: &ReportedNode) -> Self {
         let NodeStatus { agent, host, .. } = &*last.status;
-        Self { agent: agent.id.clone(), host: host.name.clone(), since: None, heard_at: last.heard_at }
+        let (agent, start) = (agent.id.clone(), agent.start);
+        Self { agent, start, host: host.name.clone(), since: None, heard_at: last.heard_at }
+    }
+
+    fn to(hello: &Hello, now: Timestamp) -> Self {
+        let (agent, start, host) = (hello.agent.clone(), hello.start, hello.host.clone());
+        Self { agent, start, host, since: Some(now), heard_at: now }
+    }
+
+    /// Whether it is that of the process with this lease.
+    fn is_of(&self, other: &Self) -> bool {
+        let is_same = self.start.zip(other.start).is_none_or(|(one, other)| one == other);
+        self.agent == other.agent && is_same
+    }
+
+    /// Whether it is that of the same agent, started again: what was started before from the same folder is gone.
+    fn is_of_later_start(&self, other: &Self) -> bool {
+        let is_later = self.start.zip(other.start).is_some_and(|(one, other)| one.is_after(other));
+        self.agent == other.agent && is_later
+    }
+
+    /// Whether another daemon knows better who speaks: it heard the node later, or a later start of the agent, whose lease was
+    /// not over.
+    pub(super) fn yields_to(&self, other: &Self, stale_after: SignedDuration) -> bool {
+        let is_held = self.heard_at < other.heard_at + stale_after;
+        self.heard_at < other.heard_at || (is_held && other.is_of_later_start(self))
     }
 }
 
@@ -78,18 +106,17 @@ impl Batch {
 impl State {
     /// Whether this agent may speak for the node; if so, its lease begins anew.
     pub(super) fn lease(&mut self, node: &NodeName, hello: &Hello, now: Timestamp) -> Result<(), Answer> {
-        let mut since = Some(now);
-        if let Some(lease) = self.leases.get(node) {
-            let free_at = lease.heard_at + self.policy.stale_after();
-            if lease.agent != hello.agent && now < free_at {
-                let Lease { agent, host, since, heard_at } = lease.clone();
-                return Err(Answer::SecondAgent { agent, host, since, heard_at, free_at });
-            }
-            if lease.agent == hello.agent {
-                since = lease.since;
+        let mut lease = Lease::to(hello, now);
+        if let Some(held) = self.leases.get(node) {
+            let free_at = held.heard_at + self.policy.stale_after();
+            if held.is_of(&lease) {
+                lease.since = held.since;
+            } else if now < free_at && !lease.is_of_later_start(held) {
+                let (is_copy, Lease { agent, host, since, heard_at, .. }) =
+                    (held.agent == lease.agent, held.clone());
+                return Err(Answer::SecondAgent { agent, host, since, heard_at, free_at, is_copy });
             }
         }
-        let lease = Lease { agent: hello.agent.clone(), host: hello.host.clone(), since, heard_at: now };
         self.leases.insert(node.clone(), lease);
         Ok(())
     }

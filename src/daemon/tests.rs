@@ -147,6 +147,7 @@ impl Running {
             version: "0.1.0".into(),
             host: agent.into(),
             node: None,
+            start: None,
         };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token);
         hello.to_headers().into_iter().fold(request, |request, (name, value)| request.header(name, value))
@@ -188,7 +189,7 @@ fn status(agent: &str) -> NodeStatus {
     NodeStatus {
         schema: 1,
         node: node(),
-        agent: AgentInfo { id: agent.into(), version: "0.1.0".into() },
+        agent: AgentInfo { id: agent.into(), version: "0.1.0".into(), start: None },
         host: HostInfo::default(),
         accepted: None,
         refused: None,

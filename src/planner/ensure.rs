@@ -45,7 +45,7 @@ fn step(
     let standing = before.filter(|step| !is_removed(step, previous, situation.status(node)));
     if let Some(reason) = situation.permits.held(node, service) {
         waiting.insert(service.clone(), reason.clone());
-        return standing.cloned();
+        return standing.map(|step| situation.kept(node, step));
     }
     if let Some(step) = standing.filter(|step| *step.project() != want.ensure.project) {
         waiting.insert(service.clone(), format!("its Compose project `{}` is removed first", step.project()));

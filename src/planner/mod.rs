@@ -95,6 +95,18 @@ impl<'a> Situation<'a> {
         is_other.then_some(new)
     }
 
+    /// A step of the last plan that stays as it is, with its times as they are now.
+    fn kept(&self, node: &NodeName, step: &Step) -> Step {
+        let mut kept = step.clone();
+        if let Some(spans) = self.renewed_spans(node, step) {
+            match &mut kept {
+                Step::Ensure(ensure) => ensure.terms.spans = spans,
+                Step::Remove(remove) => remove.spans = spans,
+            }
+        }
+        kept
+    }
+
     /// Whether its times still matter to a step of the last plan: it is not done, or corrected within them alone.
     fn goes_by_spans(&self, node: &NodeName, step: &Step) -> bool {
         let digest = step.as_ensure().map(|ensure| ensure.digest);

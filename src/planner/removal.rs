@@ -34,7 +34,7 @@ pub(super) fn steps(
         let service = step.service();
         if let (Step::Ensure(_), Some(reason)) = (step, situation.permits.held(node, service)) {
             waiting.insert(service.clone(), reason.clone());
-            return (*step).clone();
+            return situation.kept(node, step);
         }
         of(situation, node, step, reasons(situation, node, step), dependants(step, &previous.steps))
     };

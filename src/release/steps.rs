@@ -252,7 +252,7 @@ mod tests {
             NodeStatus {
                 schema: 1,
                 node: plan.node.clone(),
-                agent: AgentInfo { id: "a".into(), version: "1".into() },
+                agent: AgentInfo { id: "a".into(), version: "1".into(), start: None },
                 host: HostInfo::default(),
                 accepted: Some(PlanId::of(plan)),
                 refused: None,

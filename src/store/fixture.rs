@@ -129,7 +129,7 @@ pub(super) fn status(name: &str, words: &str) -> NodeStatus {
     NodeStatus {
         schema: SCHEMA,
         node: node(name),
-        agent: AgentInfo { id: "agent".into(), version: "1".into() },
+        agent: AgentInfo { id: "agent".into(), version: "1".into(), start: None },
         host: HostInfo { problem: Some(words.to_owned()), memory_bytes: u64::MAX, ..HostInfo::default() },
         accepted: None,
         refused: None,

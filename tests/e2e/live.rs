@@ -49,6 +49,7 @@ impl Reporter {
             version: "0".into(),
             host: "here".into(),
             node: None,
+            start: None,
         };
         let headers = hello.to_headers().into_iter();
         let request = headers
@@ -100,7 +101,7 @@ fn done(plan: &NodePlan) -> NodeStatus {
     NodeStatus {
         schema: 1,
         node: plan.node.clone(),
-        agent: AgentInfo { id: "one".into(), version: "0".into() },
+        agent: AgentInfo { id: "one".into(), version: "0".into(), start: None },
         host: HostInfo {
             name: "here".into(),
             docker: "20".into(),

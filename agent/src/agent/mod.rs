@@ -149,7 +149,7 @@ fn perform(effect: Effect, parts: &Parts, tasks: &mut JoinSet<Event>) -> Option<
         Effect::SavePictures(pictures) => {
             warn("cannot write down how containers are meant to stay", parts.ledger.save_pictures(&pictures))
         }
-        Effect::Prune { plan } => warn("cannot delete old content", parts.blobs.keep_only(&plan).map(drop)),
+        Effect::Prune { keep } => warn("cannot delete old content", parts.blobs.keep_only(&keep).map(drop)),
         Effect::Observe { anew } => {
             let host = parts.host.clone();
             if anew {

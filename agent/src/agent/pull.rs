@@ -59,6 +59,14 @@ impl Pull {
         self.refused.as_ref()
     }
 
+    /// When the request was sent that is out, if one is.
+    pub(super) fn asked_at(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Asking { since } => Some(since),
+            _ => None,
+        }
+    }
+
     pub(super) fn wake_at(&self) -> Option<Duration> {
         match self.phase {
             Phase::Resting { until } => Some(until),
@@ -165,7 +173,6 @@ impl Pull {
             return false;
         }
         effects.push(Effect::Tell(Tell::Progress, format!("accepted plan {}", plan.generation)));
-        effects.push(Effect::Prune { plan: plan.clone() });
         self.failures = 0;
         self.known = Some(plan.digest);
         self.refused = None;

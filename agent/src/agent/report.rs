@@ -18,8 +18,8 @@ pub(super) struct Report {
     current: Option<(Digest, NodeStatus)>,
     /// What the daemon knows.
     known: Option<Digest>,
-    /// The digest of what is on its way.
-    sending: Option<Digest>,
+    /// The digest of what is on its way, and since when.
+    sending: Option<(Digest, Duration)>,
     next_heartbeat: Duration,
     failures: u32,
     not_before: Duration,
@@ -52,8 +52,13 @@ impl Report {
             Some(known) if known == *digest => Message::Heartbeat { digest: known },
             _ => Message::Full(Box::new(status.clone())),
         };
-        self.sending = Some(*digest);
+        self.sending = Some((*digest, moment.elapsed));
         effects.push(Effect::Report(message));
+    }
+
+    /// When it was sent what is on its way, if anything is.
+    pub(super) fn sent_at(&self) -> Option<Duration> {
+        self.sending.map(|(_, at)| at)
     }
 
     pub(super) fn wake_at(&self) -> Option<Duration> {
@@ -71,7 +76,7 @@ impl Report {
         moment: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(sent) = self.sending.take() else { return };
+        let Some((sent, _)) = self.sending.take() else { return };
         match answer {
             Ok(Answer { heartbeat_seconds, want_full }) => {
                 let (least, most) = HEARTBEAT_SECONDS.into_inner();

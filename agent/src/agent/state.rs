@@ -7,6 +7,7 @@
 //! **Invariant:** a plan is walked only after [`Event::Saved`] said that it is in the ledger, and saved only after
 //! [`Event::Fetched`] said that all its content is here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,10 +123,10 @@ pub enum Effect {
     SaveRecord(Record),
     /// Write down how the containers of instances are meant to stay, durably. Nothing answers.
     SavePictures(Pictures),
-    /// Delete content that this plan does not name. Nothing answers.
+    /// Delete content that neither the accepted plan names nor what is in place. Nothing answers.
     Prune {
-        /// The accepted plan.
-        plan: Arc<NodePlan>,
+        /// All other.
+        keep: BTreeSet<Digest>,
     },
     /// Look at the containers.
     Observe {
@@ -292,8 +293,8 @@ pub struct State {
     logs: Logs,
     /// Content of the accepted plan is being fetched again.
     refetching: bool,
-    /// Another agent is active under our identity: nothing is begun.
-    rival: bool,
+    /// When it was said last that another agent is active under our identity: nothing is begun.
+    refused_at: Option<Duration>,
     stopping: bool,
 }
 
@@ -312,7 +313,7 @@ impl State {
             host: None,
             orphans: Orphans::default(),
             refetching: false,
-            rival: false,
+            refused_at: None,
             stopping: false,
         }
     }
@@ -344,7 +345,8 @@ impl State {
 
     /// When [`Event::Tick`] is due at the latest; none while only another event can change anything.
     pub fn wake_at(&self) -> Option<Duration> {
-        let walk = [self.walk.wake_at(), self.walk.ask_at()].into_iter().filter(|_| !self.rival);
+        let walk =
+            [self.walk.wake_at(), self.walk.ask_at()].into_iter().filter(|_| self.refused_at.is_none());
         let parts = [self.pull.wake_at(), self.look.wake_at(), self.report.wake_at(), self.logs.wake_at()];
         parts.into_iter().chain(walk).flatten().min()
     }
@@ -385,7 +387,7 @@ impl State {
                 self.look.soon(moment);
             }
             Event::Polled(answer) => {
-                self.heed(answer.as_ref().err(), effects);
+                self.heed(self.pull.asked_at(), answer.as_ref().err(), moment, effects);
                 self.pull.answered(answer, moment, effects);
             }
             Event::Fetched { plan, result } => {
@@ -394,6 +396,8 @@ impl State {
             }
             Event::Saved(result) => {
                 if self.pull.saved(result, moment, effects) {
+                    let keep = self.pull.held().map(|plan| self.walk.content(plan));
+                    effects.extend(keep.map(|keep| Effect::Prune { keep }));
                     self.look.soon(moment);
                 }
             }
@@ -413,7 +417,7 @@ impl State {
             Event::HookEnded { call, result } => self.hook_ended(&call, result, moment, effects),
             Event::Logs { service, container, lines } => self.walk.logs(&service, &container, &lines),
             Event::Reported(answer) => {
-                self.heed(answer.as_ref().err(), effects);
+                self.heed(self.report.sent_at(), answer.as_ref().err(), moment, effects);
                 self.report.answered(answer, moment, effects);
             }
             Event::Logged => self.logs.wrote(),
@@ -464,11 +468,18 @@ impl State {
         }
     }
 
-    /// Two agents with one identity would undo each other's work: the one that the daemon refuses stands still.
-    fn heed(&mut self, failed: Option<&Failed>, effects: &mut Vec<Effect>) {
+    /// Two agents with one identity would undo each other's work: the one that the daemon refuses stands still. An answer to
+    /// what was asked before, as to a request for a plan that was held, says nothing about that.
+    fn heed(
+        &mut self,
+        asked_at: Option<Duration>,
+        failed: Option<&Failed>,
+        moment: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         match failed {
             Some(failed) if failed.cause == Cause::SecondAgent => {
-                if !self.rival {
+                if self.refused_at.is_none() {
                     let text = format!(
                         "another agent is active with the identity of this one: nothing is applied here until it \
                          stops, or this one gets its own token: {}",
@@ -476,12 +487,12 @@ impl State {
                     );
                     effects.push(Effect::Tell(Tell::Alarm, text));
                 }
-                self.rival = true;
+                self.refused_at = Some(moment.elapsed);
             }
             // A daemon that cannot be reached says nothing about that.
             Some(_) => {}
-            None if self.rival => {
-                self.rival = false;
+            None if self.refused_at.is_some() && asked_at >= self.refused_at => {
+                self.refused_at = None;
                 effects.push(Effect::Tell(Tell::Progress, "this agent is the only one again".to_owned()));
             }
             None => {}
@@ -489,7 +500,10 @@ impl State {
     }
 
     fn walk(&mut self, moment: Moment, effects: &mut Vec<Effect>) {
-        let Some(plan) = self.pull.held().filter(|_| !self.rival).cloned() else { return };
+        let Some(plan) = self.pull.held().filter(|_| self.refused_at.is_none()).cloned() else { return };
+        if self.walk.learn(&plan) {
+            effects.push(Effect::SaveRecord(self.walk.record().clone()));
+        }
         for act in self.walk.advance(&plan, moment) {
             effects.push(match act {
                 Act::Begin { step, observed, reason } => {

@@ -11,7 +11,8 @@ use gitops::status::{ContainerState, PlanId, StepOutcome};
 use jiff::SignedDuration;
 
 use self::world::{Behaviour, World};
-use super::state::Message;
+use super::state::{Cause, Effect, Event, Failed, Message, Offer};
+use crate::moment::Moment;
 use crate::testing::{ensure, plan, remove};
 
 fn web(version: &str) -> Step {
@@ -170,7 +171,7 @@ fn what_docker_refuses_is_tried_again_before_it_has_failed() {
     assert_eq!(result.outcome, StepOutcome::Applying);
     let message = result.message.unwrap();
     assert!(message.starts_with("try 1 of 3 failed: "), "{message}");
-    world.run_for(60);
+    world.run_for(40);
     assert_eq!((world.called().len(), world.outcome("web")), (3, StepOutcome::Failed));
     let tries: Vec<_> = world.calls.iter().map(|(at, _)| *at).collect();
     let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -349,6 +350,25 @@ fn while_another_agent_has_its_identity_nothing_is_begun() {
     world.rival = false;
     world.run_for(70);
     assert_eq!(world.called(), ["up web"]);
+}
+
+#[test]
+fn an_answer_to_what_was_asked_before_a_refusal_does_not_lift_it() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    let mut is_lifted = |event, seconds| {
+        let elapsed = world.now + Duration::from_secs(seconds);
+        let moment = Moment { elapsed, wall: jiff::Timestamp::UNIX_EPOCH, dice: 0 };
+        let effects = world.state.step(event, moment);
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Tell(_, text) if text.contains("the only one again")))
+    };
+    let refused = Failed { message: "stop one of the two".to_owned(), cause: Cause::SecondAgent };
+    assert!(!is_lifted(Event::Reported(Err(refused.clone())), 1), "none is out");
+    assert!(!is_lifted(Event::Tick, 20), "a report is out");
+    assert!(!is_lifted(Event::Reported(Err(refused)), 21));
+    assert!(!is_lifted(Event::Polled(Ok(Offer::Nothing)), 22), "it was held since before");
+    assert!(is_lifted(Event::Polled(Ok(Offer::Nothing)), 24));
 }
 
 #[test]

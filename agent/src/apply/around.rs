@@ -13,6 +13,14 @@ use crate::host::HookCall;
 use crate::journal::{HookEnd, HookRun, When};
 use crate::moment::Moment;
 
+/// A window that is shut.
+pub(super) struct Shut {
+    /// What is waited for.
+    pub(super) waits: String,
+    /// When it opens; none where it will not.
+    pub(super) opens_at: Option<Duration>,
+}
+
 impl Walk {
     /// Takes in how a hook ended; none where it never began.
     pub fn hook_ended(&mut self, call: &HookCall, result: Result<Option<HookEnd>, Fault>, moment: Moment) {
@@ -34,13 +42,20 @@ impl Walk {
 
     /// Why the change that a step asks for may not begin now; none where it may, or has begun.
     pub(super) fn closed(&mut self, step: &Step, moment: Moment) -> Option<Verdict> {
+        let Shut { waits, opens_at } = self.shut(step, moment)?;
+        let progress = self.progress.get_mut(step.service())?;
+        progress.wake_at = opens_at;
+        Some(if progress.failure.is_some() { Verdict::Failed } else { Verdict::Waiting(waits) })
+    }
+
+    /// The window in which the change that a step asks for may begin, where it is shut and the change has not begun.
+    pub(super) fn shut(&self, step: &Step, moment: Moment) -> Option<Shut> {
         let has_begun = step.as_ensure().is_some_and(|ensure| self.changes.has_begun(ensure));
         if has_begun || Span::allow(step.spans(), moment.wall) {
             return None;
         }
         let opens = Span::next(step.spans(), moment.wall);
-        let progress = self.progress.get_mut(step.service())?;
-        progress.wake_at = opens.map(|at| {
+        let opens_at = opens.map(|at| {
             let until = Duration::try_from(at.duration_since(moment.wall)).unwrap_or_default();
             moment.elapsed.saturating_add(until)
         });
@@ -48,7 +63,7 @@ impl Walk {
             || "its window is over: waits for a new plan".to_owned(),
             |at| format!("its window opens at {at}"),
         );
-        Some(if progress.failure.is_some() { Verdict::Failed } else { Verdict::Waiting(waits) })
+        Some(Shut { waits, opens_at })
     }
 
     /// Writes down that the change to `step` begins, runs what is to run before it, and begins it. Where nothing is in place

@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) setback: Option<String>,
     pub(super) heals: Streak,
     pub(super) result: Option<StepResult>,
+    /// How the step stands for which this form stands in, as long as that may not begin.
+    pub(super) awaited: Option<StepResult>,
     /// It was well in this form.
     pub(super) was_well: bool,
     /// When it has to be looked at again without an event.
@@ -48,6 +50,11 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn outcome(&self) -> Option<StepOutcome> {
         self.result.as_ref().map(|result| result.outcome)
+    }
+
+    /// How the step of the plan stands.
+    pub(super) fn told(&self) -> Option<&StepResult> {
+        self.awaited.as_ref().or(self.result.as_ref())
     }
 
     /// A new form of the step starts with a clean slate; only a call that is under way is kept in mind.

@@ -93,7 +93,7 @@ impl Agent {
         };
         let settings = Settings {
             node,
-            agent: AgentInfo { id: "a1".into(), version: "1".into() },
+            agent: AgentInfo { id: "a1".into(), version: "1".into(), start: None },
             limits: Limits { concurrency: 2, settle: Duration::from_millis(500) },
             observe_every: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::wire::Report;
 use crate::name::{Digest, Generation};
 use crate::plan::{Ensure, FileRef, Model, OnFileChange, RunState, Step};
-use crate::status::{AgentInfo, HostInfo, NodeStatus};
+use crate::status::{AgentInfo, HostInfo, NodeStatus, Start};
 use crate::store::Publication;
 
 /// A plan with one service that mounts one file.
@@ -39,7 +39,7 @@ fn status(name: &str, agent: &str) -> NodeStatus {
     NodeStatus {
         schema: 1,
         node: node(name),
-        agent: AgentInfo { id: agent.into(), version: "0.1.0".into() },
+        agent: AgentInfo { id: agent.into(), version: "0.1.0".into(), start: None },
         host: HostInfo::default(),
         accepted: None,
         refused: None,
@@ -135,6 +135,11 @@ async fn a_report_is_believed_only_of_the_caller() {
     check(put(&api.edge_2, &mine), 400, Some("wrong-status")).await;
     let other_agent = Report::Status(Arc::new(status("edge-1", "a2")));
     check(put(&api.edge_1, &other_agent), 400, Some("wrong-status")).await;
+    let start = Some(Start { count: 1, nonce: 1 });
+    let mut other_start = status("edge-1", "a1");
+    other_start.agent.start = start;
+    let other_start = Report::Status(Arc::new(other_start));
+    check(put(&api.edge_1, &other_start), 400, Some("wrong-status")).await;
     let newer = Report::Status(Arc::new(NodeStatus { schema: 2, ..status("edge-1", "a1") }));
     check(put(&api.edge_1, &newer), 400, Some("wrong-status")).await;
     let malformed = api.request(Method::PUT, "/v1/agent/status", &api.edge_1).body("{\"heartbeat\": 1}");

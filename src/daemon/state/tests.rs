@@ -20,7 +20,7 @@ use crate::fleet::SourceState;
 use crate::name::Generation;
 use crate::plan::NodePlan;
 use crate::reconcile::Known;
-use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode};
+use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode, Start};
 use crate::store::Decided;
 use crate::store::outbox::Outbox;
 use crate::store::outbox::{Change, ErrandKey};
@@ -72,8 +72,8 @@ fn status(name: &str, agent: &str, accepted: Option<&NodePlan>) -> Arc<NodeStatu
     Arc::new(NodeStatus {
         schema: 1,
         node: node(name),
-        agent: AgentInfo { id: agent.into(), version: "0.1.0".into() },
-        host: HostInfo { name: format!("host-of-{agent}").into(), ..HostInfo::default() },
+        agent: who(agent),
+        host: HostInfo { name: format!("host-of-{}", who(agent).id).into(), ..HostInfo::default() },
         accepted: accepted.map(PlanId::of),
         refused: None,
         steps: BTreeMap::new(),
@@ -83,9 +83,20 @@ fn status(name: &str, agent: &str, accepted: Option<&NodePlan>) -> Arc<NodeStatu
     })
 }
 
+/// Of an agent `x`, or of the start `x 17-1` of it.
+fn who(agent: &str) -> AgentInfo {
+    let (id, start) = agent.split_once(' ').unwrap_or((agent, ""));
+    let start = start.split_once('-').map(|(count, nonce)| Start {
+        count: count.parse().expect("a number"),
+        nonce: nonce.parse().expect("a number"),
+    });
+    AgentInfo { id: id.into(), version: "0.1.0".into(), start }
+}
+
 fn hello(agent: &str) -> Hello {
+    let AgentInfo { id: agent, version, start } = who(agent);
     let host = format!("host-of-{agent}").into();
-    Hello { protocols: SPOKEN, agent: agent.into(), version: "0.1.0".into(), host, node: None }
+    Hello { protocols: SPOKEN, agent, version, host, node: None, start }
 }
 
 /// A state under test, its clock, and the events that it wanted recorded.
@@ -266,10 +277,11 @@ fn word(effect: &Effect) -> String {
             Answer::Unfit(why) | Answer::NoRevision(why) => format!("{ticket}: {why}"),
             Answer::Busy => format!("{ticket}: busy"),
             Answer::NotReady => format!("{ticket}: not ready"),
-            Answer::SecondAgent { host, since, .. } => {
+            Answer::SecondAgent { host, since, is_copy, .. } => {
                 let since =
                     since.map_or("ever".to_owned(), |since| (since.as_second() - 1_000_000).to_string());
-                format!("{ticket}: {host} since {since}")
+                let copy = if *is_copy { "a copy of " } else { "" };
+                format!("{ticket}: {copy}{host} since {since}")
             }
             Answer::Held(hold) => format!("{ticket}: hold {}", hold.number),
             Answer::NoHold(number) => format!("{ticket}: no hold {number}"),

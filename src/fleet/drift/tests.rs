@@ -85,7 +85,7 @@ impl World {
         let status = NodeStatus {
             schema: 1,
             node: node(),
-            agent: AgentInfo { id: "one".into(), version: "0".into() },
+            agent: AgentInfo { id: "one".into(), version: "0".into(), start: None },
             host: HostInfo::default(),
             accepted: Some(PlanId::of(&plan)),
             refused: None,

@@ -26,7 +26,8 @@ impl<'a> Rollout<'a> {
         }
     }
 
-    /// A part begins when those before it are done and have stood their time.
+    /// A part begins when those before it are done and have stood their time. What is down in its older form is changed with
+    /// the first: it has nothing to lose, and as long as it is away it would keep the others from being changed.
     fn hold_for_parts(&mut self, group: Group<'a>, members: &[usize], nodes: &[&'a NodeName]) {
         let rules = self.entries[members[0]].rules;
         let parts = parts(self.situation, rules, nodes);
@@ -42,7 +43,8 @@ impl<'a> Rollout<'a> {
         for index in members {
             let entry = &mut self.entries[*index];
             let part = part_of(&entry.unit.node);
-            if entry.is_open() && part > first {
+            let is_down = entry.unit.from.is_some() && !entry.unit.may_be_up();
+            if entry.is_open() && part > first && !is_down {
                 entry.hold(format!("step {} waits for step {}: {blocker}", part + 1, first + 1));
             }
         }

@@ -100,7 +100,7 @@ fn done(plan: &NodePlan) -> NodeStatus {
     NodeStatus {
         schema: SCHEMA,
         node: plan.node.clone(),
-        agent: AgentInfo { id: "one".into(), version: "0".into() },
+        agent: AgentInfo { id: "one".into(), version: "0".into(), start: None },
         host: HostInfo::default(),
         accepted: Some(PlanId::of(plan)),
         refused: None,

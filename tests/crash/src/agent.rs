@@ -77,14 +77,16 @@ fn state_folder(folder: &Path) -> PathBuf {
 async fn live(folder: &Path, outside: &Path) -> Result<(), Problem> {
     let state = StateDir::open(&state_folder(folder)).map_err(told)?;
     let id = state.agent_id().map_err(told)?;
+    let start = state.next_start().map_err(told)?;
+    state.count_start(start).map_err(told)?;
     let blobs = BlobDir::open(state.join("blobs")).map_err(told)?;
     let logs = LogDir::open(state.join("logs")).map_err(told)?;
     let held = Held::load(&state_folder(folder))?;
     let world = Arc::new(World::new(plans(), outside, &state_folder(folder), blobs.clone()));
-    world.meet(&id, held.plan.as_deref());
+    world.meet(&id, start, held.plan.as_deref());
     let settings = Settings {
         node: name(NODE),
-        agent: AgentInfo { id: id.into(), version: "1".into() },
+        agent: AgentInfo { id: id.into(), version: "1".into(), start: Some(start) },
         limits: Limits { concurrency: 1, settle: Duration::ZERO },
         observe_every: Duration::from_millis(100),
         heartbeat: Duration::from_secs(15),
@@ -148,7 +150,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
     let mut files = BTreeMap::new();
     collect(folder, folder, &mut files).map_err(told)?;
     files.retain(|name, _| {
-        !["agent-id", "status.json"].contains(&name.as_str()) && !name.starts_with("logs/")
+        !["agent-id", "agent-starts", "status.json"].contains(&name.as_str()) && !name.starts_with("logs/")
     });
     Ok(files)
 }

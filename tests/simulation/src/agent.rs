@@ -10,7 +10,7 @@ use std::time::Duration;
 use gitops::api::wire::Report;
 use gitops::name::{Digest, NodeName};
 use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, HostInfo, Orphans, PlanId};
+use gitops::status::{AgentInfo, HostInfo, NodeStatus, Orphans, PlanId, Start};
 use gitops_agent::agent::state::{
     Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State, Tell,
 };
@@ -24,8 +24,9 @@ use gitops_agent::ledger::Record;
 use crate::clock::{Millis, WallClock, moment};
 use crate::daemon::HEARTBEAT;
 use crate::defects::Defect;
-use crate::docker::Docker;
+use crate::docker::{Docker, Edit};
 use crate::network::{Ask, Line, Reply, Request, Sender, hello};
+use crate::plot::Trouble;
 use crate::witness::Fact;
 use crate::world::{Happening, World};
 
@@ -37,6 +38,8 @@ const CONCURRENCY: usize = 2;
 pub(crate) struct Disk {
     /// Made at the first start.
     id: Arc<str>,
+    /// How many starts were counted.
+    starts: u64,
     ledger: Option<Arc<NodePlan>>,
     record: Record,
     journal: Journal,
@@ -53,6 +56,7 @@ impl Disk {
     pub(crate) fn new(id: u64) -> Self {
         Self {
             id: format!("agent-{id}").into(),
+            starts: 0,
             ledger: None,
             record: Record::new(),
             journal: Journal::new(),
@@ -61,6 +65,15 @@ impl Disk {
             is_full: false,
             before: None,
         }
+    }
+
+    /// The start that the next process is: counted, where the disk can be written.
+    fn start(&mut self, nonce: u64) -> Start {
+        let count = self.starts + 1;
+        if !self.is_full {
+            self.starts = count;
+        }
+        Start { count, nonce }
     }
 
     /// The accepted plan.
@@ -103,6 +116,8 @@ struct Call {
 /// An agent that runs.
 pub(crate) struct Agent {
     state: State,
+    /// Which start it is.
+    start: Start,
     started: Millis,
     tick: u64,
     requests: u64,
@@ -134,18 +149,29 @@ impl Machine {
             is_gone: false,
         }
     }
+
+    /// Another one, with a copy of the disk of its agent; and of what Docker holds, or with nothing there.
+    pub(crate) fn copy(&self, has_containers: bool) -> Self {
+        let mut copy = Self::new(self.node.clone(), 0, self.daemon);
+        copy.disk = Disk { is_full: false, ..self.disk.clone() };
+        if has_containers {
+            copy.docker = self.docker.clone();
+            (copy.docker.is_away, copy.docker.failing, copy.docker.lie) = (false, 0, None);
+        }
+        copy
+    }
 }
 
 /// What a process begins with that finds the disk so.
-fn state(machine: &Machine) -> State {
+fn state(machine: &Machine, start: Start) -> State {
     let Disk { ledger, record, journal, pictures, .. } = machine.disk.clone();
-    State::new(settings(machine), ledger, record, journal).with_pictures(pictures)
+    State::new(settings(machine, start), ledger, record, journal).with_pictures(pictures)
 }
 
-fn settings(machine: &Machine) -> Settings {
+fn settings(machine: &Machine, start: Start) -> Settings {
     Settings {
         node: machine.node.clone(),
-        agent: AgentInfo { id: machine.disk.id.clone(), version: "1".into() },
+        agent: AgentInfo { id: machine.disk.id.clone(), version: "1".into(), start: Some(start) },
         limits: Limits { concurrency: CONCURRENCY, settle: Duration::from_secs(3) },
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_millis(HEARTBEAT),
@@ -155,6 +181,7 @@ fn settings(machine: &Machine) -> Settings {
 impl World {
     /// Starts the agent of a machine.
     pub(crate) fn start_agent(&mut self, number: usize) {
+        let nonce = self.dice.roll();
         let machine = &mut self.machines[number];
         if machine.agent.is_some() || machine.is_gone {
             return;
@@ -164,9 +191,11 @@ impl World {
             let _ = defect;
             machine.disk.ledger = machine.disk.before.take().or(machine.disk.ledger.take());
         }
-        let state = state(machine);
+        let start = machine.disk.start(nonce);
+        let state = state(machine, start);
         machine.agent = Some(Agent {
             state,
+            start,
             started: self.now,
             tick: 0,
             requests: 0,
@@ -270,6 +299,7 @@ impl World {
                 self.statuses += 1;
                 let status = Arc::from(status);
                 self.witness.tell(&Fact::Claimed { machine: number, status: &status });
+                self.meddle(number, &status);
                 self.send(number, Ask::Report(Report::Status(status)), None);
             }
             Effect::Report(Message::Heartbeat { digest }) => {
@@ -286,10 +316,7 @@ impl World {
                 return Some(Event::Journaled(self.save_journal(number, journal)));
             }
             Effect::SaveRecord(_) | Effect::Snapshot(_) => {}
-            Effect::Prune { plan } => {
-                let named = content(&plan);
-                self.machines[number].disk.blobs.retain(|digest| named.contains(digest));
-            }
+            Effect::Prune { keep } => self.machines[number].disk.blobs.retain(|digest| keep.contains(digest)),
             Effect::Observe { .. } => self.observe(number),
             Effect::Orphans => self.soon(number, Event::Orphans(Ok(Orphans::default()))),
             Effect::Probe(ask) => {
@@ -320,6 +347,16 @@ impl World {
             }
         }
         None
+    }
+
+    /// Where a change waits for its window, people may not: somebody stops or removes what is there until then.
+    fn meddle(&mut self, number: usize, status: &NodeStatus) {
+        let is_shut = |message: &String| message.starts_with("its window");
+        let waits = status.steps.values().any(|result| result.message.as_ref().is_some_and(is_shut));
+        if waits && number < self.plot.nodes && self.now < self.plot.calm_at && self.dice.chance(300) {
+            let (pause, edit) = (self.dice.between(500, 5_000), self.dice.pick(&[Edit::Stop, Edit::Remove]));
+            self.after(pause, Happening::Befall(Trouble::Edit(number, edit)));
+        }
     }
 
     /// An event that comes after a short while, unless the agent is killed before.
@@ -479,7 +516,8 @@ impl World {
             machine.daemon = self.dice.below(daemons);
         }
         let (daemon, node) = (machine.daemon, machine.node.clone());
-        let hello = hello(&node, &machine.disk.id, number);
+        let start = machine.agent.as_ref().map(|agent| agent.start);
+        let hello = hello(&node, &machine.disk.id, start, number);
         let request = Request { sender, node, hello, ask };
         for way in machine.line.ways(&mut self.dice) {
             self.after(way, Happening::Arrive { daemon, request: Box::new(request.clone()) });
@@ -560,8 +598,9 @@ impl World {
         });
         if self.plot.defect == Some(Defect::LedgerTakesOlderPlans) && is_older {
             machine.disk.ledger = None;
-            let state = state(machine);
-            if let Some(agent) = &mut machine.agent {
+            if let Some(start) = machine.agent.as_ref().map(|agent| agent.start) {
+                let state = state(machine, start);
+                let agent = machine.agent.as_mut().expect("it runs");
                 (agent.state, agent.started) = (state, self.now);
                 let dice = self.dice.roll();
                 agent.state.step(Event::Tick, moment(&machine.clock, self.now, self.now, dice));

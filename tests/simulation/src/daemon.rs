@@ -68,9 +68,21 @@ pub(crate) struct Process {
 
 /// Who waits for an answer.
 enum Caller {
-    Poll(Sender, NodeName, Option<Digest>),
-    Report(Sender, NodeName, Option<Digest>),
+    Poll(Voice, Option<Digest>),
+    Report(Voice, Option<Digest>),
     Operator,
+}
+
+/// Who speaks for a node.
+struct Voice {
+    sender: Sender,
+    node: NodeName,
+    /// The agent that it says it is.
+    agent: Arc<str>,
+    /// Which start of it.
+    start: u64,
+    /// When it was heard. The answer may come later, when what it said is written.
+    since: Millis,
 }
 
 struct Poll {
@@ -138,7 +150,7 @@ impl World {
         self.note(|| format!("daemon {number} is killed"));
         let senders = process.polls.into_iter().map(|poll| poll.sender);
         let waiting = process.callers.into_values().filter_map(|caller| match caller {
-            Caller::Poll(sender, ..) | Caller::Report(sender, ..) => Some(sender),
+            Caller::Poll(voice, _) | Caller::Report(voice, _) => Some(voice.sender),
             Caller::Operator => None,
         });
         // Their connections break.
@@ -429,12 +441,15 @@ impl World {
         if self.daemons[number].process.is_none() {
             return self.answer(sender, Reply::Away);
         }
+        let since = self.now;
         let Some(process) = self.process(number) else { return };
         process.tickets += 1;
         let ticket = process.tickets;
+        let start = hello.start.map_or(0, |start| start.count);
+        let voice = Voice { sender, node: node.clone(), agent: hello.agent.clone(), start, since };
         let wish = match ask {
             Ask::Plan(known) => {
-                process.callers.insert(ticket, Caller::Poll(sender, node.clone(), known));
+                process.callers.insert(ticket, Caller::Poll(voice, known));
                 Wish::Pull { node, hello }
             }
             Ask::Report(report) => {
@@ -442,7 +457,7 @@ impl World {
                     Report::Status(status) => Some(status.digest()),
                     Report::Heartbeat { .. } => None,
                 };
-                process.callers.insert(ticket, Caller::Report(sender, node.clone(), digest));
+                process.callers.insert(ticket, Caller::Report(voice, digest));
                 Wish::Report { node, hello, report }
             }
             Ask::Content(wanted) => return self.serve_content(number, sender, &node, &wanted),
@@ -480,14 +495,17 @@ impl World {
         let now = self.now;
         let Some(process) = self.process(number) else { return };
         let caller = process.callers.remove(&ticket);
-        let is_fenced = self.plot.defect != Some(Defect::SecondAgentsAreLetIn);
+        let defect = self.plot.defect;
+        let lets_in = |is_copy| defect.is_some_and(|defect| defect.lets_in(is_copy));
         match (caller, answer) {
-            (Some(Caller::Poll(sender, node, known)), Answer::Done) => {
-                self.let_in(number, sender, &node);
+            (Some(Caller::Poll(voice, known)), Answer::Done) => {
+                self.let_in(number, &voice);
+                let Voice { sender, node, .. } = voice;
                 self.hold(number, Poll { sender, node, known, until: now + HOLDS });
             }
-            (Some(Caller::Report(sender, node, digest)), Answer::Received(receipt)) => {
-                self.let_in(number, sender, &node);
+            (Some(Caller::Report(voice, digest)), Answer::Received(receipt)) => {
+                self.let_in(number, &voice);
+                let Voice { sender, node, .. } = voice;
                 if let Some(digest) = digest.filter(|_| !receipt.want_status) {
                     let stored =
                         self.storage.facts().reported.nodes.get(&node).map(|last| last.status.digest());
@@ -496,15 +514,16 @@ impl World {
                 let heartbeat_seconds = receipt.heartbeat_seconds.into();
                 self.answer(sender, Reply::Received { heartbeat_seconds, want_full: receipt.want_status });
             }
-            (Some(Caller::Poll(sender, node, known)), Answer::SecondAgent { .. }) if !is_fenced => {
-                self.let_in(number, sender, &node);
+            (Some(Caller::Poll(voice, known)), Answer::SecondAgent { is_copy, .. }) if lets_in(is_copy) => {
+                self.let_in(number, &voice);
+                let Voice { sender, node, .. } = voice;
                 self.hold(number, Poll { sender, node, known, until: now + HOLDS });
             }
-            (Some(Caller::Poll(sender, ..) | Caller::Report(sender, ..)), Answer::SecondAgent { .. }) => {
-                self.answer(sender, Reply::SecondAgent);
+            (Some(Caller::Poll(voice, _) | Caller::Report(voice, _)), Answer::SecondAgent { .. }) => {
+                self.answer(voice.sender, Reply::SecondAgent);
             }
-            (Some(Caller::Poll(sender, ..) | Caller::Report(sender, ..)), _) => {
-                self.answer(sender, Reply::Away)
+            (Some(Caller::Poll(voice, _) | Caller::Report(voice, _)), _) => {
+                self.answer(voice.sender, Reply::Away)
             }
             (Some(Caller::Operator), answer) => {
                 self.note(|| format!("daemon {number} tells an operator: {answer:?}"))
@@ -513,9 +532,12 @@ impl World {
         }
     }
 
-    fn let_in(&mut self, number: usize, sender: Sender, node: &NodeName) {
-        let at = self.time_of(number);
-        self.witness.tell(&Fact::Heard { daemon: number, at, node, machine: sender.machine });
+    fn let_in(&mut self, number: usize, voice: &Voice) {
+        let Voice { sender, node, agent, start, since } = voice;
+        let ago = SignedDuration::from_millis(i64::try_from(self.now - since).expect("a story is short"));
+        let at = self.time_of(number) - ago;
+        let (machine, start) = (sender.machine, *start);
+        self.witness.tell(&Fact::Heard { daemon: number, at, node, machine, agent, start });
     }
 
     /// Answers with a plan that is another, or holds the request.

@@ -51,6 +51,8 @@ pub enum Defect {
     /// See [`DEFECTS`].
     SecondAgentsAreLetIn,
     /// See [`DEFECTS`].
+    CopiesAreLetIn,
+    /// See [`DEFECTS`].
     RefusedAgentsGoOn,
     /// See [`DEFECTS`].
     NewerRevisionsWait,
@@ -69,7 +71,7 @@ pub enum Defect {
 }
 
 /// All of them: where they are, and what is wrong.
-pub const DEFECTS: [(Defect, &str, &str); 23] = [
+pub const DEFECTS: [(Defect, &str, &str); 24] = [
     (Defect::RemovalsAreForgotten, "planner", "what is not wanted any more gets no `Remove`"),
     (Defect::StepsVanish, "planner", "the last step of a plan is left out"),
     (Defect::WantedIsRemoved, "planner", "a service that is wanted is removed"),
@@ -85,6 +87,11 @@ pub const DEFECTS: [(Defect, &str, &str); 23] = [
     (Defect::LedgerIsNotWritten, "ledger", "a plan is walked that is not in the ledger"),
     (Defect::LedgerLosesItsLastPlan, "ledger", "after a restart it holds the plan before"),
     (Defect::SecondAgentsAreLetIn, "lease", "a second agent gets the plan"),
+    (
+        Defect::CopiesAreLetIn,
+        "lease",
+        "what runs on a copied disk counts as the agent that it was copied from",
+    ),
     (Defect::RefusedAgentsGoOn, "lease", "an agent that was refused takes it for an outage"),
     (
         Defect::NewerRevisionsWait,
@@ -104,6 +111,11 @@ pub const DEFECTS: [(Defect, &str, &str); 23] = [
 ];
 
 impl Defect {
+    /// Whether a second agent is taken for the first: one with the same id, or any.
+    pub(crate) fn lets_in(self, is_copy: bool) -> bool {
+        self == Self::SecondAgentsAreLetIn || (self == Self::CopiesAreLetIn && is_copy)
+    }
+
     /// Breaks what a pass came to.
     pub(crate) fn plan(self, outcome: &mut Outcome, pass: &Pass) {
         let before = &pass.plans;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use gitops::api::wire::{Hello, Report, SPOKEN};
 use gitops::name::{Digest, NodeName};
 use gitops::plan::NodePlan;
+use gitops::status::Start;
 
 use crate::clock::Millis;
 use crate::dice::Dice;
@@ -86,9 +87,10 @@ pub(crate) struct Request {
 }
 
 /// The greeting of an agent.
-pub(crate) fn hello(node: &NodeName, agent: &Arc<str>, machine: usize) -> Hello {
+pub(crate) fn hello(node: &NodeName, agent: &Arc<str>, start: Option<Start>, machine: usize) -> Hello {
+    let (agent, version) = (agent.clone(), "1".into());
     let host = format!("machine-{machine}").into();
-    Hello { protocols: SPOKEN, agent: agent.clone(), version: "1".into(), host, node: Some(node.clone()) }
+    Hello { protocols: SPOKEN, agent, version, host, node: Some(node.clone()), start }
 }
 
 /// The line between a machine and the daemons, in permille and milliseconds.

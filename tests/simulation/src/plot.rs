@@ -68,6 +68,8 @@ pub(crate) enum Trouble {
     FillDisk(usize, Millis),
     /// Another machine starts an agent for the same node, with an id of its own, for so long.
     Rival(usize, Millis),
+    /// Another machine starts an agent from a copy of the disk of one, for so long: with its containers, or without.
+    Clone(usize, bool, Millis),
     /// A machine is cut off until another one speaks for its node, and then comes back, with something to heal.
     Usurp(usize),
     /// A machine stands still for so long.
@@ -97,7 +99,7 @@ pub(crate) enum Trouble {
 type Maker = fn(&mut Dice) -> Trouble;
 
 /// What goes wrong, and how often: the first number is a weight.
-pub(crate) const TROUBLES: [(u64, Maker); 26] = [
+pub(crate) const TROUBLES: [(u64, Maker); 27] = [
     (30, |_| Trouble::Push),
     (3, |dice| Trouble::ForcePush(dice.below(3))),
     (2, |dice| Trouble::Accept(who(dice))),
@@ -113,6 +115,7 @@ pub(crate) const TROUBLES: [(u64, Maker); 26] = [
     (3, |dice| Trouble::WipeDisk(who(dice))),
     (3, |dice| Trouble::FillDisk(who(dice), while_(dice))),
     (4, |dice| Trouble::Rival(who(dice), while_(dice))),
+    (4, |dice| Trouble::Clone(who(dice), dice.chance(500), while_(dice))),
     (3, |dice| Trouble::Usurp(who(dice))),
     (3, |dice| Trouble::Freeze(who(dice), while_(dice))),
     (4, |dice| Trouble::DaemonClock(who(dice), jump(dice))),

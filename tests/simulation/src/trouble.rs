@@ -59,6 +59,9 @@ impl World {
                 self.mend_after(time, trouble);
             }
             Trouble::Rival(machine, time) => self.rival(machine % machines, time),
+            Trouble::Clone(machine, has_containers, time) => {
+                self.copy(machine % machines, has_containers, time);
+            }
             Trouble::Usurp(machine) => self.usurp(machine % machines),
             Trouble::Freeze(machine, time) => {
                 self.machines[machine % machines].frozen_until = self.now + time;
@@ -174,15 +177,29 @@ impl World {
 
     /// Another machine starts an agent for the same node.
     fn rival(&mut self, machine: usize, time: u64) {
-        let number = self.machines.len();
         let Machine { node, daemon, .. } = &self.machines[machine];
         let id = 10_000_000 + self.dice.between(0, 1_000_000);
         let rival = Machine::new(node.clone(), id, *daemon);
-        self.witness.nodes.push(node.clone());
-        self.witness.doubled.insert(node.clone());
-        self.machines.push(rival);
-        self.after(0, Happening::StartAgent(number));
-        self.mend_after(time, Trouble::Rival(number, time));
+        self.pretend(rival, 0, time);
+    }
+
+    /// Somebody copies a machine, and starts the copy a while later: which of the two is started last is not said.
+    fn copy(&mut self, machine: usize, has_containers: bool, time: u64) {
+        let copy = self.machines[machine].copy(has_containers);
+        let pause = self.dice.between(0, 20_000);
+        let number = self.pretend(copy, pause, time);
+        self.witness.tell(&Fact::Copied { machine, copy: number });
+    }
+
+    /// A machine speaks for the node of another one, for so long. Returns its number.
+    fn pretend(&mut self, machine: Machine, pause: u64, time: u64) -> usize {
+        let number = self.machines.len();
+        self.witness.nodes.push(machine.node.clone());
+        self.witness.doubled.insert(machine.node.clone());
+        self.machines.push(machine);
+        self.after(pause, Happening::StartAgent(number));
+        self.mend_after(pause + time, Trouble::Rival(number, time));
+        number
     }
 
     fn usurp(&mut self, machine: usize) {

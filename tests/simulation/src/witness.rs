@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use crate::clock::Millis;
 use crate::docker::Change;
 use crate::repository::Shape;
+use acts::Speaker;
 use away::Taken;
 
 /// What must hold, by number.
@@ -123,6 +124,13 @@ pub(crate) enum Fact<'a> {
     },
     /// The disk of a machine is empty.
     Wiped(usize),
+    /// Another machine has a copy of the disk of one.
+    Copied {
+        /// Which was copied.
+        machine: usize,
+        /// The other one.
+        copy: usize,
+    },
     /// An agent begins a step.
     Begun {
         /// On which machine.
@@ -172,6 +180,10 @@ pub(crate) enum Fact<'a> {
         node: &'a NodeName,
         /// Which machine spoke.
         machine: usize,
+        /// As which agent.
+        agent: &'a Arc<str>,
+        /// Which start of it.
+        start: u64,
     },
     /// An agent got its answer: it may speak for its node, or not.
     Told {
@@ -217,7 +229,7 @@ pub(crate) struct Witness {
     /// The statuses of a node that were written, newest last.
     recorded: BTreeMap<NodeName, Digest>,
     /// Who spoke last for a node, to which daemon, and when.
-    heard: BTreeMap<(usize, NodeName), (usize, Timestamp)>,
+    heard: BTreeMap<(usize, NodeName), Speaker>,
     /// Hooks that ran.
     hooks: BTreeSet<(usize, Arc<str>)>,
     /// Machines whose agent was refused last.
@@ -300,8 +312,9 @@ impl Witness {
                 self.applied.remove(&machine);
                 self.saved.remove(&machine);
             }
+            Fact::Copied { machine, copy } => self.copied(machine, copy),
             Fact::Begun { machine, step, generation, ledger, at, is_up } => {
-                self.begun(machine, step, generation, ledger);
+                self.begun(machine, step, generation, ledger, at);
                 if let Some(plan) = ledger {
                     self.begins(machine, step, plan, at);
                 }
@@ -318,7 +331,10 @@ impl Witness {
             Fact::Changed { machine, step, generation, change } => {
                 self.changed(machine, step, generation, change)
             }
-            Fact::Heard { daemon, at, node, machine } => self.heard(daemon, at, node, machine),
+            Fact::Heard { daemon, at, node, machine, agent, start } => {
+                let speaker = Speaker { machine, agent: agent.clone(), start, at };
+                self.heard(daemon, node, speaker);
+            }
             Fact::Told { machine, is_refused: true } => _ = self.refused.insert(machine),
             Fact::Told { machine, is_refused: false } => _ = self.refused.remove(&machine),
             Fact::Informed(daemon) => {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use gitops::name::Digest;
+use gitops::name::{Digest, ServiceName};
 use gitops::plan::{Ensure, Hook, Span, Step};
-use gitops::status::StepOutcome;
+use gitops::status::{ContainerState, StepOutcome};
 use jiff::{SignedDuration, Timestamp};
 
 use super::world::{Behaviour, World};
@@ -22,6 +22,10 @@ fn hooked(version: &str, hooks: [&[&str]; 3]) -> Step {
         hooks.attempt = Some(Digest::of(version));
     };
     ensure("web", version).with(with).step()
+}
+
+fn name(service: &str) -> ServiceName {
+    service.parse().unwrap()
 }
 
 /// From one second to another of the world's time.
@@ -192,6 +196,117 @@ fn a_change_begins_in_its_window_and_healing_at_any_time() {
     let expected = "its window is over: waits for a new plan";
     assert_eq!((result.outcome, result.message.as_deref()), (StepOutcome::Waiting, Some(expected)));
     assert_eq!(world.calls.len(), 2);
+}
+
+/// What may begin from one second to another: another form of `web`, and its removal.
+fn changes_within(from: i64, until: i64) -> [Step; 2] {
+    let Step::Remove(mut removal) = remove("web") else { unreachable!("it is a removal") };
+    removal.spans = vec![span(from, until)];
+    [within("2", &[span(from, until)]), Step::Remove(removal)]
+}
+
+#[test]
+fn what_is_in_place_is_healed_until_the_window_of_its_change_opens() {
+    for (change, done) in changes_within(400, 410).into_iter().zip(["up web", "down web"]) {
+        let mut world = settled(plan(1, vec![web("1")]));
+        let config = world.docker[&name("web")][0].config;
+        let digest = change.as_ensure().map(|step| step.digest);
+        world.publish(plan(2, vec![change]));
+        world.run_for(20);
+        world.kill("web");
+        world.run_for(60);
+        // What was put in place is on the disk, and the plan that asked for it is not any more.
+        world.restart();
+        world.kill("web");
+        world.run_for(60);
+        assert_eq!(world.called(), ["up web", "up web"], "{done}");
+        let healed = &world.docker[&name("web")][0];
+        assert_eq!((healed.config, healed.state), (config, ContainerState::Running), "{done}");
+        let expected = format!("its window opens at {}", span(400, 0).from);
+        let result = world.result("web");
+        assert_eq!((result.outcome, result.digest), (StepOutcome::Waiting, digest), "{done}");
+        assert_eq!(result.message, Some(expected), "{done}");
+        world.run_for(300);
+        assert_eq!((world.calls.len(), world.calls[2].clone()), (3, (400, done.to_owned())));
+        assert_eq!(world.outcome("web"), StepOutcome::Satisfied);
+    }
+}
+
+#[test]
+fn what_others_change_of_what_is_in_place_is_undone_while_its_change_waits() {
+    for change in changes_within(5_000, 5_010) {
+        let mut world = settled(plan(1, vec![web("1")]));
+        world.publish(plan(2, vec![change]));
+        world.run_for(20);
+        world.update("web", "resources.memory", 1 << 26);
+        world.run_for(60);
+        assert_eq!((world.called(), world.outcome("web")), (vec!["update web"], StepOutcome::Waiting));
+        assert_eq!(world.drift("web").len(), 1);
+    }
+}
+
+#[test]
+fn what_keeps_ending_while_its_change_waits_is_tried_with_growing_pauses_and_told() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.publish(plan(2, changes_within(50_000, 50_010)[..1].to_vec()));
+    world.run_for(20);
+    world.behaviour.insert("web", Behaviour::Ends(1));
+    world.kill("web");
+    world.run_for(600);
+    assert!((3..12).contains(&world.calls.len()), "{:?}", world.calls);
+    let result = world.result("web");
+    let message = result.message.unwrap_or_default();
+    assert_eq!(result.outcome, StepOutcome::Waiting);
+    assert!(
+        message.contains("opens at") && message.contains("what is in place meanwhile failed:"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_healed_waits_for_no_change_of_another_and_what_changes_does() {
+    let db = |version: &str, spans: &[Span]| {
+        ensure("db", version).with(|step| step.terms.spans = spans.to_vec()).step()
+    };
+    let mut world = settled(plan(1, vec![db("1", &[]), ensure("web", "1").after("db").step()]));
+    let spans = [span(5_000, 5_010)];
+    world.publish(plan(2, vec![db("2", &spans), ensure("web", "1").after("db").step()]));
+    world.run_for(20);
+    world.kill("web");
+    world.run_for(60);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Satisfied));
+    world.publish(plan(3, vec![db("2", &spans), ensure("web", "2").after("db").step()]));
+    world.run_for(60);
+    assert_eq!((world.calls.len(), world.result("web").message.as_deref()), (1, Some("waits on db")));
+}
+
+#[test]
+fn content_of_what_is_in_place_is_kept_until_it_is_not_any_more() {
+    let with = |version: &str, content: &str, spans: &[Span]| {
+        ensure("web", version).file("app.conf", content).with(|step| step.terms.spans = spans.to_vec()).step()
+    };
+    let mut world = settled(plan(1, vec![with("1", "one", &[])]));
+    let [one, two] = ["one", "two"].map(Digest::of);
+    world.publish(plan(2, vec![with("2", "two", &[span(200, 210)])]));
+    world.run_for(20);
+    assert_eq!(world.kept, [one, two].into());
+    world.run_for(200);
+    world.publish(plan(3, vec![with("2", "two", &[])]));
+    world.run_for(20);
+    assert_eq!(world.kept, [two].into());
+}
+
+#[test]
+fn a_record_that_does_not_say_what_is_in_place_learns_it_from_the_plan() {
+    let mut world = settled(plan(1, vec![web("1")]));
+    world.forget_steps();
+    world.restart();
+    world.run_for(20);
+    world.publish(plan(2, changes_within(5_000, 5_010)[..1].to_vec()));
+    world.run_for(20);
+    world.kill("web");
+    world.run_for(60);
+    assert_eq!((world.called(), world.outcome("web")), (vec!["up web"], StepOutcome::Waiting));
 }
 
 #[test]

@@ -132,7 +132,7 @@ async fn the_loop_pulls_applies_acknowledges_heals_and_stops() {
     };
     let settings = Settings {
         node: node(),
-        agent: AgentInfo { id: "a1".into(), version: "1".into() },
+        agent: AgentInfo { id: "a1".into(), version: "1".into(), start: None },
         limits: Limits { concurrency: 4, settle: Duration::ZERO },
         observe_every: Duration::from_secs(600),
         heartbeat: Duration::from_secs(15),

@@ -72,6 +72,8 @@ pub(super) struct World {
     record: Record,
     pub(super) journal: Journal,
     pub(super) pictures: Pictures,
+    /// The content that was kept when others was last deleted.
+    pub(super) kept: BTreeSet<Digest>,
     /// How often the pictures were written down.
     pub(super) saves: usize,
     /// Whether there is room on it.
@@ -123,7 +125,7 @@ pub(super) struct World {
 fn state(ledger: Option<Arc<NodePlan>>, record: Record, journal: Journal, pictures: Pictures) -> State {
     let settings = Settings {
         node: node(),
-        agent: AgentInfo { id: "a1".into(), version: "1".into() },
+        agent: AgentInfo { id: "a1".into(), version: "1".into(), start: None },
         limits: Limits { concurrency: 2, settle: Duration::from_secs(3) },
         observe_every: Duration::from_secs(10),
         heartbeat: Duration::from_secs(15),
@@ -144,6 +146,7 @@ impl World {
             record: Record::new(),
             journal: Journal::new(),
             pictures: Pictures::default(),
+            kept: BTreeSet::new(),
             saves: 0,
             disk_full: false,
             journal_full: false,
@@ -187,6 +190,11 @@ impl World {
     /// A line is written to the log of a step.
     pub(super) fn log(&mut self) {
         self.after(Duration::ZERO, Happening::Event(Event::Logged));
+    }
+
+    /// The disk holds a record as the first versions wrote it.
+    pub(super) fn forget_steps(&mut self) {
+        self.record.values_mut().for_each(|applied| applied.step = None);
     }
 
     /// `docker kill`.
@@ -429,7 +437,8 @@ impl World {
                 let answer = if self.daemon_answers { Ok(false) } else { Err(unreachable()) };
                 self.after(soon, Happening::Event(Event::LogsSent(answer)));
             }
-            Effect::Prune { .. } | Effect::Snapshot(_) | Effect::Tell(..) => {}
+            Effect::Prune { keep } => self.kept = keep,
+            Effect::Snapshot(_) | Effect::Tell(..) => {}
         }
     }
 

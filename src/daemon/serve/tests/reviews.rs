@@ -219,8 +219,14 @@ struct Agent<'a> {
 
 impl Agent<'_> {
     async fn send(&self, method: Method, path: &str, body: &Value) -> Value {
-        let hello =
-            Hello { protocols: SPOKEN, agent: "a".into(), version: "0".into(), host: "a".into(), node: None };
+        let hello = Hello {
+            protocols: SPOKEN,
+            agent: "a".into(),
+            version: "0".into(),
+            host: "a".into(),
+            node: None,
+            start: None,
+        };
         let request = self.served.client.request(method, format!("{}{path}", self.served.base));
         let request = request.bearer_auth(&self.token).json(body);
         let with = |request: reqwest::RequestBuilder, (name, value)| request.header(name, value);
@@ -242,7 +248,7 @@ impl Agent<'_> {
         let status = NodeStatus {
             schema: 1,
             node: plan.node.clone(),
-            agent: AgentInfo { id: "a".into(), version: "0".into() },
+            agent: AgentInfo { id: "a".into(), version: "0".into(), start: None },
             host: HostInfo::default(),
             accepted: Some(PlanId::of(&plan)),
             refused: None,

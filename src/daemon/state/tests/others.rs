@@ -61,6 +61,28 @@ fn an_agent_that_speaks_to_another_daemon_holds_the_node_here_too() {
 }
 
 #[test]
+fn a_later_start_of_an_agent_that_spoke_to_another_daemon_holds_the_node_although_a_copy_was_heard_here_since()
+ {
+    // Beside when the later start was heard, the copy here, and what it is told: the lease of the one goes on, or is over.
+    for (heard_at, copy_at, expected) in
+        [(19, 20, "2: a copy of host-of-x since ever"), (19, 49, "record 1, 2: received")]
+    {
+        let mut case = Case::deployed();
+        let copy = status("n", "x 1-1", None);
+        case.at(copy_at).report(1, "x 1-1", &copy, "record 1, 1: received, pass over a");
+        case.check(Event::Passed(Outcome::default(), None), "");
+        case.others_write = true;
+        case.check(Event::Wake, "fetch, peek after 0");
+        case.check(Event::Peeked(Ok(1)), "reload");
+        let last = ReportedNode { status: status("n", "x 2-1", None), heard_at: at(heard_at) };
+        let reported = Reported { nodes: BTreeMap::from([(node("n"), last)]) };
+        let snapshot = Snapshot { reported, deployed: Some(rev('a')), last_event: 1, ..Snapshot::default() };
+        case.reloaded(snapshot, "pass over a");
+        case.report(2, "x 1-1", &copy, expected);
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_moves_what_is_to_come_along() {
     const DAY: i64 = 86_400;
     let mut case = Case::deployed();

@@ -19,6 +19,64 @@ fn a_second_agent_is_refused_until_the_first_has_been_silent_for_three_heartbeat
 }
 
 #[test]
+fn an_agent_that_is_started_again_is_let_in_at_once_and_what_runs_on_its_copied_disk_is_not() {
+    let mut case = Case::deployed();
+    let mut pull = {
+        let mut ticket = 0;
+        move |now: i64, agent: &str, expected: &str| {
+            ticket += 1;
+            let request = Request::Pull { node: node("n"), hello: hello(agent) };
+            case.at(now).ask(ticket, request, &format!("{ticket}: {expected}"));
+        }
+    };
+    pull(0, "x 3-1", "done");
+    pull(1, "x 3-1", "done");
+    // As it was put back from a backup, started from a copy, or still under way from a process that is gone.
+    pull(2, "x 2-7", "a copy of host-of-x since 0");
+    pull(3, "x 3-7", "a copy of host-of-x since 0");
+    pull(4, "x 4-2", "done");
+    pull(5, "x 3-1", "a copy of host-of-x since 4");
+    pull(6, "y 9-9", "host-of-x since 4");
+    // Agents that do not tell are those that they say they are.
+    pull(7, "x", "done");
+    pull(8, "x 3-1", "done");
+    pull(9, "x 4-2", "done");
+    pull(38, "x 3-1", "a copy of host-of-x since 9");
+    pull(39, "x 3-1", "done");
+    pull(40, "x 4-2", "done");
+}
+
+#[test]
+fn which_start_spoke_last_outlives_a_restart_of_the_daemon() {
+    for (agent, expected) in [
+        ("x 17-1", "done"),
+        ("x 18-2", "done"),
+        ("x", "done"),
+        ("x 17-2", "a copy of host-of-x since ever"),
+        ("x 16-9", "a copy of host-of-x since ever"),
+    ] {
+        let nodes = BTreeMap::from([(
+            node("n"),
+            ReportedNode { status: status("n", "x 17-1", None), heard_at: at(-5) },
+        )]);
+        let snapshot = Snapshot { reported: Reported { nodes }, ..Snapshot::default() };
+        let mut case = Case::over(snapshot, "fetch");
+        let request = Request::Pull { node: node("n"), hello: hello(agent) };
+        case.ask(1, request, &format!("1: {expected}"));
+    }
+}
+
+#[test]
+fn a_start_of_an_agent_is_told_once() {
+    let mut case = Case::deployed();
+    case.report(1, "x 1-1", &status("n", "x 1-1", None), "record 1, 1: received, pass over a");
+    for (ticket, agent) in [(2, "x 1-1"), (3, "x 2-1"), (4, "x 2-1")] {
+        case.report(ticket, agent, &status("n", agent, None), &format!("record 1, {ticket}: received"));
+    }
+    assert_eq!(case.told(), "node.joined agent.started");
+}
+
+#[test]
 fn the_lease_outlives_a_restart() {
     let (status, heard_at) = (status("n", "x", None), at(-5));
     let nodes = BTreeMap::from([(node("n"), ReportedNode { status, heard_at })]);

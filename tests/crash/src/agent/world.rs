@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use gitops::log::LogLine;
 use gitops::name::{Digest, ServiceName};
 use gitops::plan::{ContainerSpec, Ensure, NodePlan, Probe, Remove, Step};
-use gitops::status::{Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, StepOutcome};
+use gitops::status::{Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Start, StepOutcome};
 use gitops_agent::agent::state::{Answer, Message, Offer};
 use gitops_agent::attempt::Attempt;
 use gitops_agent::blobs::{BlobDir, BlobWriter};
@@ -38,6 +38,8 @@ pub(super) struct Facts {
     done: usize,
     /// What the agent says that it is.
     agent: Option<String>,
+    /// The count of the last start that was heard of.
+    started: u64,
     /// The newest plan that the agent said it had accepted, or of which it began anything.
     accepted: u64,
     /// What runs.
@@ -112,11 +114,15 @@ impl World {
     }
 
     /// The agent starts: it is who it was, and knows what it said that it knows.
-    pub(super) fn meet(&self, agent: &str, held: Option<&NodePlan>) {
+    pub(super) fn meet(&self, agent: &str, start: Start, held: Option<&NodePlan>) {
         self.change(|facts| {
             let known = facts.agent.clone();
             facts.require(known.as_deref().is_none_or(|known| known == agent), || {
                 "the agent has another id".to_owned()
+            });
+            let started = facts.started;
+            facts.require(started < start.count, || {
+                format!("after its start {started} the agent says that this is {start}")
             });
             let (held, accepted) = (held.map_or(0, |plan| plan.generation.0), facts.accepted);
             facts.require(accepted <= held, || {
@@ -139,6 +145,7 @@ impl World {
     fn heard(&self, status: &NodeStatus) {
         let moved = self.change(|facts| {
             facts.agent = Some(status.agent.id.to_string());
+            facts.started = status.agent.start.map_or(0, |start| start.count);
             let said = status.accepted.map_or(0, |plan| plan.generation.0);
             let accepted = facts.accepted;
             facts.require(accepted <= said, || format!("the agent said {accepted} and then {said}"));

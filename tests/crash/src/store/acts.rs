@@ -161,7 +161,7 @@ fn status(plan: &NodePlan, words: &str) -> NodeStatus {
     NodeStatus {
         schema: SCHEMA,
         node: plan.node.clone(),
-        agent: AgentInfo { id: "agent".into(), version: "1".into() },
+        agent: AgentInfo { id: "agent".into(), version: "1".into(), start: None },
         host: HostInfo { problem: Some(words.to_owned()), ..HostInfo::default() },
         accepted: Some(PlanId::of(plan)),
         refused: None,

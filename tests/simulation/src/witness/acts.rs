@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 
-use gitops::name::{Generation, NodeName};
-use gitops::plan::{NodePlan, RunState, Step};
+use gitops::name::{Digest, Generation, NodeName, ServiceName};
+use gitops::plan::{NodePlan, RunState, Span, Step};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Witness;
 use crate::daemon::HEARTBEAT;
 use crate::docker::Change;
+
+/// Who spoke for a node.
+#[derive(Clone, Debug)]
+pub(super) struct Speaker {
+    pub(super) machine: usize,
+    /// As which agent.
+    pub(super) agent: Arc<str>,
+    /// Which start of it.
+    pub(super) start: u64,
+    /// When, by the clock of the daemon.
+    pub(super) at: Timestamp,
+}
 
 impl Witness {
     pub(super) fn saved(&mut self, machine: usize, plan: &Arc<NodePlan>) {
@@ -28,6 +40,7 @@ impl Witness {
         step: &Step,
         generation: Generation,
         ledger: Option<&Arc<NodePlan>>,
+        at: Timestamp,
     ) {
         let node = self.nodes[machine].clone();
         let service = step.service();
@@ -36,13 +49,22 @@ impl Witness {
             format!("{node} applies generation {generation} after {before}")
         });
         let accepted = ledger.filter(|plan| plan.generation == generation);
-        let is_accepted = accepted.is_some_and(|plan| plan.step(service) == Some(step));
-        self.require(13, is_accepted, || {
+        let wanted = accepted.and_then(|plan| plan.step(service));
+        let is_meant =
+            wanted.is_some_and(|wanted| wanted == step || self.stands_in(machine, step, wanted, at));
+        self.require(13, is_meant, || {
             format!("{node} begins a step for {service} of generation {generation} that is not in its ledger")
         });
         self.require(7, !self.refused.contains(&machine), || {
             format!("the agent on machine {machine} was refused for {node} and begins a step for {service}")
         });
+    }
+
+    /// Whether a step heals what was begun last, while the window of another form of it is shut.
+    fn stands_in(&self, machine: usize, step: &Step, wanted: &Step, at: Timestamp) -> bool {
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        let last = self.begun.get(&(machine, step.service().clone())).copied();
+        digest.is_some() && last == Some(digest) && !Span::allow(wanted.spans(), at)
     }
 
     pub(super) fn changed(&mut self, machine: usize, step: &Step, generation: Generation, change: &Change) {
@@ -52,10 +74,16 @@ impl Witness {
         let node = self.nodes[machine].clone();
         let service = step.service();
         self.mutated(|| format!("{service} on {node}: {change:?}"));
-        let of = |((other, _), plan): (&(NodeName, _), &Arc<NodePlan>)| {
-            *other == node && plan.generation == generation && plan.step(service) == Some(step)
+        let digest = step.as_ensure().map(|ensure| ensure.digest);
+        let asks = |plan: &NodePlan| match plan.generation == generation {
+            true => plan.step(service) == Some(step),
+            // What an older plan put in place is healed while a newer one waits for a window.
+            false => {
+                let older = plan.step(service).and_then(Step::as_ensure).map(|ensure| ensure.digest);
+                plan.generation < generation && older.is_some() && older == digest
+            }
         };
-        let is_stored = self.plans.iter().any(of);
+        let is_stored = self.plans.iter().any(|((other, _), plan)| *other == node && asks(plan));
         let says_so = match (change, step) {
             (Change::Removed, Step::Remove(remove)) => !remove.because.is_empty(),
             (Change::Stopped, Step::Ensure(ensure)) => ensure.state == RunState::Stopped,
@@ -67,15 +95,29 @@ impl Witness {
         });
     }
 
-    /// Two agents must not both be let in within one lease, as the daemon's clock has it.
-    pub(super) fn heard(&mut self, daemon: usize, at: Timestamp, node: &NodeName, machine: usize) {
+    /// What is known of a machine holds for its copy.
+    pub(super) fn copied(&mut self, machine: usize, copy: usize) {
+        self.applied.extend(self.applied.get(&machine).map(|generation| (copy, *generation)));
+        self.saved.extend(self.saved.get(&machine).map(|generation| (copy, *generation)));
+        let of = |((other, service), digest): (&(usize, ServiceName), &Option<Digest>)| {
+            (*other == machine).then(|| ((copy, service.clone()), *digest))
+        };
+        let begun: Vec<_> = self.begun.iter().filter_map(of).collect();
+        self.begun.extend(begun);
+    }
+
+    /// Two agents must not both be let in within one lease, as the daemon's clock has it; but of machines with copies of one
+    /// disk that which was started last takes over from those that were started before.
+    pub(super) fn heard(&mut self, daemon: usize, node: &NodeName, speaker: Speaker) {
         let lease = SignedDuration::from_millis(i64::try_from(HEARTBEAT * 3).expect("a small number"));
         self.spoke_at.insert(node.clone(), self.now);
-        let last = self.heard.insert((daemon, node.clone()), (machine, at));
-        let is_free = last.is_none_or(|(other, then)| other == machine || at.duration_since(then) >= lease);
+        let Some(last) = self.heard.insert((daemon, node.clone()), speaker.clone()) else { return };
+        let is_free = last.machine == speaker.machine
+            || (last.agent == speaker.agent && last.start < speaker.start)
+            || speaker.at.duration_since(last.at) >= lease;
         self.require(7, is_free, || {
-            let (other, _) = last.unwrap_or((machine, at));
-            format!("daemon {daemon} lets machines {other} and {machine} both speak for {node}")
+            let (one, other) = (last.machine, speaker.machine);
+            format!("daemon {daemon} lets machines {one} and {other} both speak for {node}")
         });
     }
 }
