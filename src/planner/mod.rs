@@ -19,6 +19,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::catalog::Catalog;
+use crate::definition::Window;
 use crate::desired::{Desired, Instance};
 use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
 use crate::plan::{DriftAction, Ensure, NodePlan, Reason, Span, Step};
@@ -78,6 +79,17 @@ impl<'a> Situation<'a> {
     fn hours(&self, node: &NodeName, service: &'a ServiceName) -> Hours<'a> {
         let instance = self.instance(node, service).map(|instance| &**instance);
         self.calendar.hours(&Subject::of(self.catalog, node, service, instance))
+    }
+
+    /// What keeps a change of a service on a node from beginning now, and until when as far as that is known.
+    fn shut(&self, node: &NodeName, service: &'a ServiceName) -> Option<(&'a Window, Option<Timestamp>)> {
+        if self.calendar.is_empty() {
+            return None;
+        }
+        match self.hours(node, service).state() {
+            State::Closed { until, by } => Some((by, until)),
+            State::Open { .. } => None,
+        }
     }
 
     /// The times that a step of the last plan is given anew: the windows are others than when it was planned, or all of its

@@ -151,10 +151,6 @@ impl<'a> Rollout<'a> {
     /// What the release brought, is healthy, and has not stood its time.
     fn find_soaks(&self, units: &[Unit]) -> Vec<Soak<'a>> {
         let situation = self.situation;
-        let unsettled: BTreeSet<(&NodeName, &ServiceName)> =
-            units.iter().map(|unit| (&unit.node, &unit.service)).collect();
-        let brought = situation.facts.underway.brought.iter();
-        let settled = brought.filter(|((node, service), _)| !unsettled.contains(&(node, service)));
         let soak = |((node, service), brought): (&'a (NodeName, ServiceName), &'a super::Brought)| {
             let instance = situation.instance(node, service)?;
             let satisfied_at =
@@ -163,7 +159,12 @@ impl<'a> Rollout<'a> {
             let wave = instance.rollout().wave();
             (situation.now < until).then_some(Soak { node, service, wave, until })
         };
-        settled.filter_map(soak).collect()
+        let mut soaks: Vec<Soak<'a>> = situation.facts.underway.brought.iter().filter_map(soak).collect();
+        if !soaks.is_empty() {
+            let unsettled: BTreeSet<_> = units.iter().map(|unit| (&unit.node, &unit.service)).collect();
+            soaks.retain(|soak| !unsettled.contains(&(soak.node, soak.service)));
+        }
+        soaks
     }
 
     /// A wave begins when those before it are done.
@@ -173,9 +174,9 @@ impl<'a> Rollout<'a> {
         }
         let waits =
             self.entries.iter().filter(|entry| entry.unit.to.is_some() && entry.is_ours && entry.blocks);
-        let waits = waits.map(|entry| (entry.wave, format!("{} {}", entry.name(), entry.standing())));
-        let soaks = self.soaks.iter().map(|soak| (soak.wave, soak.told()));
-        let Some((first, blocker)) = waits.chain(soaks).min() else { return };
+        let waits = waits.map(|entry| (entry.wave, Blocker::Entry(entry)));
+        let soaks = self.soaks.iter().map(|soak| (soak.wave, Blocker::Soak(soak)));
+        let Some((first, blocker)) = first_blocker(waits.chain(soaks)) else { return };
         let open = self.entries.iter_mut().filter(|entry| entry.is_open() && entry.unit.to.is_some());
         for entry in open.filter(|entry| entry.wave > first) {
             let wave = entry.wave;
@@ -197,6 +198,38 @@ impl<'a> Rollout<'a> {
         }
         self.permits
     }
+}
+
+/// What others wait for.
+enum Blocker<'e, 'a> {
+    Entry(&'e Entry<'a>),
+    Soak(&'e Soak<'a>),
+}
+
+impl Blocker<'_, '_> {
+    fn name(&self) -> (&ServiceName, &NodeName) {
+        match self {
+            Self::Entry(entry) => (&entry.unit.service, &entry.unit.node),
+            Self::Soak(soak) => (soak.service, soak.node),
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Entry(entry) => format!("{} {}", entry.name(), entry.standing()),
+            Self::Soak(soak) => soak.told(),
+        }
+    }
+}
+
+/// The first of what is waited for, and what it says. The others, which are many, need no words.
+fn first_blocker<'e, 'a: 'e, N: Ord + Copy>(
+    blockers: impl Iterator<Item = (N, Blocker<'e, 'a>)>,
+) -> Option<(N, String)> {
+    let is_before = |(number, one): &(N, Blocker<'_, '_>), (other_number, other): &(N, Blocker<'_, '_>)| {
+        (number, one.name()).cmp(&(other_number, other.name()))
+    };
+    blockers.min_by(is_before).map(|(number, blocker)| (number, blocker.told()))
 }
 
 impl Soak<'_> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Rollout, Rules, first_of};
+use super::{Blocker, Entry, Rollout, Rules, first_blocker, first_of};
 use crate::name::{EnvironmentName, NodeName, ServiceName};
 use crate::planner::Situation;
 
@@ -36,10 +36,10 @@ impl<'a> Rollout<'a> {
         }
         let part_of = |node: &NodeName| parts.get(node).copied().unwrap_or(usize::MAX);
         let waits = members.iter().map(|index| &self.entries[*index]).filter(|one| one.is_ours && one.blocks);
-        let waits = waits.map(|one| (part_of(&one.unit.node), format!("{} {}", one.name(), one.standing())));
+        let waits = waits.map(|one| (part_of(&one.unit.node), Blocker::Entry(one)));
         let soaks = self.soaks.iter().filter(|soak| soak.service == group.0 && parts.contains_key(soak.node));
-        let soaks = soaks.map(|soak| (part_of(soak.node), soak.told()));
-        let Some((first, blocker)) = waits.chain(soaks).min() else { return };
+        let soaks = soaks.map(|soak| (part_of(soak.node), Blocker::Soak(soak)));
+        let Some((first, blocker)) = first_blocker(waits.chain(soaks)) else { return };
         for index in members {
             let entry = &mut self.entries[*index];
             let part = part_of(&entry.unit.node);

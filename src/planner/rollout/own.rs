@@ -7,7 +7,6 @@ use crate::decision::{Held, Hold, Part};
 use crate::definition::{Offline, Recreate, WindowKind};
 use crate::diff::{self, Effect};
 use crate::planner::{Situation, ensure};
-use crate::window::State;
 
 /// A reason, and whether what comes after it in the release waits as well.
 struct Reason {
@@ -91,7 +90,7 @@ struct Closed {
 
 fn closed(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Closed> {
     let unit = entry.unit;
-    let State::Closed { until, by } = situation.hours(&unit.node, &unit.service).state() else { return None };
+    let (by, until) = situation.shut(&unit.node, &unit.service)?;
     let opens = until.map_or(String::new(), |until| format!(" until {until}"));
     let why = match by.kind {
         WindowKind::Deny => format!("window `{}` denies changes{opens}: {}", by.name, by.reason),

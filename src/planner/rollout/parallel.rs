@@ -7,7 +7,6 @@ use super::Rollout;
 use crate::definition::Amount;
 use crate::name::{EnvironmentName, NodeName};
 use crate::planner::UnitState;
-use crate::window::State;
 
 /// Where nothing is said.
 const NODES: Amount = Amount::Count(100);
@@ -43,9 +42,8 @@ impl<'a> Rollout<'a> {
         for unit in
             self.entries.iter().map(|entry| entry.unit).filter(|unit| unit.state == UnitState::UnderWay)
         {
-            let is_closed =
-                || matches!(situation.hours(&unit.node, &unit.service).state(), State::Closed { .. });
-            if !situation.is_silent(&unit.node) && !is_closed() {
+            let is_shut = || situation.shut(&unit.node, &unit.service).is_some();
+            if !situation.is_silent(&unit.node) && !is_shut() {
                 let environment = situation.catalog.environment_of(&unit.node);
                 busy.entry(environment).or_default().insert(&unit.node);
             }
