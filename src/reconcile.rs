@@ -243,7 +243,8 @@ pub fn reconcile(inputs: &Inputs<'_>) -> Outcome {
         let reopens_at = situation.reopens_at(node);
         // What may begin now is planned in this pass.
         outcome.look_again(reopens_at.filter(|at| *at > inputs.now));
-        match at_rest(inputs, node, &sight).filter(|_| !stays && reopens_at.is_none()) {
+        let is_planned = stays || reopens_at.is_some() || situation.has_renewed_spans(node);
+        match at_rest(inputs, node, &sight).filter(|_| !is_planned) {
             Some((view, open)) => {
                 units.extend_from_slice(&open);
                 outcome.rests(view, sight, open);

@@ -300,6 +300,7 @@ impl Walk {
         let progress = self.progress.entry(step.service().clone()).or_default();
         progress.take_form(step);
         progress.wake_at = None;
+        self.told.get_mut(step.service()).into_iter().for_each(Told::sleep);
         if let Some(reason) = &progress.busy {
             return Verdict::Applying(reason.clone());
         }
@@ -445,6 +446,10 @@ impl Walk {
             Verdict::Begin(reason) => {
                 progress.busy = Some(reason.clone());
                 progress.unwell_since.get_or_insert(moment.elapsed);
+                // What began to go is not in place any more, and does not stand in for what comes next.
+                if let (Step::Remove(_), Some(applied)) = (step, self.record.get_mut(service)) {
+                    applied.step = None;
+                }
                 acts.push(Act::Begin {
                     step: step.clone(),
                     observed: observed.to_vec(),

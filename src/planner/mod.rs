@@ -119,6 +119,12 @@ impl<'a> Situation<'a> {
         kept
     }
 
+    /// Whether a step of the last plan of a node is given other times.
+    pub fn has_renewed_spans(&self, node: &NodeName) -> bool {
+        let steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
+        steps.into_iter().any(|step| self.renewed_spans(node, step).is_some())
+    }
+
     /// Whether its times still matter to a step of the last plan: it is not done, or corrected within them alone.
     fn goes_by_spans(&self, node: &NodeName, step: &Step) -> bool {
         let digest = step.as_ensure().map(|ensure| ensure.digest);

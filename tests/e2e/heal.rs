@@ -28,15 +28,16 @@ fn a_container_killed_by_hand_is_back_within_two_seconds() {
     world.service("web", &[Left], &compose(&[("app", "")]));
     world.start();
     world.deploy("one service");
-    // Five times, and the middle one counts: a machine that tests run on has other things to do as well.
+    // Three times, and the middle one counts: a machine that tests run on has other things to do as well. Whoever does it more
+    // often is one who does it again and again, for whom the agent makes pauses.
     let mut times: Vec<Duration> = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..3 {
         times.push(kill_and_wait(&mut world));
         world.settle();
     }
     times.sort();
     eprintln!("back after {times:?}");
-    assert!(times[2] <= Duration::from_secs(2), "back after {times:?}");
+    assert!(times[1] <= Duration::from_secs(2), "back after {times:?}");
     assert_eq!(ids(&world.containers(Left)).len(), 1);
 }
 

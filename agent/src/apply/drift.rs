@@ -171,6 +171,11 @@ impl Told {
         self.wake_at
     }
 
+    /// Until it is judged again: what is being changed wakes nobody before it is.
+    pub(super) fn sleep(&mut self) {
+        self.wake_at = None;
+    }
+
     /// Something that is over already.
     fn note(&mut self, difference: Difference, now: Duration) {
         let entry = Entry::new(difference, now);

@@ -134,7 +134,10 @@ impl Defect {
             }),
             Self::RemovalsHaveNoReason => change(outcome, |plan| {
                 for step in &mut plan.steps {
-                    if let Step::Remove(remove) = step {
+                    // With times it may be planned again for others, which the planner itself would not do without a reason.
+                    if let Step::Remove(remove) = step
+                        && remove.spans.is_empty()
+                    {
                         remove.because.clear();
                     }
                 }

@@ -7,7 +7,7 @@ use gitops::api::control::{Ballot, Request};
 use gitops::desired::Instance;
 use gitops::fleet::SourceState;
 use gitops::name::{NodeName, Revision, ServiceName};
-use gitops::plan::{NodePlan, RunState};
+use gitops::plan::{NodePlan, RunState, Span, Step};
 use gitops::reconcile::{Definitions, Known};
 use gitops::status::{ContainerState, PlanId};
 use gitops::store::Snapshot;
@@ -166,6 +166,17 @@ impl World {
         let reported = facts.reported.nodes.get(node).and_then(|last| last.status.accepted);
         if reported != held {
             return Err(format!("the store knows that {node} accepted {reported:?}, and it holds {held:?}"));
+        }
+        // Also what cannot become well begins when its window opens.
+        let now = machine.clock.now(self.now);
+        let status = facts.reported.nodes.get(node).map(|last| &last.status);
+        let is_done = |step: &Step| {
+            let digest = step.as_ensure().map(|ensure| ensure.digest);
+            status.is_some_and(|status| status.has_done(plan, step.service(), digest))
+        };
+        let waits = |step: &&Step| !Span::allow(step.spans(), now) && !is_done(step);
+        if let Some(step) = plan.steps.iter().find(waits) {
+            return Err(format!("{} on {node} waits for its window", step.service()));
         }
         let wanted = definitions.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
         for instance in wanted.filter(|instance| well.contains(&instance.ensure.service)) {

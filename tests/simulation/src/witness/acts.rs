@@ -111,7 +111,13 @@ impl Witness {
     pub(super) fn heard(&mut self, daemon: usize, node: &NodeName, speaker: Speaker) {
         let lease = SignedDuration::from_millis(i64::try_from(HEARTBEAT * 3).expect("a small number"));
         self.spoke_at.insert(node.clone(), self.now);
-        let Some(last) = self.heard.insert((daemon, node.clone()), speaker.clone()) else { return };
+        let key = (daemon, node.clone());
+        // An answer may come after that to what was asked later.
+        let is_late = |last: &&Speaker| last.machine != speaker.machine && speaker.at <= last.at;
+        if self.heard.get(&key).filter(is_late).is_some() {
+            return;
+        }
+        let Some(last) = self.heard.insert(key, speaker.clone()) else { return };
         let is_free = last.machine == speaker.machine
             || (last.agent == speaker.agent && last.start < speaker.start)
             || speaker.at.duration_since(last.at) >= lease;
