@@ -134,10 +134,7 @@ impl Defect {
             }),
             Self::RemovalsHaveNoReason => change(outcome, |plan| {
                 for step in &mut plan.steps {
-                    // With times it may be planned again for others, which the planner itself would not do without a reason.
-                    if let Step::Remove(remove) = step
-                        && remove.spans.is_empty()
-                    {
+                    if let Step::Remove(remove) = step {
                         remove.because.clear();
                     }
                 }
