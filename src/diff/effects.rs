@@ -7,12 +7,23 @@ use std::sync::Arc;
 use super::document::Effect;
 use super::state::Opened;
 use crate::align::aligned;
+use crate::definition::Recreate;
+use crate::desired::Instance;
 use crate::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
 
 /// What happens to the containers of an instance, by Compose service.
 pub fn effects(old: Option<&Ensure>, new: Option<&Ensure>) -> BTreeMap<Arc<str>, Effect> {
     let [old, new] = [old, new].map(|ensure| ensure.map(Opened::from));
     of_opened(old.as_ref(), new.as_ref())
+}
+
+/// The containers that a change would make anew although its roll-out makes none anew.
+pub fn forbidden(old: &Ensure, new: &Instance) -> Vec<Arc<str>> {
+    if new.rollout().recreate() != Recreate::Never {
+        return Vec::new();
+    }
+    let effects = effects(Some(old), Some(&new.ensure)).into_iter();
+    effects.filter(|(_, effect)| *effect == Effect::Recreate).map(|(container, _)| container).collect()
 }
 
 /// The same, where other questions are asked of them, too.

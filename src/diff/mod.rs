@@ -47,7 +47,7 @@ pub use document::{
     Change, ChangeKind, ControlChange, Cost, CostChange, Diff, Effect, FeatureChange, FileChange,
     FileChangeKind, Ignored, NewCapability, Origin, Risk, SCHEMA, Summary, Turn,
 };
-pub use effects::effects;
+pub use effects::{effects, forbidden};
 pub use reasons::{displacement, reasons};
 pub use state::State;
 pub use terms::terms_in_words;

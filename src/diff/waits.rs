@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::document::{Effect, Risk};
+use super::document::Risk;
 use super::pairs::Pair;
 use super::risks::counted;
 use super::state::State;
 use super::{Selection, Side, effects};
 use crate::catalog::ApprovalDemand;
 use crate::decision::{are_many_removals, is_most_lost};
-use crate::definition::{Recreate, WindowKind};
+use crate::definition::WindowKind;
 use crate::name::ServiceName;
 use crate::window::{self, Calendar, Subject};
 
@@ -64,10 +64,7 @@ fn goes(pair: &Pair<'_>) -> bool {
 /// Containers would be made anew that must not be.
 fn held(pair: &Pair<'_>) -> Option<Risk> {
     let (before, after) = pair.before.filter(|_| pair.from.is_none()).zip(pair.after)?;
-    after.instance.filter(|instance| instance.rollout().recreate() == Recreate::Never)?;
-    let effects = effects::effects(Some(before.ensure), Some(after.ensure)).into_iter();
-    let anew = effects.filter(|(_, effect)| *effect == Effect::Recreate);
-    let containers: Vec<_> = anew.map(|(container, _)| container).collect();
+    let containers = effects::forbidden(before.ensure, after.instance?);
     let service = pair.service().clone();
     (!containers.is_empty()).then_some(Risk::Held { service, containers, nodes: 0 })
 }

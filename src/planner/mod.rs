@@ -121,8 +121,8 @@ impl<'a> Situation<'a> {
 
     /// Whether a step of the last plan of a node is given other times.
     pub fn has_renewed_spans(&self, node: &NodeName) -> bool {
-        let steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
-        steps.into_iter().any(|step| self.renewed_spans(node, step).is_some())
+        let mut steps = self.plans.get(node).into_iter().flat_map(|plan| &plan.steps);
+        steps.any(|step| self.renewed_spans(node, step).is_some())
     }
 
     /// Whether its times still matter to a step of the last plan: it is not done, or corrected within them alone.

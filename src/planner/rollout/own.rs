@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{Entry, Rollout};
 use crate::decision::{Held, Hold, Part};
-use crate::definition::{Offline, Recreate, WindowKind};
-use crate::diff::{self, Effect};
+use crate::definition::{Offline, WindowKind};
+use crate::diff;
 use crate::planner::{Situation, ensure};
 
 /// A reason, and whether what comes after it in the release waits as well.
@@ -73,10 +73,8 @@ fn reason(situation: &Situation<'_>, entry: &Entry<'_>, closed: Option<Closed>) 
 
 /// Containers would be made anew that must not be.
 fn recreation(situation: &Situation<'_>, entry: &Entry<'_>) -> Option<Reason> {
-    let instance = entry.instance.filter(|_| entry.rules.recreate() == Recreate::Never)?;
     let old = situation.plans.get(&entry.unit.node)?.step(&entry.unit.service)?.as_ensure()?;
-    let effects = diff::effects(Some(old), Some(&instance.ensure));
-    let (container, _) = effects.into_iter().find(|(_, effect)| *effect == Effect::Recreate)?;
+    let container = diff::forbidden(old, entry.instance?).into_iter().next()?;
     Some(Reason::passing(format!(
         "`recreate: never` of its roll-out: container `{container}` would be made anew"
     )))
