@@ -537,7 +537,8 @@ impl World {
         let ago = SignedDuration::from_millis(i64::try_from(self.now - since).expect("a story is short"));
         let at = self.time_of(number) - ago;
         let (machine, start) = (sender.machine, *start);
-        self.witness.tell(&Fact::Heard { daemon: number, at, node, machine, agent, start });
+        let asked = *since;
+        self.witness.tell(&Fact::Heard { daemon: number, at, asked, node, machine, agent, start });
     }
 
     /// Answers with a plan that is another, or holds the request.

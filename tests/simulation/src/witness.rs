@@ -174,8 +174,10 @@ pub(crate) enum Fact<'a> {
     Heard {
         /// Which daemon.
         daemon: usize,
-        /// By its clock.
+        /// When it was asked, by its clock.
         at: Timestamp,
+        /// The same in the time of the world.
+        asked: Millis,
         /// For which node.
         node: &'a NodeName,
         /// Which machine spoke.
@@ -331,8 +333,8 @@ impl Witness {
             Fact::Changed { machine, step, generation, change } => {
                 self.changed(machine, step, generation, change)
             }
-            Fact::Heard { daemon, at, node, machine, agent, start } => {
-                let speaker = Speaker { machine, agent: agent.clone(), start, at };
+            Fact::Heard { daemon, at, asked, node, machine, agent, start } => {
+                let speaker = Speaker { machine, agent: agent.clone(), start, at, asked };
                 self.heard(daemon, node, speaker);
             }
             Fact::Told { machine, is_refused: true } => _ = self.refused.insert(machine),

@@ -7,6 +7,7 @@ use gitops::plan::{NodePlan, RunState, Span, Step};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Witness;
+use crate::clock::Millis;
 use crate::daemon::HEARTBEAT;
 use crate::docker::Change;
 
@@ -18,8 +19,10 @@ pub(super) struct Speaker {
     pub(super) agent: Arc<str>,
     /// Which start of it.
     pub(super) start: u64,
-    /// When, by the clock of the daemon.
+    /// When it asked, by the clock of the daemon.
     pub(super) at: Timestamp,
+    /// The same in the time of the world, which goes on also where that clock does not.
+    pub(super) asked: Millis,
 }
 
 impl Witness {
@@ -112,17 +115,18 @@ impl Witness {
         let lease = SignedDuration::from_millis(i64::try_from(HEARTBEAT * 3).expect("a small number"));
         self.spoke_at.insert(node.clone(), self.now);
         let key = (daemon, node.clone());
-        // An answer may come after that to what was asked later.
-        let is_late = |last: &&Speaker| last.machine != speaker.machine && speaker.at <= last.at;
-        if self.heard.get(&key).filter(is_late).is_some() {
-            return;
-        }
-        let Some(last) = self.heard.insert(key, speaker.clone()) else { return };
-        let is_free = last.machine == speaker.machine
-            || (last.agent == speaker.agent && last.start < speaker.start)
-            || speaker.at.duration_since(last.at) >= lease;
+        // An answer may come after that to what was asked later: they are judged in the order in which they asked.
+        let (last, next) = match self.heard.remove(&key) {
+            None => return drop(self.heard.insert(key, speaker)),
+            Some(heard) if speaker.asked < heard.asked => (speaker, heard),
+            Some(heard) => (heard, speaker),
+        };
+        let is_free = last.machine == next.machine
+            || (last.agent == next.agent && last.start < next.start)
+            || next.at.duration_since(last.at) >= lease;
+        let (one, other) = (last.machine, next.machine);
+        self.heard.insert(key, next);
         self.require(7, is_free, || {
-            let (one, other) = (last.machine, speaker.machine);
             format!("daemon {daemon} lets machines {one} and {other} both speak for {node}")
         });
     }
