@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gitops_core::tree::Limits;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,6 @@ use self::layer::{ConfigError, Env, Layered, Span, layered, process_env, secret}
 use crate::forge::Kind;
 use crate::store::Retention;
 use crate::store::token::Secret;
-use crate::tree::Limits;
 
 /// Read if it is there and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/gitops/control.toml";

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::git::{Access, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
-use crate::name::Revision;
-use crate::release::Commit;
-use crate::tree::Tree;
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
+use gitops_core::tree::Tree;
 
+use crate::git::{Access, GitError, Mirror, MirrorConfig, RemoteUrl, Scope, TreeCache};
 pub use wakes::{Poke, Wake, Wakes, WakesConfig};
 
 /// Which repository is the source, and how it is read.

@@ -1,11 +1,12 @@
-//! The shape of the code, checked: modules import only modules above them in `src/lib.rs`, the core reaches nothing
-//! outside the process, and every file says what it owns.
+//! The shape of the code, checked: modules import only modules above them in the `lib.rs` of their crate, the core
+//! reaches nothing outside the process, and every file says what it owns.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The first module of the shell in `src/lib.rs`. Everything above it is the core.
-const FIRST_OF_SHELL: &str = "clock";
+/// Where the core is, and the shell around it.
+const CORE: &str = "core/src";
+const SHELL: &str = "src";
 
 /// What the core must not name. Most of it is banned by `clippy.toml` too; this also covers what a lint cannot see.
 const FORBIDDEN_IN_CORE: [(&str, &str); 14] = [
@@ -25,13 +26,13 @@ const FORBIDDEN_IN_CORE: [(&str, &str); 14] = [
     ("println!", "printing belongs to the shell"),
 ];
 
-fn source_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The modules in the order of `src/lib.rs`.
-fn modules() -> Vec<String> {
-    let lib = std::fs::read_to_string(source_folder().join("lib.rs")).expect("src/lib.rs is there");
+/// The modules of a crate in the order of its `lib.rs`.
+fn modules(source: &str) -> Vec<String> {
+    let lib = std::fs::read_to_string(root().join(source).join("lib.rs")).expect("a crate has a lib.rs");
     let names = lib
         .lines()
         .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
@@ -39,9 +40,10 @@ fn modules() -> Vec<String> {
 }
 
 /// Every Rust file of a module, with its text.
-fn files_of(module: &str) -> Vec<(PathBuf, String)> {
-    let mut paths = vec![source_folder().join(format!("{module}.rs"))];
-    collect(&source_folder().join(module), &mut paths);
+fn files_of(source: &str, module: &str) -> Vec<(PathBuf, String)> {
+    let source = root().join(source);
+    let mut paths = vec![source.join(format!("{module}.rs"))];
+    collect(&source.join(module), &mut paths);
     let read = |path: PathBuf| std::fs::read_to_string(&path).ok().map(|text| (path, text));
     paths.into_iter().filter_map(read).collect()
 }
@@ -82,16 +84,17 @@ fn imported(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_module_imports_only_modules_above_it() {
-    let modules = modules();
-    assert!(modules.len() > 20, "src/lib.rs lists its modules one to a line");
     let mut broken = Vec::new();
-    for (position, module) in modules.iter().enumerate() {
-        for (path, text) in files_of(module) {
-            for name in imported(without_tests(&text)) {
-                if modules[position + 1..].contains(&name) {
-                    broken
-                        .push(format!("{} imports `{name}`, which stands below `{module}`", path.display()));
-                }
+    for (source, at_least) in [(CORE, 20), (SHELL, 8)] {
+        let modules = modules(source);
+        assert!(modules.len() > at_least, "{source}/lib.rs lists its modules one to a line");
+        for (position, module) in modules.iter().enumerate() {
+            for (path, text) in files_of(source, module) {
+                let below = imported(without_tests(&text)).into_iter();
+                let below = below.filter(|name| modules[position + 1..].contains(name));
+                broken.extend(below.map(|name| {
+                    format!("{} imports `{name}`, which stands below `{module}`", path.display())
+                }));
             }
         }
     }
@@ -100,11 +103,8 @@ fn a_module_imports_only_modules_above_it() {
 
 #[test]
 fn the_core_reaches_nothing_outside_the_process() {
-    let modules = modules();
-    let shell =
-        modules.iter().position(|module| module == FIRST_OF_SHELL).expect("the shell begins somewhere");
     let mut broken = Vec::new();
-    for (path, text) in modules[..shell].iter().flat_map(|module| files_of(module)) {
+    for (path, text) in modules(CORE).iter().flat_map(|module| files_of(CORE, module)) {
         let code = without_tests(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
         let code = code.collect::<Vec<_>>().join("\n");
         for (word, reason) in FORBIDDEN_IN_CORE {
@@ -117,18 +117,19 @@ fn the_core_reaches_nothing_outside_the_process() {
 }
 
 #[test]
-fn every_module_of_the_library_is_in_the_map() {
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(source_folder()).expect("src is there") {
-        let name = entry.expect("the folder can be read").file_name().to_string_lossy().into_owned();
-        folders.push(name.trim_end_matches(".rs").to_owned());
+fn every_module_is_in_the_map() {
+    let mut missing = Vec::new();
+    for source in [CORE, SHELL] {
+        let modules = modules(source);
+        for entry in std::fs::read_dir(root().join(source)).expect("it is there") {
+            let name = entry.expect("the folder can be read").file_name().to_string_lossy().into_owned();
+            let name = name.trim_end_matches(".rs");
+            if !["lib", "main"].contains(&name) && !modules.iter().any(|module| module == name) {
+                missing.push(format!("{source}/{name}"));
+            }
+        }
     }
-    let modules = modules();
-    let missing: Vec<&String> = folders
-        .iter()
-        .filter(|name| !["lib", "main"].contains(&name.as_str()) && !modules.contains(name))
-        .collect();
-    assert!(missing.is_empty(), "not in src/lib.rs: {missing:?}");
+    assert!(missing.is_empty(), "not in the lib.rs of their crate: {missing:?}");
 }
 
 /// Unit tests in a file of their own belong to the file above them, which says what both are about.
@@ -138,10 +139,9 @@ fn is_tests(path: &Path) -> bool {
 
 #[test]
 fn every_file_opens_with_what_it_owns() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
-    for folder in ["src", "agent/src", "tests", "agent/tests", "benches"] {
-        collect(&root.join(folder), &mut paths);
+    for folder in [CORE, SHELL, "agent/src", "core/tests", "tests", "agent/tests", "benches"] {
+        collect(&root().join(folder), &mut paths);
     }
     assert!(paths.len() > 40);
     let text = |path: &PathBuf| std::fs::read_to_string(path).expect("it was just listed");
@@ -152,10 +152,8 @@ fn every_file_opens_with_what_it_owns() {
 
 #[test]
 fn a_file_can_be_read_in_one_sitting() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
-    collect(&root.join("src"), &mut paths);
-    collect(&root.join("agent/src"), &mut paths);
+    [CORE, SHELL, "agent/src"].iter().for_each(|source| collect(&root().join(source), &mut paths));
     let lines = |path: &PathBuf| std::fs::read_to_string(path).expect("it was just listed").lines().count();
     let long: Vec<_> = paths
         .iter()

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::compose::powers::{CapabilityPattern, KINDS, Kind};
-use gitops::compose::{ReadSpec, Source, Variables, labelled};
-use gitops::name::{NodeName, Revision};
-use gitops::plan::{Ensure, NodePlan, Step};
-use gitops::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
-use gitops::render;
-use gitops::status::Reported;
-use gitops::tree::Tree;
+use gitops_core::compose::powers::{CapabilityPattern, KINDS, Kind};
+use gitops_core::compose::{ReadSpec, Source, Variables, labelled};
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::{Ensure, NodePlan, Step};
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
+use gitops_core::render;
+use gitops_core::status::Reported;
+use gitops_core::tree::Tree;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -213,7 +213,7 @@ fn plan(definitions: &Definitions, plans: &BTreeMap<NodeName, Arc<NodePlan>>, no
     let (reported, stale_after) = (Reported::default(), SignedDuration::from_secs(45));
     let reported = &reported;
     reconcile(&Inputs {
-        facts: gitops::planner::Facts::none(),
+        facts: gitops_core::planner::Facts::none(),
         definitions,
         plans,
         reported,

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use gitops::compose::{ReadSpec, Source, Variables, labelled};
-use gitops::tree::Tree;
+use gitops_core::compose::{ReadSpec, Source, Variables, labelled};
+use gitops_core::tree::Tree;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -288,8 +288,23 @@ fn no_crate_is_banned_doubled_or_of_any_version() {
 
 #[test]
 fn every_crate_comes_from_the_registry_or_from_this_workspace() {
-    let members = ["gitops", "gitops-agent", "gitops-crash", "gitops-simulation"];
+    let members = ["gitops", "gitops-agent", "gitops-core", "gitops-crash", "gitops-simulation"];
     none(&source_mistakes(&SHIPPED, &members));
+}
+
+#[test]
+fn the_agent_is_built_without_git_web_server_and_database() {
+    let targets = rules().graph.targets;
+    let tree = |package: &str| {
+        let command = TREE.replace("--workspace", &format!("--package {package}"));
+        built(&targets.iter().map(|target| cargo(&command, "--target", &[target])).collect::<String>())
+    };
+    let heavy = |package: &str| {
+        let is_heavy = |spec: &&String| ["gix@", "axum@", "sqlx@"].iter().any(|name| spec.starts_with(name));
+        tree(package).iter().filter(is_heavy).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(heavy("gitops").len(), 3, "the daemon has them");
+    assert_eq!(heavy("gitops-agent"), Vec::<String>::new());
 }
 
 // ---- and would be seen to fail ------------------------------------------------------------------------------------

@@ -21,12 +21,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::diff::{self, Diff, Scope, Selection};
-use gitops::name::{EnvironmentName, NodeName, ServiceName};
-use gitops::reconcile::{Definitions, Known};
-use gitops::render;
-use gitops::tree::Tree;
+use gitops_core::diff::{self, Diff, Scope, Selection};
+use gitops_core::name::{EnvironmentName, NodeName, ServiceName};
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::render;
+use gitops_core::tree::Tree;
 use jiff::{SignedDuration, Timestamp};
+
 use support::script::commands;
 
 /// One side: the files by path.

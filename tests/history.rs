@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::check;
-use gitops::name::{NodeName, Revision};
-use gitops::plan::{NodePlan, Step};
-use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
-use gitops::status::{
+use gitops_core::check;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use gitops_core::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
-use gitops::tree::Tree;
+use gitops_core::tree::Tree;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -219,7 +219,7 @@ impl Fleet {
         let (plans, reported, now) = (&self.plans, &self.reported, self.now);
         let stale_after = SignedDuration::from_secs(45);
         let afresh = Inputs {
-            facts: gitops::planner::Facts::none(),
+            facts: gitops_core::planner::Facts::none(),
             definitions,
             plans,
             reported,

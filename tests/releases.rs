@@ -10,9 +10,10 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use gitops::api::wire::{Hello, Report, SPOKEN};
-use gitops::plan::NodePlan;
-use gitops::status::{AgentInfo, HostInfo, NodeStatus, PlanId, StepOutcome, StepResult};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, Report, SPOKEN};
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, PlanId, StepOutcome, StepResult};
+
 use support::{Sandbox, repository, session};
 
 /// Longer than anything here takes.
@@ -136,7 +137,7 @@ async fn next_plan(
 
 /// A status that acknowledges the plan.
 fn done(plan: &NodePlan) -> NodeStatus {
-    let result = |step: &gitops::plan::Step| {
+    let result = |step: &gitops_core::plan::Step| {
         let digest = step.as_ensure().map(|ensure| ensure.digest);
         let result = StepResult { digest, outcome: StepOutcome::Satisfied, message: None };
         (step.service().clone(), result)

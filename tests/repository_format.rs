@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use gitops::definition::schema;
+use gitops_core::definition::schema;
 use serde_json::Value;
 
 #[test]

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use gitops::diagnostic::Diagnostic;
-use gitops::reconcile::{Definitions, Known};
-use gitops::tree::Tree;
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::tree::Tree;
 
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -42,23 +42,24 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::check;
-use gitops::decision::{Awaiting, Decisions, Held, Hold, Part, Vote};
-use gitops::desired::Desired;
-use gitops::diff;
-use gitops::holders::Holders;
-use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::{NodePlan, RunState, Step};
-use gitops::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
-use gitops::release;
-use gitops::render;
-use gitops::render::diagnostics::Form;
-use gitops::status::{
+use gitops_core::check;
+use gitops_core::decision::{Awaiting, Decisions, Held, Hold, Part, Vote};
+use gitops_core::desired::Desired;
+use gitops_core::diff;
+use gitops_core::holders::Holders;
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::{NodePlan, RunState, Step};
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
+use gitops_core::release;
+use gitops_core::render;
+use gitops_core::render::diagnostics::Form;
+use gitops_core::status::{
     AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Reported, ReportedNode,
     SCHEMA, StepOutcome, StepResult,
 };
-use gitops::tree::{BlobId, Entry, EntryKind, Tree};
+use gitops_core::tree::{BlobId, Entry, EntryKind, Tree};
 use jiff::{SignedDuration, Timestamp};
+
 use rollout::Rollout;
 use support::script::commands;
 
@@ -347,7 +348,7 @@ impl World {
     fn nothing_waits(&self, outcome: &Outcome) -> Result<(), String> {
         let instances = outcome.nodes.iter().flat_map(|node| node.instances.iter());
         let mut waiting =
-            instances.filter(|instance| instance.state == gitops::fleet::InstanceState::Waiting);
+            instances.filter(|instance| instance.state == gitops_core::fleet::InstanceState::Waiting);
         match waiting.next() {
             Some(instance) => Err(format!("`{}` waits for ever: {:?}", instance.service, instance.message)),
             None => Ok(()),
@@ -399,7 +400,7 @@ fn revision(number: u8) -> Revision {
 }
 
 fn part(what: &str, name: &str) -> Result<Part, String> {
-    let mistake = |error: gitops::name::NameError| error.to_string();
+    let mistake = |error: gitops_core::name::NameError| error.to_string();
     match what {
         "service" => name.parse().map(Part::Service).map_err(mistake),
         "node" => name.parse().map(Part::Node).map_err(mistake),
@@ -468,8 +469,8 @@ fn done(plan: &NodePlan) -> NodeStatus {
     }
 }
 
-fn containers(ensure: &gitops::plan::Ensure) -> Vec<Container> {
-    let of_service = |(service, spec): (&Arc<str>, &gitops::plan::ContainerSpec)| {
+fn containers(ensure: &gitops_core::plan::Ensure) -> Vec<Container> {
+    let of_service = |(service, spec): (&Arc<str>, &gitops_core::plan::ContainerSpec)| {
         let (service, spec) = (service.clone(), spec.clone());
         // A service without a restart policy may end; the ones of the scenarios do not, but for `migrate`.
         let running = ensure.state == RunState::Running && &*service != "migrate";

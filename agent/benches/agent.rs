@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gitops::name::{Digest, NodeName};
 use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::host::{Blobs, Host as _};
+use gitops_core::name::{Digest, NodeName};
 
 const CONTAINERS: usize = 20;
 const RUNS: usize = 200;

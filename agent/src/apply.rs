@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{Container, StepOutcome, StepResult};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::status::{Container, StepOutcome, StepResult};
 
 use crate::checks::{Answer, Ask, Checks};
 use crate::decide::{Action, Known, decide};

@@ -14,12 +14,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gitops::clock;
-use gitops::log::{LogLine, Speaker};
-use gitops::name::{Generation, ServiceName};
+use gitops_core::log::{LogLine, Speaker};
+use gitops_core::name::{Generation, ServiceName};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::disk::DiskError;
 use crate::text::plain;
 
@@ -34,7 +34,7 @@ const PARTIAL: usize = 4096;
 /// Attempts that wait for the daemon: with growing pauses between them, that is many hours of failing.
 const ATTEMPTS: usize = 100;
 /// Lines that are handed over at once.
-const BATCH: usize = gitops::api::wire::LOG_LINES;
+const BATCH: usize = gitops_core::protocol::LOG_LINES;
 /// Bytes of JSON that are handed over at once: half of what the daemon takes, which many lines of many bytes exceed.
 const BATCH_BYTES: usize = 1 << 20;
 

@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use gitops::name::Digest;
-use gitops::plan::{NodePlan, Step};
+use gitops_core::name::Digest;
+use gitops_core::plan::{NodePlan, Step};
 use sha2::{Digest as _, Sha256};
 
 use crate::disk::{self, DiskError};

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::ServiceName;
-use gitops::plan::{Ensure, HealthCheck, NodePlan, Probe, RunState};
-use gitops::status::{Container, ContainerState};
+use gitops_core::name::ServiceName;
+use gitops_core::plan::{Ensure, HealthCheck, NodePlan, Probe, RunState};
+use gitops_core::status::{Container, ContainerState};
 use jiff::Timestamp;
 
 use crate::health::{Gate, trouble};

@@ -18,7 +18,7 @@ fn after(answers: &[Answer]) -> String {
     let step = ensure("web", "1").with(|step| step.terms.checks = checks).0;
     let container = container("web", "1");
     let record = Record::from([("web".parse().unwrap(), Applied { digest: step.digest, step: None })]);
-    let plan = plan(1, vec![gitops::plan::Step::Ensure(step.clone())]);
+    let plan = plan(1, vec![gitops_core::plan::Step::Ensure(step.clone())]);
     let mut checks = Checks::default();
     for (round, answer) in (0_u64..).zip(answers) {
         let now = at(20 * round);
@@ -65,7 +65,7 @@ fn an_answer_to_what_is_not_asked_any_more_says_nothing() {
     let record = Record::from([("web".parse().unwrap(), Applied { digest: with(1).digest, step: None })]);
     let mut checks = Checks::default();
     let follow = |checks: &mut Checks, step: &Ensure, container: &Container| {
-        let plan = plan(1, vec![gitops::plan::Step::Ensure(step.clone())]);
+        let plan = plan(1, vec![gitops_core::plan::Step::Ensure(step.clone())]);
         checks.follow(&plan, &seen(container), &record, at(5));
     };
     let is_healthy = |checks: &Checks, step: &Ensure, container: &Container| {

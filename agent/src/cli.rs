@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use gitops::status::AgentInfo;
+use gitops_core::status::AgentInfo;
 use tokio::sync::mpsc;
 
 use crate::agent::state::{Settings, State};

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gitops::api::wire::{Hello, LogUpload, Problem, Receipt, Report, SPOKEN};
-use gitops::log::LogLine;
-use gitops::name::{Digest, Generation, NodeName};
-use gitops::plan::{NodePlan, SCHEMA};
-use gitops::status::{AgentInfo, PlanId};
+use gitops_core::log::LogLine;
+use gitops_core::name::{Digest, Generation, NodeName};
+use gitops_core::plan::{NodePlan, SCHEMA};
+use gitops_core::protocol::{Hello, LogUpload, Problem, Receipt, Report, SPOKEN};
+use gitops_core::status::{AgentInfo, PlanId};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;

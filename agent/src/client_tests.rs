@@ -1,4 +1,4 @@
-use gitops::status::Start;
+use gitops_core::status::Start;
 
 use super::*;
 use crate::testing::{ensure, plan};

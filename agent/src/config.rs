@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use gitops::name::NodeName;
+use gitops_core::name::NodeName;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 

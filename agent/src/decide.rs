@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use gitops::name::Digest;
-use gitops::plan::{ContainerSpec, Ensure, OnFileChange, Reason, Remove, RunState, Step};
-use gitops::status::{Container, ContainerState};
+use gitops_core::name::Digest;
+use gitops_core::plan::{ContainerSpec, Ensure, OnFileChange, Reason, Remove, RunState, Step};
+use gitops_core::status::{Container, ContainerState};
 
 use crate::health::{self, Trouble, trouble};
 

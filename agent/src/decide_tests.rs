@@ -89,7 +89,7 @@ fn changed_files_count_only_where_containers_are_recreated_for_them() {
 #[test]
 fn a_digest_of_another_rule_is_adopted_and_restarts_nothing() {
     let other = with(|c| {
-        c.config = Some(gitops::plan::ContainerDigest { rule: 0, digest: Digest::of("1") });
+        c.config = Some(gitops_core::plan::ContainerDigest { rule: 0, digest: Digest::of("1") });
         c.files = Some(Digest::of("by the old rule"));
     });
     check(web(), &other, &applied("1"), "nothing");

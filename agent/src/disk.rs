@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use gitops::status::Start;
+use gitops_core::status::Start;
 use serde::Serialize;
 
 /// Why a file of the state folder could not be used.

@@ -30,10 +30,10 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use gitops::compose::labelled;
-use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, Probe, Remove};
-use gitops::status::{Container, ContainerState, HostInfo, Orphans};
+use gitops_core::compose::labelled;
+use gitops_core::name::{Digest, NodeName, ServiceName};
+use gitops_core::plan::{Ensure, Probe, Remove};
+use gitops_core::status::{Container, ContainerState, HostInfo, Orphans};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 

@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, RunState};
-use gitops::sensitive::Sensitive;
-use gitops::status::{Container, ContainerState, Difference};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, RunState};
+use gitops_core::sensitive::Sensitive;
+use gitops_core::status::{Container, ContainerState, Difference};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

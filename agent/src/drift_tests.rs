@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use gitops::plan::Step;
-use gitops::status::ContainerState;
+use gitops_core::plan::Step;
+use gitops_core::status::ContainerState;
 use serde_json::json;
 
 use super::*;

@@ -21,8 +21,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::FileRef;
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::FileRef;
 
 pub use self::folder::{Folder, Found, mode_of};
 pub use self::record::{Applied, Record, WHOLE};

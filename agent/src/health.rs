@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::plan::{ContainerSpec, Ensure, RunState};
-use gitops::status::{Container, ContainerState, Health};
+use gitops_core::plan::{ContainerSpec, Ensure, RunState};
+use gitops_core::status::{Container, ContainerState, Health};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::host::Observation;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, Probe, Remove};
-use gitops::status::{Container, HostInfo, Orphans};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, Probe, Remove};
+use gitops_core::status::{Container, HostInfo, Orphans};
 
 use crate::attempt::Attempt;
 use crate::checks::Answer;

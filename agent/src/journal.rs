@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, Hook};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, Hook};
 use serde::{Deserialize, Serialize};
 
 /// The newest change of each service.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::name::{Digest, Generation, NodeName, ServiceName};
-use gitops::plan::{Ensure, NodePlan, SCHEMA};
-use gitops::status::{PlanId, Refusal};
+use gitops_core::name::{Digest, Generation, NodeName, ServiceName};
+use gitops_core::plan::{Ensure, NodePlan, SCHEMA};
+use gitops_core::status::{PlanId, Refusal};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::disk::{self, DiskError};

@@ -11,6 +11,7 @@
 //!                              └────────────────────────┘
 //! ```
 
+pub mod clock;
 pub mod host;
 
 // The state folder.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::status::{Container, Difference};
+use gitops_core::status::{Container, Difference};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -80,7 +80,11 @@ impl Changed {
 
 fn bounded(value: Value) -> Value {
     let text = value.to_string();
-    if text.len() <= MAX_VALUE { value } else { Value::String(gitops::name::Digest::of(text).to_string()) }
+    if text.len() <= MAX_VALUE {
+        value
+    } else {
+        Value::String(gitops_core::name::Digest::of(text).to_string())
+    }
 }
 
 fn in_words(field: &str, value: &Value) -> String {

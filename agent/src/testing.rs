@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, Generation, NodeName};
-use gitops::plan::{
+use gitops_core::name::{Digest, Generation, NodeName};
+use gitops_core::plan::{
     ContainerDigest, ContainerSpec, Ensure, FileRef, HealthCheck, Model, NodePlan, OnFileChange, Probe,
     Remove, RunState, Step,
 };
-use gitops::status::{Container, ContainerState, Health};
+use gitops_core::status::{Container, ContainerState, Health};
 
 /// The node of all tests.
 pub(crate) fn node() -> NodeName {

@@ -21,18 +21,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bench::{Bench, sleeper};
 use bollard::query_parameters::KillContainerOptions;
-use gitops::name::Digest;
-use gitops::plan::{ContainerDigest, Ensure, RunState};
-use gitops::status::{ContainerState, Health};
 use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost, Wake};
 use gitops_agent::host::{Host as _, HostError};
+use gitops_core::name::Digest;
+use gitops_core::plan::{ContainerDigest, Ensure, RunState};
+use gitops_core::status::{ContainerState, Health};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+
+use bench::{Bench, sleeper};
 
 /// For what happens soon, on a machine that has much else to do.
 const SOON: Duration = Duration::from_secs(30);
@@ -430,7 +431,7 @@ impl Drop for Proxy {
     }
 }
 
-type Looked = std::collections::BTreeMap<String, gitops::status::Container>;
+type Looked = std::collections::BTreeMap<String, gitops_core::status::Container>;
 type Ids = std::collections::BTreeMap<String, Arc<str>>;
 
 fn ids_of(looked: &Looked) -> Ids {
@@ -450,8 +451,8 @@ fn recreated(before: &Ids, after: &Ids) -> Vec<String> {
 async fn until(
     bench: &Bench,
     service: &str,
-    wanted: impl Fn(&gitops::status::Container) -> bool,
-) -> gitops::status::Container {
+    wanted: impl Fn(&gitops_core::status::Container) -> bool,
+) -> gitops_core::status::Container {
     let looking = async {
         loop {
             if let Some(container) = bench.look().await.remove(service).filter(&wanted) {

@@ -20,20 +20,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use gitops::clock;
-use gitops::diff;
-use gitops::explain::Explanation;
 use gitops::git::{Access, Mirror, MirrorConfig, Repository, Scope, TreeCache};
-use gitops::holders::Holders;
-use gitops::name::{NodeName, Revision};
-use gitops::plan::{NodePlan, Step};
-use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
-use gitops::render;
-use gitops::status::{
-    AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
-};
 use gitops::store::sqlite::{self, SqliteStore};
 use gitops::store::{Publication, Published, Store};
-use gitops::tree::Tree;
+use gitops_core::diff;
+use gitops_core::explain::Explanation;
+use gitops_core::holders::Holders;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use gitops_core::render;
+use gitops_core::status::{
+    AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
+};
+use gitops_core::tree::Tree;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -173,7 +173,7 @@ fn pass_after(seen: Option<&Seen>, definitions: &Definitions, plans: &Plans, rep
     let stale_after = SignedDuration::from_secs(45);
     let (now, listening_since) = (clock::now(), Timestamp::UNIX_EPOCH);
     reconcile(&Inputs {
-        facts: gitops::planner::Facts::none(),
+        facts: gitops_core::planner::Facts::none(),
         definitions,
         plans,
         reported,
@@ -380,9 +380,9 @@ fn explain_one(estate: &Estate, runs: usize) {
     };
     sample::row("`gitops explain` of one service, once all is read", runs, "≤ 50 ms", |_| (), explained);
     let full = |()| {
-        let sites = gitops::desired::sites(catalog, &desired.placing, &holders);
+        let sites = gitops_core::desired::sites(catalog, &desired.placing, &holders);
         let held = desired.held_on(desired.nodes.keys());
-        render::capacity::text(&gitops::capacity::of(catalog, &sites, &held, None))
+        render::capacity::text(&gitops_core::capacity::of(catalog, &sites, &held, None))
     };
     sample::row("`gitops capacity` of all nodes, once all is read", runs.min(10), "", |_| (), full);
 }

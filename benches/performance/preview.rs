@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gitops::clock;
-use gitops::plan::NodePlan;
-use gitops::reconcile::Definitions;
-use gitops::status::Reported;
 use gitops::store::sqlite;
 use gitops::store::{Publication, StatusReport, Store as _};
-use gitops::tree::Tree;
+use gitops_core::plan::NodePlan;
+use gitops_core::reconcile::Definitions;
+use gitops_core::status::Reported;
+use gitops_core::tree::Tree;
 use tokio::runtime::Runtime;
 
 use super::workload::{self, Size, compose_file, files, git, service};

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gitops::api::control::{Answer, Plans, Request};
-use gitops::api::wire::{Hello, Protocols, Report};
 use gitops::clock;
 use gitops::config::Deploy;
 use gitops::daemon::state::{Effect, Event, Policy, State, step};
-use gitops::name::{NodeName, Revision};
-use gitops::plan::NodePlan;
 use gitops::store::Store as _;
 use gitops::store::sqlite::{self, SqliteStore};
-use gitops::tree::Tree;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, Protocols, Report};
+use gitops_core::tree::Tree;
 use jiff::SignedDuration;
 use tokio::runtime::Runtime;
 

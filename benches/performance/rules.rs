@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use gitops::clock;
-use gitops::govern::Judgements;
-use gitops::name::Revision;
-use gitops::reconcile::{Definitions, Known};
-use gitops::tree::Tree;
+use gitops_core::govern::Judgements;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::tree::Tree;
 
 use crate::sample;
 use crate::workload::{self, Size};

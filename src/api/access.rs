@@ -12,10 +12,10 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use gitops_core::name::{NodeName, OperatorName, RoleName};
 
 use super::control::Control;
 use super::problem::ApiError;
-use crate::name::{NodeName, OperatorName, RoleName};
 use crate::store::token::{self, Secret};
 use crate::store::{Identity, Store, StoreError, StoredToken};
 

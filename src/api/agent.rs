@@ -9,6 +9,10 @@ use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::protocol::{Hello, PROTOCOL_HEADER, Receipt, Report};
+use gitops_core::status;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,10 +21,6 @@ use super::control::{Answer, Control, Request};
 use super::metrics::Counted;
 use super::problem::ApiError;
 use super::read::{json, parse};
-use super::wire::{Hello, PROTOCOL_HEADER, Receipt, Report};
-use crate::name::{Digest, NodeName};
-use crate::plan::{NodePlan, Step};
-use crate::status;
 
 /// The longest wait for a plan, in seconds. Proxies often cut a silent connection after 60.
 pub(super) const MAX_WAIT: u64 = 55;

@@ -8,6 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::decision::{AwaitingView, Hold};
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff::Diff;
+use gitops_core::fleet::drift::Drift;
+use gitops_core::fleet::{FleetStatus, SourceStatus};
+use gitops_core::name::{Digest, NodeName, OperatorName, Revision, RoleName};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, Receipt, Report};
+use gitops_core::reconcile::preview::Preview;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,15 +25,7 @@ use super::access::TokenBook;
 use super::hook::Hooks;
 use super::metrics::Metrics;
 use super::problem::ApiError;
-use super::wire::{DiffRequest, Hello, Only, Receipt, Report, Synced};
-use crate::decision::{AwaitingView, Hold};
-use crate::diagnostic::Diagnostic;
-use crate::diff::Diff;
-use crate::fleet::drift::Drift;
-use crate::fleet::{FleetStatus, SourceStatus};
-use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName};
-use crate::plan::NodePlan;
-use crate::reconcile::preview::Preview;
+use super::wire::{DiffRequest, Only, Synced};
 use crate::store::{NewEvent, Store};
 
 /// The newest plan of each node.

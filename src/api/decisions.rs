@@ -8,6 +8,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use gitops_core::decision::{AwaitingView, Hold};
+use gitops_core::sensitive::Sensitive;
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,8 +20,6 @@ use super::problem::ApiError;
 use super::read::{json, parse};
 use super::wire::{ApprovalPage, BallotRequest, HoldPage, HoldRequest};
 use crate::clock;
-use crate::decision::{AwaitingView, Hold};
-use crate::sensitive::Sensitive;
 
 /// How many holds a page has at most: those in force and the newest that are not.
 const MAX_PAGE: u32 = 2_000;

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use gitops_core::fleet::NodeView;
+use gitops_core::log::LogQuery;
+use gitops_core::name::{NodeName, ServiceName};
+use gitops_core::protocol::LOG_LINES;
+use gitops_core::release::{
+    Brought, Evidence, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Trace, Why,
+    standing, trace, why,
+};
+use gitops_core::yaml::suggestion;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::control::Control;
 use super::problem::ApiError;
 use super::read::parse;
-use super::wire::LOG_LINES;
-use crate::fleet::NodeView;
-use crate::log::LogQuery;
-use crate::name::{NodeName, ServiceName};
-use crate::release::{
-    Brought, Evidence, Release, ReleaseEntry, ReleasePage, ReleaseQuery, ReleaseView, StepQuery, Trace, Why,
-    standing, trace, why,
-};
-use crate::yaml::suggestion;
 
 /// How many releases a page holds at most: each may take a document of some hundred kilobytes to be read.
 const MAX_PAGE: u32 = 100;

@@ -3,16 +3,16 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
+use gitops_core::fleet::SourceStatus;
+use gitops_core::fleet::drift::Drift;
+use gitops_core::name::{Digest, Revision};
+use gitops_core::reconcile::preview::Preview;
+use gitops_core::reconcile::preview::difference::difference;
 
 use super::control::{Answer, Control, Request};
 use super::problem::ApiError;
 use super::read::json;
 use super::wire::{DiffAnswer, DiffRequest, Only, Synced};
-use crate::fleet::SourceStatus;
-use crate::fleet::drift::Drift;
-use crate::name::{Digest, Revision};
-use crate::reconcile::preview::Preview;
-use crate::reconcile::preview::difference::difference;
 
 /// What deploying a tree would do now.
 pub(super) async fn diff(State(control): State<Control>, body: Bytes) -> Result<Json<DiffAnswer>, ApiError> {

@@ -5,6 +5,8 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use gitops_core::log::{LogQuery, MAX_TEXT};
+use gitops_core::protocol::{LOG_LINES, LogUpload};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,9 +15,8 @@ use super::agent::Greeting;
 use super::control::Control;
 use super::problem::ApiError;
 use super::read::{json, parse};
-use super::wire::{LOG_LINES, LogPage, LogUpload};
+use super::wire::LogPage;
 use crate::clock;
-use crate::log::{LogQuery, MAX_TEXT};
 
 /// Keeps lines of the calling node, and answers when they are durable.
 pub(super) async fn put(

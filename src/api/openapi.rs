@@ -1,13 +1,13 @@
 //! The OpenAPI document, made from the route table and the schemas of the types that the handlers read and write.
 
 use axum::Json;
+use gitops_core::protocol::Problem;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::access::Access;
 use super::routes::{Reply, Route, SchemaOf, table};
-use super::wire::Problem;
 
 /// `GET /v1/openapi.json`.
 pub(super) async fn document() -> Json<Value> {

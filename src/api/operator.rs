@@ -3,6 +3,10 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
+use gitops_core::fleet::NodeView;
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::SPOKEN;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,10 +14,7 @@ use super::control::{Answer, Control, Request};
 use super::live;
 use super::problem::ApiError;
 use super::read::{json_or_default, parse};
-use super::wire::{Running, SPOKEN, Standing, SyncRequest, Synced, Version};
-use crate::fleet::NodeView;
-use crate::name::{Digest, NodeName};
-use crate::plan::NodePlan;
+use super::wire::{Running, Standing, SyncRequest, Synced, Version};
 
 /// Of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gitops_core::name::{NodeName, OperatorName, Revision};
+use gitops_core::protocol::{HelloError, Problem};
+use gitops_core::reconcile::preview::difference::Difference;
 use jiff::Timestamp;
 
-use super::wire::{HelloError, Problem};
-use crate::name::{NodeName, OperatorName, Revision};
-use crate::reconcile::preview::difference::Difference;
 use crate::store::StoreError;
 
 /// Why a request was refused.

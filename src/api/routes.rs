@@ -10,6 +10,12 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
+use gitops_core::decision::{AwaitingView, Hold, OperatorView};
+use gitops_core::fleet::drift::Drift;
+use gitops_core::fleet::{NodeView, SourceStatus};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{LogUpload, Receipt, Report};
+use gitops_core::release::{ReleasePage, ReleaseView, Trace, Why};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::access::{Access, require};
@@ -18,15 +24,9 @@ use super::metrics::{Answered, Counted};
 use super::problem::ApiError;
 use super::wire::{
     ApprovalPage, BallotRequest, DiffAnswer, DiffRequest, EventPage, HoldPage, HoldRequest, LogPage,
-    LogUpload, NodeToken, Only, OperatorToken, Receipt, Report, Revoked, Standing, SyncRequest, Synced,
-    TokenRequest, Version,
+    NodeToken, Only, OperatorToken, Revoked, Standing, SyncRequest, Synced, TokenRequest, Version,
 };
 use super::{agent, decisions, events, history, hook, live, logs, openapi, operator, probe, tokens};
-use crate::decision::{AwaitingView, Hold, OperatorView};
-use crate::fleet::drift::Drift;
-use crate::fleet::{NodeView, SourceStatus};
-use crate::plan::NodePlan;
-use crate::release::{ReleasePage, ReleaseView, Trace, Why};
 
 /// Makes the schema of a type.
 pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;

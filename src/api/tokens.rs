@@ -10,6 +10,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use gitops_core::decision::OperatorView;
+use gitops_core::name::{NodeName, OperatorName};
 use serde::Serialize;
 
 use super::access::CallingOperator;
@@ -18,8 +20,6 @@ use super::problem::ApiError;
 use super::read::{json_or_default, parse};
 use super::wire::{NodeToken, OperatorToken, Revoked, TokenRequest};
 use crate::clock;
-use crate::decision::OperatorView;
-use crate::name::{NodeName, OperatorName};
 use crate::store::token::Secret;
 use crate::store::{Identity, NewEvent, StoredToken};
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use gitops_core::decision::AwaitingView;
+use gitops_core::render::{decisions, json};
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, show};
 use crate::api::wire::{ApprovalPage, BallotRequest};
 use crate::clock;
-use crate::decision::AwaitingView;
-use crate::render::{decisions, json};
 
 /// Agree to changes that wait for approval, as long as they are the ones that you saw
 #[derive(Debug, clap::Args)]

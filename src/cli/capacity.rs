@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use gitops_core::capacity;
+use gitops_core::desired::sites;
+use gitops_core::holders::Holders;
+use gitops_core::name::EnvironmentName;
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::{self, json};
+
 use super::error::{CliError, Exit};
 use super::load::{examined, tell_mistakes};
 use super::output::{Format, show};
-use crate::capacity;
-use crate::desired::sites;
-use crate::holders::Holders;
-use crate::name::EnvironmentName;
-use crate::reconcile::Definitions;
-use crate::render::{self, json};
 
 /// Show what is reserved and what is left on every node, or what everything costs
 #[derive(Debug, clap::Args)]

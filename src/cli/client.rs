@@ -4,15 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gitops_core::protocol::Problem;
+use gitops_core::reconcile::preview::difference::Difference;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::error::CliError;
 use super::local;
-use crate::api::wire::Problem;
 use crate::config::layer::process_env;
 use crate::git::is_loopback;
-use crate::reconcile::preview::difference::Difference;
 
 /// Where the daemon is and who asks
 #[derive(Debug, clap::Args)]

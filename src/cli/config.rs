@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use gitops_core::render::{json, settings};
 
 use super::error::{CliError, Exit};
 use super::output::{Format, show};
 use crate::config::{Config, ControlSettings};
-use crate::render::{json, settings};
 
 /// Show the settings that `gitops serve` would run with
 #[derive(Debug, clap::Args)]

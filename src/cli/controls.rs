@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use gitops_core::definition::Day;
+use gitops_core::govern::{self, Compliance};
+use gitops_core::name::{Revision, ServiceName};
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::controls::{self, Evaluated};
+use gitops_core::render::json;
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::load::{examined, tell_mistakes};
 use super::output::print;
 use crate::clock;
-use crate::definition::Day;
-use crate::govern::{self, Compliance};
-use crate::name::{Revision, ServiceName};
-use crate::reconcile::Definitions;
-use crate::render::controls::{self, Evaluated};
-use crate::render::json;
 
 /// Show which controls there are, and which services meet them
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::render::{BAD, inert, painted};
-use crate::yaml::suggestion;
+use gitops_core::render::{BAD, inert, painted};
+use gitops_core::yaml::suggestion;
 
 /// How a command ends. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

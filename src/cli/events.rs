@@ -1,6 +1,7 @@
 //! `gitops events`
 
 use futures_util::StreamExt as _;
+use gitops_core::render::events;
 use reqwest::Response;
 
 use super::client::{Client, Connection};
@@ -8,7 +9,6 @@ use super::error::{CliError, Exit};
 use super::output::{Format, stream};
 use super::patience::Patience;
 use crate::api::wire::EventPage;
-use crate::render::events;
 use crate::store::Event;
 
 /// Show what happened, oldest first

@@ -6,18 +6,19 @@ use std::io::stderr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gitops_core::catalog::ServiceEntry;
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::explain::Explanation;
+use gitops_core::holders::Holders;
+use gitops_core::name::{EnvironmentName, ServiceName};
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::{self, json};
+
 use super::capacity::check_environment;
 use super::client::{Client, Connection, block_on};
 use super::error::{CliError, Exit};
 use super::load::{examined, tell_mistakes};
 use super::output::{Format, form, show};
-use crate::catalog::ServiceEntry;
-use crate::diagnostic::Diagnostic;
-use crate::explain::Explanation;
-use crate::holders::Holders;
-use crate::name::{EnvironmentName, ServiceName};
-use crate::reconcile::Definitions;
-use crate::render::{self, json};
 
 /// Show why a service runs where it runs, and why not elsewhere
 #[derive(Debug, clap::Args)]

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use gitops_core::definition::FeatureState;
+use gitops_core::govern::standing::{Standing, standing};
+use gitops_core::name::NodeName;
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::{features, json};
 
 use super::error::{CliError, Exit};
 use super::load::{examined, tell_mistakes};
 use super::output::{Format, show};
-use crate::definition::FeatureState;
-use crate::govern::standing::{Standing, standing};
-use crate::name::NodeName;
-use crate::reconcile::Definitions;
-use crate::render::{features, json};
 
 /// Show the features of the platform, where they are to be had and who uses them
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,12 @@
 //! `gitops history`
 
+use gitops_core::name::ServiceName;
+use gitops_core::release::ReleasePage;
+use gitops_core::render::{json, release};
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, show};
-use crate::name::ServiceName;
-use crate::release::ReleasePage;
-use crate::render::{json, release};
 
 /// Show what was deployed when, by whom, and how it went: the newest first
 #[derive(Debug, clap::Args)]

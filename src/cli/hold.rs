@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gitops_core::decision::{Held, Hold, KeptHold};
+use gitops_core::render::{decisions, inert, json};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
 
@@ -10,8 +12,6 @@ use super::error::{CliError, Exit};
 use super::output::{Format, print, show};
 use crate::api::wire::{HoldPage, HoldRequest};
 use crate::clock;
-use crate::decision::{Held, Hold, KeptHold};
-use crate::render::{decisions, inert, json};
 
 /// Show what people hold: locks, suspensions, pins, cordons and drains, with who, why and until when
 #[derive(Debug, clap::Args)]

@@ -9,22 +9,22 @@ use std::io::{Read as _, stdin};
 use std::path::Path;
 use std::sync::Arc;
 
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff::{Diff, Gate, Scope as Whole, compare};
+use gitops_core::name::Revision;
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::render::{self, count, diagnostics};
+use gitops_core::review::{Outcome, Verdict};
 use jiff::Timestamp;
 
-use super::diff::stopped;
+use super::diff::{gate, stopped};
 use super::error::{CliError, Exit};
 use super::output::print;
 use crate::clock;
 use crate::config::layer::process_env;
-use crate::diagnostic::Diagnostic;
-use crate::diff::{Diff, Gate, Scope as Whole, compare};
 use crate::git::{
     GitError, MAX_UPDATES, Repository, Scope, Side, TreeCache, Update, object_folders, updates,
 };
-use crate::name::Revision;
-use crate::reconcile::{Definitions, Known};
-use crate::render::{self, count, diagnostics};
-use crate::review::{Outcome, Verdict};
 
 /// So many columns are left of 80 behind the `remote: ` that Git writes before each line.
 const WIDTH: usize = 72;
@@ -72,7 +72,7 @@ struct PreReceive {
     #[arg(long)]
     allow_rewind: bool,
     /// Refuse a push that does one of these
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    #[arg(long, value_parser = gate(), value_delimiter = ',', value_name = "WHAT")]
     fail_on: Vec<Gate>,
 }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gitops_core::definition::schema;
+use gitops_core::render::json;
+
 use super::error::{CliError, Exit};
 use super::output::print;
-use crate::definition::schema;
-use crate::render::json;
 
 /// Write a small working definitions repository
 #[derive(Debug, clap::Args)]

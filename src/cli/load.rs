@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gitops_core::definition::Settings;
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::holders::Holders;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::render::count;
+use gitops_core::tree::{BlobId, Entry, Limits, Tree};
+
 use super::error::CliError;
 use crate::clock;
-use crate::definition::Settings;
-use crate::diagnostic::Diagnostic;
 use crate::git::{GitError, Repository, Scope, Side, TreeCache, worktree};
-use crate::holders::Holders;
-use crate::name::Revision;
-use crate::reconcile::{Definitions, Known};
-use crate::render::count;
-use crate::tree::{BlobId, Entry, Limits, Tree};
 
 /// Without it, a folder has no definitions.
 pub(super) const SETTINGS: &str = "gitops.toml";

@@ -1,9 +1,10 @@
 //! `gitops lock` and `gitops unlock`
 
+use gitops_core::decision::Held;
+
 use super::client::Connection;
 use super::error::{CliError, Exit};
 use super::hold::{self, Reason, Term, Which};
-use crate::decision::Held;
 
 /// Stop every change of the whole fleet; what runs goes on running, and is healed
 #[derive(Debug, clap::Args)]

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use gitops_core::fleet::{FleetStatus, NodeView};
+use gitops_core::log::LogEntry;
+use gitops_core::name::NodeName;
+use gitops_core::protocol::LOG_LINES;
+use gitops_core::render::logs;
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, stream};
 use super::patience::Patience;
 use super::target::Target;
-use crate::api::wire::{LOG_LINES, LogPage};
-use crate::fleet::{FleetStatus, NodeView};
-use crate::log::LogEntry;
-use crate::name::NodeName;
-use crate::render::logs;
+use crate::api::wire::LogPage;
 
 /// Show what agents did for a service, and what Docker Compose said
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,10 @@
 //! `gitops node`
 
 use clap::Subcommand;
+use gitops_core::decision::Held;
+use gitops_core::fleet::FleetStatus;
+use gitops_core::name::NodeName;
+use gitops_core::render::{count, json, status};
 use reqwest::Method;
 
 use super::client::{Client, Connection};
@@ -9,10 +13,6 @@ use super::hold::{self, Reason, Term, Which};
 use super::output::{Format, print};
 use crate::api::wire::{NodeToken, Revoked};
 use crate::clock;
-use crate::decision::Held;
-use crate::fleet::FleetStatus;
-use crate::name::NodeName;
-use crate::render::{count, json, status};
 
 /// List nodes, give their agents access, and take nodes out of use
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use clap::Subcommand;
+use gitops_core::decision::OperatorView;
+use gitops_core::name::{OperatorName, RoleName};
+use gitops_core::render::{count, decisions, json};
 use reqwest::Method;
 
 use super::client::{Client, Connection};
@@ -10,9 +13,6 @@ use super::error::{CliError, Exit};
 use super::output::{Format, print, show};
 use crate::api::wire::{OperatorToken, Revoked, TokenRequest};
 use crate::clock;
-use crate::decision::OperatorView;
-use crate::name::{OperatorName, RoleName};
-use crate::render::{count, decisions, json};
 
 /// List the people and scripts that operate this, and give them access
 #[derive(Debug, clap::Args)]

@@ -3,9 +3,9 @@
 use std::io::{IsTerminal, Write as _};
 
 use clap::ValueEnum;
+use gitops_core::render::diagnostics;
 
 use super::error::{CliError, Exit};
-use crate::render::diagnostics;
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

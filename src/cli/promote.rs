@@ -4,19 +4,19 @@ use std::io::stderr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gitops_core::diff::{self, Diff};
+use gitops_core::name::Revision;
+use gitops_core::plan::Reason;
+use gitops_core::promote::{Promotion, Request, promotion};
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::{self, json};
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::load::{Reader, folder};
 use super::output::{Format, form, show, width};
 use crate::clock;
-use crate::diff::{self, Diff};
 use crate::git::{Draft, Edit, GitError, Repository};
-use crate::name::Revision;
-use crate::plan::Reason;
-use crate::promote::{Promotion, Request, promotion};
-use crate::reconcile::Definitions;
-use crate::render::{self, json};
 
 /// Carry what a service runs in one environment over to the next, as a commit on a branch
 ///

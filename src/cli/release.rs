@@ -4,6 +4,9 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Subcommand;
+use gitops_core::fleet::FleetStatus;
+use gitops_core::release::{ReleaseView, Standing};
+use gitops_core::render::{json, progress};
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
@@ -11,9 +14,6 @@ use super::output::{Format, show, stream};
 use super::patience::Patience;
 use super::show::Number;
 use crate::clock;
-use crate::fleet::FleetStatus;
-use crate::release::{ReleaseView, Standing};
-use crate::render::{json, progress};
 
 /// Show how far a release is, node by node
 #[derive(Debug, clap::Args)]

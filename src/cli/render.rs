@@ -3,13 +3,14 @@
 use std::io::stderr;
 use std::path::PathBuf;
 
+use gitops_core::compose;
+use gitops_core::name::{NodeName, ServiceName};
+use gitops_core::reconcile::Definitions;
+use gitops_core::yaml::closest;
+
 use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{form, show};
-use crate::compose;
-use crate::name::{NodeName, ServiceName};
-use crate::reconcile::Definitions;
-use crate::yaml::closest;
 
 /// Print the exact Compose file that a node gets for a service
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, CliError> {
     let definitions =
         Reader::default().definitions(&args.path, args.rev.as_deref())?.map_err(|diagnostics| {
-            anstream::eprint!("{}", crate::render::diagnostics::text(&diagnostics, form(&stderr())));
+            anstream::eprint!("{}", gitops_core::render::diagnostics::text(&diagnostics, form(&stderr())));
             CliError::new("the definitions have mistakes, so nothing is rendered")
         })?;
     let node = node(args, definitions)?;

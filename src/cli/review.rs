@@ -11,15 +11,16 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::ValueEnum as _;
+use gitops_core::definition::{Gate, Saying};
+use gitops_core::render::{annotations, review as words};
+use gitops_core::review::{Comment, Marker, Outcome, State};
 use reqwest::Url;
 
 use super::client;
+use super::diff::gate;
 use super::error::{CliError, Exit};
 use crate::config::layer::process_env;
-use crate::definition::{Gate, Saying};
 use crate::forge::{Client, ForgeError, Kind, Pull};
-use crate::render::{annotations, review as words};
-use crate::review::{Comment, Marker, Outcome, State};
 use crate::store::token::Secret;
 use ci::Ci;
 use examine::{Examined, examine};
@@ -59,7 +60,7 @@ pub(super) struct Args {
     #[arg(long, default_value = ".", value_name = "DIR")]
     path: PathBuf,
     /// Let the status fail, and end with 1, where the change does one of these or of what gitops.toml names
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    #[arg(long, value_parser = gate(), value_delimiter = ',', value_name = "WHAT")]
     fail_on: Vec<Gate>,
     /// End with 2 if something would change and nothing lets it fail
     #[arg(long)]

@@ -7,6 +7,12 @@
 use std::io::stderr;
 use std::path::{Path, PathBuf};
 
+use gitops_core::decision::Held;
+use gitops_core::diff::{self, Diff};
+use gitops_core::name::{Revision, ServiceName};
+use gitops_core::reconcile::Definitions;
+use gitops_core::release::{ReleasePage, ReleaseView};
+use gitops_core::render::{self, json};
 use serde::Serialize;
 
 use super::client::{Client, Connection, block_on};
@@ -16,13 +22,7 @@ use super::load::{Reader, folder, opened};
 use super::output::{Format, form, show, width};
 use super::promote;
 use crate::clock;
-use crate::decision::Held;
-use crate::diff::{self, Diff};
 use crate::git::{Draft, Edit, GitError, Repository};
-use crate::name::{Revision, ServiceName};
-use crate::reconcile::Definitions;
-use crate::release::{ReleasePage, ReleaseView};
-use crate::render::{self, json};
 
 /// Write a commit that goes back to what was deployed before, on a branch, and show what it would do
 ///

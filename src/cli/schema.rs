@@ -1,10 +1,11 @@
 //! `gitops schema`
 
+use gitops_core::definition::schema;
+use gitops_core::diff::Diff;
+use gitops_core::render::json;
+
 use super::error::{CliError, Exit};
 use super::output::show;
-use crate::definition::schema;
-use crate::diff::Diff;
-use crate::render::json;
 
 /// Print the JSON Schema of a form, for editors, or of what is printed, for programs
 #[derive(Debug, clap::Args)]

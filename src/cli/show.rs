@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use gitops_core::release::ReleaseView;
+use gitops_core::render::{json, release};
+
 use super::client::{Client, Connection};
 use super::diff::Format;
 use super::error::{CliError, Exit};
 use super::output::{print, width};
 use super::pager::{self, Pager};
-use crate::release::ReleaseView;
-use crate::render::{json, release};
 
 /// Show everything about one release: its commit, what it changed, and how far every node is
 #[derive(Debug, clap::Args)]

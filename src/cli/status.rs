@@ -3,13 +3,14 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use gitops_core::render::{inert, json, status};
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, form, show, stream};
 use super::patience::Patience;
 use crate::api::wire::Standing;
 use crate::clock;
-use crate::render::{inert, json, status};
 
 /// Show how the source, every node and every instance stand
 #[derive(Debug, clap::Args)]

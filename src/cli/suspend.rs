@@ -1,12 +1,12 @@
 //! `gitops suspend` and `gitops resume`
 
 use clap::ValueEnum;
+use gitops_core::decision::{Held, Part};
+use gitops_core::name::NameError;
 
 use super::client::Connection;
 use super::error::{CliError, Exit};
 use super::hold::{self, Reason, Term, Which};
-use crate::decision::{Held, Part};
-use crate::name::NameError;
 
 /// Stop every change of a service, a node or an environment; what runs goes on running, and is healed
 #[derive(Debug, clap::Args)]

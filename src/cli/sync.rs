@@ -5,6 +5,10 @@ mod wait;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use gitops_core::definition::Seconds;
+use gitops_core::fleet::{FleetStatus, SourceState};
+use gitops_core::name::{Digest, Revision};
+use gitops_core::render::{self, count, span, status};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
@@ -14,10 +18,6 @@ use super::output::{form, print, show};
 use super::patience::Patience;
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
-use crate::definition::Seconds;
-use crate::fleet::{FleetStatus, SourceState};
-use crate::name::{Digest, Revision};
-use crate::render::{self, count, span, status};
 use wait::Stand;
 
 /// Look at the repository now, instead of at the next poll

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::name::{NameError, NodeName, ServiceName};
+use gitops_core::name::{NameError, NodeName, ServiceName};
 
 /// `web` or `web@edge-1`.
 #[derive(Clone, Debug, PartialEq, Eq)]

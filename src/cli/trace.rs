@@ -1,11 +1,12 @@
 //! `gitops trace`
 
+use gitops_core::release::Trace;
+use gitops_core::render::{json, trace};
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, show};
 use super::target::Target;
-use crate::release::Trace;
-use crate::render::{json, trace};
 
 /// Show what became of a service on a node: what changed, when, how long it took, and why
 #[derive(Debug, clap::Args)]

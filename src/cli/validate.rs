@@ -3,13 +3,13 @@
 use std::io::stderr;
 use std::path::PathBuf;
 
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::render::{count, diagnostics, json};
 use serde::Serialize;
 
 use super::error::{CliError, Exit};
 use super::load::Reader;
 use super::output::{Format, form, print};
-use crate::diagnostic::Diagnostic;
-use crate::render::{count, diagnostics, json};
 
 /// Check the definitions in a folder or at a revision
 #[derive(Debug, clap::Args)]

@@ -1,11 +1,12 @@
 //! `gitops why`
 
+use gitops_core::release::Why;
+use gitops_core::render::{json, why};
+
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
 use super::output::{Format, show};
 use super::target::Target;
-use crate::release::Why;
-use crate::render::{json, why};
 
 /// Show why a service is as it is: the commit, the release, and what it waits on
 #[derive(Debug, clap::Args)]

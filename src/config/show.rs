@@ -1,9 +1,10 @@
 //! The settings as the daemon understands them: typed in or by default, and from where. It holds no secret.
 
+use gitops_core::render::settings::{HIDDEN, Setting};
+
 use super::layer::{Origin, Span};
 use super::{Config, ControlSettings};
 use crate::git::RemoteUrl;
-use crate::render::settings::{HIDDEN, Setting};
 
 impl Config {
     /// Every setting in the order of `gitops serve --help`.

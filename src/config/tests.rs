@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::Parser as _;
+use gitops_core::render::settings::Setting;
 
 use super::*;
-use crate::render::settings::Setting;
 
 #[derive(clap::Parser)]
 struct Program {

@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use gitops_core::fleet::NodeView;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::preview::Picture;
 use jiff::Timestamp;
 
 use super::state::{Effect, State, Ticket};
 use crate::api::control::Answer;
 use crate::api::wire::{DiffRequest, Only};
-use crate::fleet::NodeView;
-use crate::name::Revision;
-use crate::reconcile::preview::Picture;
 
 /// So many are answered at a time. A preview of a large fleet takes one processor for a tenth of a second.
 const BESIDE: usize = 2;

@@ -3,6 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::catalog::Catalog;
+use gitops_core::decision::Decision;
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff::Diff;
+use gitops_core::fleet::NodeView;
+use gitops_core::fleet::drift::{Facts, drift};
+use gitops_core::name::Revision;
+use gitops_core::reconcile::preview::{Picture, Proposal, Prospect};
+use gitops_core::release::Commit;
+use gitops_core::sensitive::Sensitive;
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -13,20 +24,9 @@ use super::{BoxError, Forge, Repository};
 use crate::api::control::{Answer, Previewed};
 use crate::api::metrics::Metrics;
 use crate::api::wire::{DiffRequest, Only};
-use crate::catalog::Catalog;
 use crate::clock;
-use crate::decision::Decision;
-use crate::diagnostic::Diagnostic;
-use crate::diff::Diff;
-use crate::fleet::NodeView;
-use crate::fleet::drift::{Facts, drift};
-use crate::name::Revision;
-use crate::reconcile::preview::{Picture, Proposal, Prospect};
-use crate::release::Commit;
-use crate::sensitive::Sensitive;
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, Decided, NewEvent, Publication, Published, Retention, StatusReport, Store};
-use crate::tree::Tree;
 
 /// What effects are carried out with.
 #[derive(Clone)]

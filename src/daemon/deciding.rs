@@ -8,18 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use gitops_core::decision::{
+    Awaiting, AwaitingView, Decision, Decisions, Held, Hold, MAX_HOLDS, Part, Vote, is_author,
+};
+use gitops_core::name::OperatorName;
+use gitops_core::release::Commit;
+use gitops_core::yaml::suggestion;
 use jiff::Timestamp;
 
 use super::happened;
 use super::state::{Effect, State, Ticket, backoff};
 use crate::api::control::{Answer, Ballot};
-use crate::decision::{
-    Awaiting, AwaitingView, Decision, Decisions, Held, Hold, MAX_HOLDS, Part, Vote, is_author,
-};
-use crate::name::OperatorName;
-use crate::release::Commit;
 use crate::store::{Decided, NewEvent};
-use crate::yaml::suggestion;
 
 /// The fewest digits by which a plan is named: what people type, and hardly ever two plans that wait at once.
 const MIN_DIGITS: usize = 6;

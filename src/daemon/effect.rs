@@ -3,6 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::decision::{Decision, Decisions};
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::planner::Facts;
+use gitops_core::reconcile::{Definitions, Outcome, Seen};
+use gitops_core::release::{Commit, Opened};
+use gitops_core::review::Status;
+use gitops_core::status::Reported;
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::Study;
@@ -11,14 +19,6 @@ use super::releasing::Opens;
 #[cfg(doc)]
 use super::state::State;
 use crate::api::control::{Answer, Plans, Request};
-use crate::decision::{Decision, Decisions};
-use crate::diagnostic::Diagnostic;
-use crate::name::{NodeName, Revision};
-use crate::planner::Facts;
-use crate::reconcile::{Definitions, Outcome, Seen};
-use crate::release::{Commit, Opened};
-use crate::review::Status;
-use crate::status::Reported;
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, Decided, NewEvent, Publication, Published, Snapshot, StatusReport};
 
@@ -134,7 +134,7 @@ pub enum Effect {
     Answer(Ticket, Answer),
 }
 
-/// What a pass looks at: see [`crate::reconcile::Inputs`].
+/// What a pass looks at: see [`gitops_core::reconcile::Inputs`].
 #[derive(Clone, Debug)]
 pub struct Pass {
     /// What should be.

@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::decision::{Held, Hold, Part, Vote};
+use gitops_core::fleet::{SourceState, SourceStatus};
+use gitops_core::name::{Digest, NodeName, OperatorName, Revision, ServiceName};
+use gitops_core::plan::{NodePlan, Reason, Step};
+use gitops_core::release::Failed;
+use gitops_core::status::{Difference, NodeStatus, StepOutcome, StepResult, first_line};
 use jiff::Timestamp;
 
-use crate::decision::{Held, Hold, Part, Vote};
-use crate::fleet::{SourceState, SourceStatus};
-use crate::name::{Digest, NodeName, OperatorName, Revision, ServiceName};
-use crate::plan::{NodePlan, Reason, Step};
-use crate::release::Failed;
-use crate::status::{Difference, NodeStatus, StepOutcome, StepResult, first_line};
 use crate::store::NewEvent;
 
 /// How many reasons of a plan an event spells out. The plan has them all.

@@ -25,13 +25,14 @@ pub mod state;
 mod trial;
 mod working;
 
-pub use serve::{ServeError, listen, runtime, serve, stop_on_signals};
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
+use gitops_core::tree::Tree;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -45,10 +46,8 @@ use crate::api::metrics::Metrics;
 use crate::api::{Control, Hooks, router};
 use crate::clock;
 use crate::forge::{Client, Kind};
-use crate::name::Revision;
-use crate::release::Commit;
 use crate::store::{Retention, Store, StoreError};
-use crate::tree::Tree;
+pub use serve::{ServeError, listen, runtime, serve, stop_on_signals};
 
 /// The longest that a stop may take: what is being written is written, open answers end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -7,8 +7,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use gitops_core::name::OperatorName;
+
 use crate::clock;
-use crate::name::OperatorName;
 use crate::store::token::Secret;
 use crate::store::{Identity, Store, StoreError, StoredToken};
 

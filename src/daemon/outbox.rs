@@ -13,13 +13,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::Revision;
+use gitops_core::reconcile::preview::Picture;
 use jiff::{SignedDuration, Timestamp};
 
 use super::happened;
 use super::state::{Effect, State, Ticket};
 use crate::api::control::Answer;
-use crate::name::Revision;
-use crate::reconcile::preview::Picture;
 use crate::store::NewEvent;
 use crate::store::outbox::{Change, Errand, ErrandKey, MAX_AGE, Outbox, Task};
 

@@ -9,14 +9,14 @@
 
 use std::collections::BTreeMap;
 
+use gitops_core::fleet::{InstanceState, NodeState, NodeView, SourceState, SourceStatus};
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::release::Release;
+use gitops_core::render::count;
+use gitops_core::review::{self, Status};
 use jiff::Timestamp;
 
 use super::state::State;
-use crate::fleet::{InstanceState, NodeState, NodeView, SourceState, SourceStatus};
-use crate::name::{NodeName, Revision};
-use crate::release::Release;
-use crate::render::count;
-use crate::review::{self, Status};
 use crate::store::outbox::Task;
 
 /// What is known of releases beside the picture.

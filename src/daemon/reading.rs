@@ -5,6 +5,11 @@
 
 use std::sync::Arc;
 
+use gitops_core::decision::Hold;
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::fleet::{SourceState, SourceStatus};
+use gitops_core::name::{Digest, Revision};
+use gitops_core::reconcile::Definitions;
 use jiff::{SignedDuration, Timestamp};
 
 use super::queue::OneSlot;
@@ -12,11 +17,6 @@ use super::state::{Effect, Load, State, Ticket, backoff};
 use super::trial::Trial;
 use crate::api::control::Answer;
 use crate::api::wire::Synced;
-use crate::decision::Hold;
-use crate::diagnostic::Diagnostic;
-use crate::fleet::{SourceState, SourceStatus};
-use crate::name::{Digest, Revision};
-use crate::reconcile::Definitions;
 
 /// Where the daemon stands with its source.
 #[derive(Debug)]

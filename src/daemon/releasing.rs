@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use gitops_core::fleet::{InstanceState, NodeView, Progress};
+use gitops_core::name::{NodeName, Revision, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::{Brought, Facts, Underway};
+use gitops_core::reconcile::Definitions;
+use gitops_core::release::{Reached, StepChange};
 use jiff::Timestamp;
 
 use super::happened;
 use super::state::State;
-use crate::fleet::{InstanceState, NodeView, Progress};
-use crate::name::{NodeName, Revision, ServiceName};
-use crate::plan::NodePlan;
-use crate::planner::{Brought, Facts, Underway};
-use crate::reconcile::Definitions;
-use crate::release::{Reached, StepChange};
 
 /// The release that a pass begins, if it is published.
 #[derive(Clone, Debug)]

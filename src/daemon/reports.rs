@@ -11,15 +11,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::protocol::{Hello, Receipt, Report};
+use gitops_core::release;
+use gitops_core::status::{NodeStatus, ReportedNode, Start};
 use jiff::{SignedDuration, Timestamp};
 
 use super::happened;
 use super::state::{Effect, State, Ticket, backoff};
 use crate::api::control::Answer;
-use crate::api::wire::{Hello, Receipt, Report};
-use crate::name::{Digest, NodeName, Revision};
-use crate::release;
-use crate::status::{NodeStatus, ReportedNode, Start};
 use crate::store::outbox::{Change, ErrandKey};
 use crate::store::{self, NewEvent, StatusReport};
 

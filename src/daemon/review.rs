@@ -8,6 +8,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gitops_core::definition::{Saying, Settings};
+use gitops_core::diff;
+use gitops_core::holders::Holders;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::preview::{Picture, Proposal, preview};
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::render::review as words;
+use gitops_core::review::{self, Comment, Marker, Outcome, State, Status, Unsaid, Verdict, new_findings};
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -15,16 +24,7 @@ use tokio::time::timeout;
 use super::carry::{Tools, chain};
 use super::outbox::{News, Review, Setback};
 use super::{BoxError, Forge};
-use crate::definition::{Saying, Settings};
-use crate::diff;
 use crate::forge::{Check, ForgeError, PullState, Stuck, Why};
-use crate::holders::Holders;
-use crate::name::Revision;
-use crate::reconcile::preview::{Picture, Proposal, preview};
-use crate::reconcile::{Definitions, Known};
-use crate::render::review as words;
-use crate::review::{self, Comment, Marker, Outcome, State, Status, Unsaid, Verdict, new_findings};
-use crate::tree::Tree;
 
 /// How long a pull request may be thought about. Ten thousand services take seconds.
 const THINK_WITHIN: Duration = Duration::from_secs(60);

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
+use gitops_core::tree::Tree;
 use reqwest::Certificate;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -22,11 +25,8 @@ use crate::api::listen::{Door, ListenError, tls};
 use crate::config::{Config, ForgeConfig, SourceConfig};
 use crate::forge::{Client, ForgeSettingsError};
 use crate::git::{Access, RemoteUrl, Scope, SshOptions, Token, UrlError};
-use crate::name::Revision;
-use crate::release::Commit;
 use crate::source::{self, Source, Wake, Wakes, WakesConfig};
 use crate::store::sqlite;
-use crate::tree::Tree;
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use gitops_core::status::Reported;
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::State;
-use crate::status::Reported;
 
 /// Reports as the store has them. What was heard after now was heard by a clock that was ahead, of this daemon before it was
 /// started or of another one; how long ago that was nobody knows, so it counts from now.

@@ -14,6 +14,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::decision::{Awaiting, Decisions};
+use gitops_core::fleet::{FleetStatus, NodeView};
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::planner::Underway;
+use gitops_core::reconcile::{Definitions, Outcome, Seen};
+use gitops_core::release::{self, Failed, Opened, Release, StepChange};
+use gitops_core::status::Reported;
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions};
@@ -28,13 +35,6 @@ use super::reports::{Batch, Lease};
 use super::set_clock::heard_until;
 use crate::api::control::{Answer, Plans, Request};
 use crate::config::Deploy;
-use crate::decision::{Awaiting, Decisions};
-use crate::fleet::{FleetStatus, NodeView};
-use crate::name::{Digest, NodeName, Revision};
-use crate::planner::Underway;
-use crate::reconcile::{Definitions, Outcome, Seen};
-use crate::release::{self, Failed, Opened, Release, StepChange};
-use crate::status::Reported;
 use crate::store::{Publication, Published, Snapshot};
 
 /// The numbers and names that the decisions depend on.

@@ -2,6 +2,11 @@
 
 use std::sync::Mutex;
 
+use gitops_core::fleet::{FleetStatus, SourceState};
+use gitops_core::name::{Generation, NodeName, OperatorName};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, SPOKEN};
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -9,12 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::api::wire::{Hello, SPOKEN};
 use crate::config::Deploy;
-use crate::fleet::{FleetStatus, SourceState};
-use crate::name::{Generation, NodeName, OperatorName};
-use crate::plan::NodePlan;
-use crate::status::{AgentInfo, HostInfo, NodeStatus};
 use crate::store::memory::MemoryStore;
 use crate::store::token::Secret;
 use crate::store::{Identity, Publication, StoredToken};
@@ -245,7 +245,7 @@ async fn each_deployed_revision_is_a_release_with_its_commit_also_one_that_comes
     assert_eq!((&latest["diff"]["base"], &latest["diff"]["head"]), (&json!(rev('b')), &json!(rev('a'))));
     assert!(latest["plan"].as_str().is_some_and(|id| id.starts_with("sha256:")), "{latest}");
     running.stop().await;
-    let query = crate::release::ReleaseQuery { limit: 9, ..Default::default() };
+    let query = gitops_core::release::ReleaseQuery { limit: 9, ..Default::default() };
     let releases = store.releases(&query).await.expect("memory");
     let revisions: Vec<&Revision> = releases.iter().map(|it| &it.release.revision).collect();
     assert_eq!(revisions, [&rev('a'), &rev('b'), &rev('a')]);

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, Revision};
+use gitops_core::reconcile::Definitions;
 use jiff::Timestamp;
 
 use super::happened;
@@ -13,8 +15,6 @@ use super::reading::{Reading, Round, Stage, Verdict};
 use super::state::{Effect, State};
 use crate::api::control::Answer;
 use crate::config::Deploy;
-use crate::name::{Digest, Revision};
-use crate::reconcile::Definitions;
 
 /// Definitions that are being planned because somebody asked for a certain plan of them.
 #[derive(Debug)]

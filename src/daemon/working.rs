@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff::{self, Scope, Side, State};
+use gitops_core::holders::Holders;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
+use gitops_core::release::{Commit, Opened};
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 
 use super::state::{Load, Pass};
-use crate::diagnostic::Diagnostic;
-use crate::diff::{self, Scope, Side, State};
-use crate::holders::Holders;
-use crate::name::Revision;
-use crate::reconcile::{Definitions, Inputs, Known, Outcome, reconcile};
-use crate::release::{Commit, Opened};
-use crate::tree::Tree;
 
 impl Load {
     /// Reads the definitions of `tree`, which is that of the revision.

@@ -3,14 +3,14 @@
 //! GitHub's API came first, and Gitea and Forgejo took over its paths and most of its fields. So what it does is the
 //! default here, each of them says only what it does in another way, and GitLab all of it.
 
+use gitops_core::name::Revision;
+use gitops_core::review::{State, Status};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::Ask;
 use super::{Author, Comment, Pull, PullState};
-use crate::name::Revision;
-use crate::review::{State, Status};
 
 type Read<T> = Result<T, serde_json::Error>;
 

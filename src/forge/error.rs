@@ -5,9 +5,8 @@
 
 use std::error::Error;
 
+use gitops_core::sensitive::{HIDDEN, Sensitive};
 use jiff::SignedDuration;
-
-use crate::sensitive::{HIDDEN, Sensitive};
 
 /// Something that a forge did not do for us.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,9 @@
 //!
 //! `GET /user` answers people only, and the token of a workflow is nobody's; the viewer of GraphQL is told for both.
 
+use gitops_core::diagnostic::Severity;
+use gitops_core::name::Revision;
+use gitops_core::review::Annotation;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,9 +12,6 @@ use serde_json::{Value, json};
 use super::dialect::Dialect;
 use super::http::Ask;
 use super::{Author, Check};
-use crate::diagnostic::Severity;
-use crate::name::Revision;
-use crate::review::Annotation;
 
 /// Annotations of one request: GitHub's limit.
 pub(super) const ANNOTATIONS: usize = 50;

@@ -1,5 +1,7 @@
 //! GitLab: merge requests and their notes, and a commit status that must not be what it is already.
 
+use gitops_core::name::Revision;
+use gitops_core::review::Status;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -7,8 +9,6 @@ use serde_json::json;
 use super::dialect::{Dialect, User, is_plain, status_body};
 use super::http::Ask;
 use super::{Author, Comment, Pull, PullState};
-use crate::name::Revision;
-use crate::review::Status;
 
 /// The dialect.
 pub(super) struct Gitlab;

@@ -25,15 +25,15 @@ mod sticky;
 
 use std::fmt;
 
+use gitops_core::name::Revision;
+use gitops_core::review::{Annotation, Status};
+use http::{Ask, Connection};
 use reqwest::{Certificate, Url};
 
-use crate::name::Revision;
-use crate::review::{Annotation, Status};
 use crate::store::token::Secret;
 use dialect::Dialect;
 pub(crate) use dialect::names_a_branch;
 pub use error::{ForgeError, ForgeSettingsError, Why};
-use http::{Ask, Connection};
 pub use sticky::Stuck;
 
 /// A kind of forge.

@@ -6,8 +6,9 @@
 //!
 //! A comment counts as ours only by its author: anyone may copy a marker, and then change the words below it.
 
+use gitops_core::review::Marker;
+
 use super::{Author, Client, Comment, ForgeError, Why};
-use crate::review::Marker;
 
 /// The most comments that are looked at: no forge lets a pull request have more (GitHub 2,500, GitLab 5,000).
 const MAX_COMMENTS: usize = 5_000;

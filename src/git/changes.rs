@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::Revision;
+use gitops_core::tree::patch::{Becomes, Patch};
+use gitops_core::tree::{Entry, EntryKind, Limits};
 use gix::bstr::BString;
 use gix::objs::tree::EntryKind as Mode;
 
 use super::objects::Objects;
 use super::read::{Failure, MAX_DEPTH, blob_id, check_name, is_root, kind, root};
 use super::{GitError, Scope};
-use crate::name::Revision;
-use crate::tree::patch::{Becomes, Patch};
-use crate::tree::{Entry, EntryKind, Limits};
 
 /// What makes the definitions of `head` of those of `base`.
 pub(super) fn changes(

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::name::Revision;
+use gitops_core::name::Revision;
 
 /// A failure to reach, fetch or read a repository.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
+use gitops_core::tree::Tree;
 use gix::hash::Kind as HashKind;
 use gix::progress::Discard;
 use gix::protocol::transport::Protocol;
@@ -30,9 +33,6 @@ use super::error::fetch_failure;
 use super::objects::Objects;
 use super::transport::{self, Process};
 use super::{Access, GitError, RemoteUrl, Scope, TreeCache, objects, read};
-use crate::name::Revision;
-use crate::release::Commit;
-use crate::tree::Tree;
 
 const NEWEST: &str = "refs/gitops/newest";
 const KEPT: &str = "refs/gitops/kept";

@@ -10,7 +10,7 @@
 //! | `error` | what can go wrong, and what to do about it |
 //! | `objects` | open an object database; ancestry and commits |
 //! | `signature` | which key the signature of a commit names |
-//! | `read` | the [`Tree`](crate::tree::Tree) of a revision, sharing what the last one read |
+//! | `read` | the [`Tree`](gitops_core::tree::Tree) of a revision, sharing what the last one read |
 //! | `worktree` | the same `Tree` from files on disk |
 //! | `transport` | the programs and the HTTPS client that a fetch goes through |
 //! | `mirror` | the bare mirror under the state folder |

@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
 use jiff::Timestamp;
 
 use super::{GitError, signature};
-use crate::name::Revision;
-use crate::release::Commit;
 
 /// A delta base is decoded once instead of once per object built on it: reading 10,000 similar YAML files took 179 ms
 /// with Git's default and 51 ms with this. The memory is only held while a tree is read.

@@ -9,10 +9,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
+use gitops_core::name::Revision;
 use gix::bstr::ByteSlice as _;
 
 use super::objects;
-use crate::name::Revision;
 
 /// Most bytes of references in one push: about 100,000 of them.
 pub const MAX_UPDATES: u64 = 16 << 20;

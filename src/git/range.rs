@@ -6,8 +6,9 @@
 
 use std::fmt;
 
+use gitops_core::name::Revision;
+
 use super::{Branch, GitError, Repository};
-use crate::name::Revision;
 
 /// What to compare, as it is typed. Nothing is looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

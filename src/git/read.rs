@@ -11,13 +11,13 @@ use std::iter::Peekable;
 use std::slice::Iter;
 use std::sync::Arc;
 
+use gitops_core::name::Revision;
+use gitops_core::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
 use gix::bstr::{BStr, BString, ByteSlice};
 use gix::objs::tree::{EntryKind as Mode, name_order};
 
 use super::objects::Objects;
 use super::{GitError, objects};
-use crate::name::Revision;
-use crate::tree::{BlobId, Entry, EntryKind, Limits, Part, ROOTS, Tree, part_key};
 
 /// Deepest folder that is entered. Definitions are 3 deep; what they mount seldom more than 10.
 pub(super) const MAX_DEPTH: usize = 100;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use gitops_core::name::Revision;
+
 use super::{GitError, objects};
-use crate::name::Revision;
 
 /// What a branch of the repository at `path` (bare or not) names now; `None` where there is no such branch.
 ///

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use gitops_core::name::Revision;
+use gitops_core::release::Commit;
+use gitops_core::tree::Tree;
+use gitops_core::tree::patch::Patch;
 use gix::sec::trust::DefaultForLevel as _;
 use gix::sec::{Trust, trust};
 
 use super::objects::Objects;
 use super::{GitError, Scope, TreeCache, changes, objects, read, worktree};
-use crate::name::Revision;
-use crate::release::Commit;
-use crate::tree::Tree;
-use crate::tree::patch::Patch;
 
 /// Where the main branch is looked for, in this order.
 const MAIN_BRANCHES: [&str; 5] = [

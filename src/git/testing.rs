@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::name::Revision;
+use gitops_core::name::Revision;
 
 /// A work tree with a bare repository that it pushes to.
 pub(crate) struct Origin {

@@ -12,14 +12,14 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use gitops_core::spread::spread;
+use gitops_core::tree::{BlobId, Entry, EntryKind, Limits, ROOTS, Tree, is_definition_path};
 use gix::bstr::ByteSlice as _;
 use gix::hash::Kind as HashKind;
 use gix::index::entry::Mode;
 
 use super::GitError;
 use super::read::Budget;
-use crate::spread::spread;
-use crate::tree::{BlobId, Entry, EntryKind, Limits, ROOTS, Tree, is_definition_path};
 
 /// Reads the definitions in `root`, which may be a work tree, a folder in one, or just a folder.
 ///

@@ -1,12 +1,12 @@
 //! One changed file, or a folder as it was, as a commit on a new branch. The work tree, the index, `HEAD` and every other branch stay as they
 //! are, and nothing leaves this machine.
 
+use gitops_core::name::Revision;
 use gix::bstr::ByteSlice as _;
 use gix::objs::tree::EntryKind;
 use gix::refs::transaction::PreviousValue;
 
 use super::{GitError, Repository, objects};
-use crate::name::Revision;
 
 /// A commit to be made.
 #[derive(Clone, Copy, Debug)]

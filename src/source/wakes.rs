@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gitops_core::name::Revision;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::git::{self, RemoteUrl};
-use crate::name::Revision;
 
 /// A push makes about twenty events within a few milliseconds; this much quiet ends a burst.
 const QUIET: Duration = Duration::from_millis(20);

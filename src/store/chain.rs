@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, Generation, NodeName, Revision};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::status::PlanId;
+
 use super::{Publication, StoreError};
-use crate::name::{Digest, Generation, NodeName, Revision};
-use crate::plan::{NodePlan, Step};
-use crate::status::PlanId;
 
 /// The first node whose plan does not name the end of its chain as its parent; none if all do. `heads` is where the
 /// chains end; several plans of one node may follow each other.

@@ -9,6 +9,9 @@ mod previews;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::NodePlan;
+
 use super::fixture::{
     at, event, first_plan, heartbeat, next_plan, node, plan, publication, publish, report, status,
 };
@@ -16,8 +19,6 @@ use super::memory::MemoryStore;
 use super::{
     Event, Identity, Publication, Published, Retention, Snapshot, Store, StoreError, StoredToken, sqlite,
 };
-use crate::name::{Digest, NodeName};
-use crate::plan::NodePlan;
 
 macro_rules! cases {
     ($($case:ident)*) => {

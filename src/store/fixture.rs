@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::diff::{Diff, Summary};
+use gitops_core::name::{Digest, Generation, NodeName, Revision};
+use gitops_core::plan::{Ensure, FileRef, Model, NodePlan, OnFileChange, RunState, Step};
+use gitops_core::release::{Opened, Reached, StepChange, StepEffect};
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 use jiff::Timestamp;
 
 use super::{NewEvent, Publication, Published, StatusReport, Store};
-use crate::diff::{Diff, Summary};
-use crate::name::{Digest, Generation, NodeName, Revision};
-use crate::plan::{Ensure, FileRef, Model, NodePlan, OnFileChange, RunState, Step};
-use crate::release::{Opened, Reached, StepChange, StepEffect};
-use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 
 pub(super) fn node(name: &str) -> NodeName {
     name.parse().unwrap()

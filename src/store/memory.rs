@@ -10,6 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use gitops_core::decision::{Decision, KeptHold};
+use gitops_core::log::{LogEntry, LogLine, LogQuery};
+use gitops_core::name::{Digest, Generation, NodeName, Revision, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::reconcile::preview::Preview;
+use gitops_core::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
+use gitops_core::status::{PlanId, Reported, ReportedNode};
 use jiff::Timestamp;
 
 use super::outbox::{self, Change, ErrandKey, Outbox};
@@ -17,13 +24,6 @@ use super::{
     Event, Identity, KeptPreview, NewEvent, PREVIEW_BYTES, PREVIEWS, Publication, Published, Retention,
     Snapshot, StatusReport, Store, StoreError, StoredToken, chain,
 };
-use crate::decision::{Decision, KeptHold};
-use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, Generation, NodeName, Revision, ServiceName};
-use crate::plan::NodePlan;
-use crate::reconcile::preview::Preview;
-use crate::release::{KeptDiff, PlanRecord, Reached, Release, ReleaseQuery, StepQuery, StepRecord};
-use crate::status::{PlanId, Reported, ReportedNode};
 use decisions::Decided;
 use releases::Releases;
 

@@ -24,22 +24,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gitops_core::decision::{Decision, Decisions, Hold, KeptHold};
+pub use gitops_core::event::{Event, NewEvent};
+use gitops_core::log::{LogEntry, LogLine, LogQuery};
+use gitops_core::name::{Digest, NodeName, OperatorName, Revision, RoleName, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::Underway;
+use gitops_core::reconcile::preview::Preview;
+use gitops_core::release::{
+    self, Failed, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
+    StepRecord,
+};
+use gitops_core::status::{NodeStatus, Reported};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::outbox::{Change, ErrandKey, Outbox};
-use crate::decision::{Decision, Decisions, Hold, KeptHold};
-pub use crate::event::{Event, NewEvent};
-use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, OperatorName, Revision, RoleName, ServiceName};
-use crate::plan::NodePlan;
-use crate::planner::Underway;
-use crate::reconcile::preview::Preview;
-use crate::release::{
-    self, Failed, KeptDiff, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
-    StepRecord,
-};
-use crate::status::{NodeStatus, Reported};
 
 /// Everything a daemon needs to start, or to start over after a conflict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::Revision;
+use gitops_core::review::Status;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use crate::name::Revision;
-use crate::review::Status;
 
 /// What is older is dropped: nobody waits a week for a comment.
 pub const MAX_AGE: SignedDuration = SignedDuration::from_hours(7 * 24);

@@ -5,10 +5,10 @@
 
 use std::fmt::{self, Write as _};
 
+use gitops_core::name::Digest;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::{Identity, StoredToken};
-use crate::name::Digest;
 
 /// A bearer token in the clear. It prints only where [`Secret::expose`] is called.
 #[derive(Clone)]
@@ -70,8 +70,9 @@ pub fn identify<'a>(secret: &Secret, tokens: &'a [StoredToken]) -> Option<&'a St
 mod tests {
     use std::collections::BTreeSet;
 
+    use gitops_core::name::OperatorName;
+
     use super::*;
-    use crate::name::OperatorName;
 
     fn node(name: &str) -> Identity {
         Identity::Node(name.parse().unwrap())

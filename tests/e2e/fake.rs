@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use gitops::api::wire::{Receipt, Report};
-use gitops::status::NodeStatus;
+use gitops_core::protocol::{Receipt, Report};
+use gitops_core::status::NodeStatus;
 use serde_json::Value;
 
 /// What is offered, and what was reported last.

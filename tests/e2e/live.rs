@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::sync::Arc;
 
-use gitops::api::wire::{Hello, Report, SPOKEN};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::protocol::{Hello, Report, SPOKEN};
+use gitops_core::status::{
     AgentInfo, Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, StepOutcome, StepResult,
 };
 use reqwest::RequestBuilder;
@@ -168,7 +168,7 @@ fn what_was_seen_is_deployed_and_nothing_else() {
 
     // The world moves under it, and comes back.
     world.sandbox.git("work", &["push", "--quiet", "origin", "HEAD:main"]);
-    let service: gitops::name::ServiceName = world.full("web").parse().expect("a name");
+    let service: gitops_core::name::ServiceName = world.full("web").parse().expect("a name");
     agent.report(&plan, |status| {
         let step = status.steps.get_mut(&service).expect("it has one");
         step.outcome = StepOutcome::Applying;
@@ -213,7 +213,7 @@ fn drift_is_what_nodes_report_against_their_plans() {
     assert!(synced.status.success(), "{}", said(&synced));
     assert!(said(&synced).contains("1 in sync, over 2 nodes"), "{}", said(&synced));
 
-    let service: gitops::name::ServiceName = world.full("web").parse().expect("a name");
+    let service: gitops_core::name::ServiceName = world.full("web").parse().expect("a name");
     agent.report(&plan, |status| {
         let stray = status.instances[&service].clone();
         let container = &mut status.instances.get_mut(&service).expect("it has some")[0];

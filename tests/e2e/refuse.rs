@@ -1,15 +1,14 @@
 //! What is not done, and who is told so.
 
-use gitops::name::{Digest, Generation};
-use gitops::plan::{NodePlan, Remove, Step};
-use gitops::status::PlanId;
+use gitops_core::name::{Digest, Generation};
+use gitops_core::plan::{NodePlan, Remove, Step};
+use gitops_core::status::PlanId;
 
 use super::docker::ids;
 use super::fake::FakeDaemon;
 use super::program::Program;
 use super::support::said;
 use super::world::{Side, World, compose};
-
 use Side::{Left, Right};
 
 #[test]
@@ -134,7 +133,7 @@ fn an_agent_with_the_token_of_another_node_is_told_so() {
 
 /// A plan without work: it names one service that is not there and must not be.
 fn plan(world: &World, generation: u64, service: &str) -> NodePlan {
-    let service: gitops::name::ServiceName = service.parse().expect("a name");
+    let service: gitops_core::name::ServiceName = service.parse().expect("a name");
     let step = Remove {
         project: service.as_str().into(),
         service,
@@ -167,7 +166,7 @@ fn a_plan_that_breaks_a_rule_is_refused_by_name() {
 
     let newest = plan(&world, 7, "one");
     offer(&newest);
-    let holds = |status: &gitops::status::NodeStatus| status.accepted == Some(PlanId::of(&newest));
+    let holds = |status: &gitops_core::status::NodeStatus| status.accepted == Some(PlanId::of(&newest));
     world.wait("the plan is accepted", |_| daemon.status().is_some_and(|status| holds(&status)));
 
     let mut forged = plan(&world, 9, "two");

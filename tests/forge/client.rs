@@ -1,10 +1,10 @@
 //! The client of a forge, against every forge.
 
-use gitops::diagnostic::Severity;
 use gitops::forge::{Check, Client, ForgeError, Kind, PullState, Stuck, Why};
-use gitops::name::Revision;
-use gitops::review::{Annotation, Marker, State, Status};
 use gitops::store::token::Secret;
+use gitops_core::diagnostic::Severity;
+use gitops_core::name::Revision;
+use gitops_core::review::{Annotation, Marker, State, Status};
 use serde_json::json;
 
 use crate::fake::{Answer, Forge, HEAD, ME, TOKEN};

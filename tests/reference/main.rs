@@ -14,13 +14,13 @@ mod repository;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::decision::{Awaiting, Decisions, Vote};
-use gitops::holders::Holders;
-use gitops::name::{NodeName, Revision};
-use gitops::plan::{NodePlan, RunState, Step};
-use gitops::planner::Facts;
-use gitops::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
-use gitops::status::{
+use gitops_core::decision::{Awaiting, Decisions, Vote};
+use gitops_core::holders::Holders;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::{NodePlan, RunState, Step};
+use gitops_core::planner::Facts;
+use gitops_core::reconcile::{Definitions, Inputs, Known, Outcome, Seen, reconcile};
+use gitops_core::status::{
     AgentInfo, HostInfo, NodeStatus, PlanId, Reported, ReportedNode, SCHEMA, StepOutcome, StepResult,
 };
 use jiff::{SignedDuration, Timestamp};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::tree::Tree;
+use gitops_core::tree::Tree;
 
 /// The reference knows nothing of roll-outs: whatever is ready may change at once, and a failure undoes nothing.
 const SETTINGS: &str =

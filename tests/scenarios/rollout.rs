@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::diff::Summary;
-use gitops::name::{Generation, NodeName, Revision, ServiceName};
-use gitops::plan::NodePlan;
-use gitops::planner::{Facts, Underway};
-use gitops::reconcile::Outcome;
-use gitops::release::{self, Failed, Good, NewRelease, Reached, Release, StepRecord};
+use gitops_core::diff::Summary;
+use gitops_core::name::{Generation, NodeName, Revision, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::{Facts, Underway};
+use gitops_core::reconcile::Outcome;
+use gitops_core::release::{self, Failed, Good, NewRelease, Reached, Release, StepRecord};
 use jiff::Timestamp;
 
 /// All that is kept of releases.

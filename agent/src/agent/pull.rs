@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, NodeName};
-use gitops::plan::NodePlan;
-use gitops::status::{PlanId, Refusal};
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::NodePlan;
+use gitops_core::status::{PlanId, Refusal};
 
 use super::state::{Cause, Effect, Failed, Offer, Tell};
 use crate::ledger::{Refused, Verdict, judge};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gitops::name::Digest;
-use gitops::status::{Difference, NodeStatus, StepOutcome};
+use gitops_core::name::Digest;
+use gitops_core::status::{Difference, NodeStatus, StepOutcome};
 
 use super::state::{Answer, Effect, Failed, Message, Tell};
 use crate::moment::{Moment, Pauses};

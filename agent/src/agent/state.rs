@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, Generation, NodeName, ServiceName};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, Container, HostInfo, NodeStatus, Orphans, PlanId, SCHEMA};
+use gitops_core::name::{Digest, Generation, NodeName, ServiceName};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::status::{AgentInfo, Container, HostInfo, NodeStatus, Orphans, PlanId, SCHEMA};
 
 use super::logs::Logs;
 use super::look::Look;

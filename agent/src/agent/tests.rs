@@ -6,8 +6,8 @@ mod world;
 
 use std::time::Duration;
 
-use gitops::plan::{NodePlan, Retries, RunState, Step};
-use gitops::status::{ContainerState, PlanId, StepOutcome};
+use gitops_core::plan::{NodePlan, Retries, RunState, Step};
+use gitops_core::status::{ContainerState, PlanId, StepOutcome};
 use jiff::SignedDuration;
 
 use self::world::{Behaviour, World};
@@ -143,7 +143,7 @@ fn what_is_not_healthy_in_time_fails_and_may_still_come_good() {
                     its last lines:\nno such table: users";
     assert_eq!(result.message.as_deref(), Some(expected));
     assert_eq!(world.called(), ["up web"], "Compose would not make it healthy");
-    world.docker.get_mut("web").unwrap()[0].health = gitops::status::Health::Healthy;
+    world.docker.get_mut("web").unwrap()[0].health = gitops_core::status::Health::Healthy;
     world.run_for(5);
     assert_eq!(world.outcome("web"), StepOutcome::Satisfied);
 }
@@ -225,7 +225,7 @@ fn an_instance_whose_folder_was_deleted_is_put_in_place_again() {
     let mut world = settled(plan(1, vec![web("1"), ensure("db", "1").step()]));
     world.lost.insert("web".parse().unwrap());
     world.run_for(60);
-    let says = |status: &gitops::status::NodeStatus| {
+    let says = |status: &gitops_core::status::NodeStatus| {
         let result = status.steps.get("web").and_then(|result| result.message.clone());
         result.as_deref() == Some("its folder was deleted from the agent's state folder")
     };
@@ -299,7 +299,7 @@ fn refused_plans_are_reported_by_name_and_not_asked_for_in_a_circle() {
     };
     check(plan(4, vec![web("0")]), "older-generation");
     check(plan(5, vec![web("2")]), "changed-plan");
-    check(NodePlan { generation: gitops::name::Generation(8), ..plan(9, vec![web("2")]) }, "bad-digest");
+    check(NodePlan { generation: gitops_core::name::Generation(8), ..plan(9, vec![web("2")]) }, "bad-digest");
     let mut foreign = NodePlan { node: "edge-2".parse().unwrap(), ..plan(9, vec![web("1")]) };
     foreign.digest = foreign.content_digest();
     check(foreign, "wrong-node");

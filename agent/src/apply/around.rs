@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::plan::{Ensure, Span, Step};
+use gitops_core::plan::{Ensure, Span, Step};
 
 use super::changes::Around;
 use super::{Failure, Fault, Verdict, Walk};

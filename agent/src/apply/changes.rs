@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, NodePlan};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, NodePlan};
 
 use crate::journal::{Change, HookEnd, HookRun, Journal, When, container_name};
 use crate::moment::{Moment, Pauses};

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{DriftAction, Ensure, NodePlan, Span, Step};
-use gitops::status::{Container, Difference, DriftOutcome, MAX_DIFFERENCES, first_line};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{DriftAction, Ensure, NodePlan, Span, Step};
+use gitops_core::status::{Container, Difference, DriftOutcome, MAX_DIFFERENCES, first_line};
 
 use super::{Look, Verdict, Walk};
 use crate::drift::{Act as Touched, Finding, Pictures, Touch, Undo};

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use gitops::name::Digest;
-use gitops::plan::{Retries, Step};
-use gitops::status::{StepOutcome, StepResult};
+use gitops_core::name::Digest;
+use gitops_core::plan::{Retries, Step};
+use gitops_core::status::{StepOutcome, StepResult};
 use jiff::Timestamp;
 
 use super::failure::Failure;

@@ -8,9 +8,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use gitops::name::Digest;
-use gitops::plan::{Ensure, NodePlan, Step};
-use gitops::status::{StepOutcome, StepResult};
+use gitops_core::name::Digest;
+use gitops_core::plan::{Ensure, NodePlan, Step};
+use gitops_core::status::{StepOutcome, StepResult};
 
 use super::{Failure, Walk, form};
 use crate::moment::Moment;

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use gitops::clock;
-use gitops::plan::{NodePlan, RunState, Step};
-use gitops::render::settings::{self, Setting};
-use gitops::status::{ContainerState, NodeStatus, StepOutcome, StepResult};
+use gitops_core::plan::{NodePlan, RunState, Step};
+use gitops_core::render::settings::{self, Setting};
+use gitops_core::status::{ContainerState, NodeStatus, StepOutcome, StepResult};
 use jiff::Timestamp;
 
 use super::Error;
 use crate::agent::Snapshot;
+use crate::clock;
 use crate::disk::{self, DiskError};
 use crate::ledger::Ledger;
 

@@ -3,7 +3,7 @@
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, Command};
-use gitops::render::settings::Setting;
+use gitops_core::render::settings::Setting;
 
 use super::{Config, DEFAULT_FILE, Typed};
 

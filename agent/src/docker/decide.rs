@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
-use gitops::status::{Container, ContainerState};
+use gitops_core::name::{Digest, NodeName, ServiceName};
+use gitops_core::plan::{ContainerSpec, Ensure, OnFileChange, RunState};
+use gitops_core::status::{Container, ContainerState};
 use serde_json::Value;
 
 use super::rows::{CONFIG, FILES, NODE, Row, SERVICE};

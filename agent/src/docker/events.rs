@@ -13,7 +13,7 @@ use bollard::models::EventMessage;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt as _;
 use futures_util::stream::{Stream, select};
-use gitops::name::{NodeName, ServiceName};
+use gitops_core::name::{NodeName, ServiceName};
 use jiff::Timestamp;
 
 use super::rows;
@@ -92,7 +92,7 @@ pub(super) fn events(engine: &Docker, node: &NodeName) -> impl Stream<Item = Res
     let networks =
         [("type", vec!["network".to_owned()]), ("event", NETWORK_ACTIONS.map(str::to_owned).to_vec())];
     let (ours, networks) = (super::filters(ours), super::filters(networks));
-    let since = gitops::clock::now().as_second().to_string();
+    let since = crate::clock::now().as_second().to_string();
     let stream = |filters| {
         let options = EventsOptionsBuilder::default().since(&since).filters(filters).build();
         engine.events(Some(options)).map(|event| event.map(read))

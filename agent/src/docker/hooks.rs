@@ -19,13 +19,13 @@ use bollard::query_parameters::{
     StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use gitops::clock;
-use gitops::plan::Ensure;
+use gitops_core::plan::Ensure;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{DockerHost, Prepared, chain, rows};
 use crate::attempt::Attempt;
+use crate::clock;
 use crate::compose::{Lock, OneShot, Project, ProjectFiles, Verb};
 use crate::files::InstanceFiles;
 use crate::host::{HookCall, HostError};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bollard::models::SystemInfo;
-use gitops::status::{EngineCounts, HostInfo};
+use gitops_core::status::{EngineCounts, HostInfo};
 
 use super::offers;
 

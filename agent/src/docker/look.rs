@@ -12,7 +12,7 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use gitops::status::{Container, Orphan, Orphans};
+use gitops_core::status::{Container, Orphan, Orphans};
 
 use super::events::{Event, OfMemory};
 use super::rows::{self, Details, Row};

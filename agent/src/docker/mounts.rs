@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::plan::{Ensure, RunState};
-use gitops::status::ContainerState;
+use gitops_core::plan::{Ensure, RunState};
+use gitops_core::status::ContainerState;
 use serde_json::Value;
 
 use super::rows::Row;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bollard::models::{DeviceInfo, SystemInfo, SystemInfoCgroupVersionEnum};
-use gitops::definition::Offer;
+use gitops_core::definition::Offer;
 
 /// What the engine says that it can do.
 pub(super) fn of_engine(info: &SystemInfo) -> BTreeSet<Arc<str>> {

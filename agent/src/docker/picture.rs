@@ -4,7 +4,7 @@
 //! what another writes as `null`, `0`, `false` or empty is the same.
 
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
-use gitops::name::Digest;
+use gitops_core::name::Digest;
 use serde_json::{Map, Value, json};
 
 use super::rows::COMPOSE_SERVICE;

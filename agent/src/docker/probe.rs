@@ -14,7 +14,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::{ContainerInspectResponse, ExecConfig};
 use bollard::query_parameters::InspectContainerOptions;
 use futures_util::StreamExt as _;
-use gitops::plan::Probe;
+use gitops_core::plan::Probe;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use tokio::net::TcpStream;

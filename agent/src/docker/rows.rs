@@ -9,10 +9,10 @@ use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary,
     ContainerSummaryStateEnum as State, HealthStatusEnum as Check,
 };
-pub(super) use gitops::compose::labels::{CONFIG, FILES, HOOK, NODE, SERVICE};
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::ContainerDigest;
-use gitops::status::{Container, ContainerState, Health};
+pub(super) use gitops_core::compose::labels::{CONFIG, FILES, HOOK, NODE, SERVICE};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::ContainerDigest;
+use gitops_core::status::{Container, ContainerState, Health};
 use jiff::Timestamp;
 
 use super::picture::picture;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder};
-use gitops::status::ContainerState;
+use gitops_core::status::ContainerState;
 
 use super::rows::Row;
 

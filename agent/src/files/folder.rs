@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use gitops::plan::FileRef;
+use gitops_core::plan::FileRef;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, mkdirat, openat, renameat, unlinkat,
 };
@@ -117,7 +117,11 @@ impl Folder {
         }
         let mut bytes = Vec::new();
         file.take(wanted.size + 1).read_to_end(&mut bytes)?;
-        Ok(if gitops::name::Digest::of(&bytes) == wanted.digest { Found::Same } else { Found::Different })
+        Ok(if gitops_core::name::Digest::of(&bytes) == wanted.digest {
+            Found::Same
+        } else {
+            Found::Different
+        })
     }
 
     /// Puts `content` at `path`, whole or not at all: written beside it, synced, renamed over it.

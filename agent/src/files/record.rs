@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use gitops::name::Digest;
+use gitops_core::name::Digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

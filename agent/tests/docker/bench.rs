@@ -9,12 +9,14 @@ use bollard::Docker;
 use bollard::query_parameters::{
     InspectContainerOptions, ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
-use gitops::name::{Digest, NodeName};
-use gitops::plan::{ContainerDigest, ContainerSpec, Ensure, FileRef, Model, OnFileChange, Remove, RunState};
-use gitops::status::Container;
 use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::host::{Blobs, Host as _};
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::{
+    ContainerDigest, ContainerSpec, Ensure, FileRef, Model, OnFileChange, Remove, RunState,
+};
+use gitops_core::status::Container;
 use serde_json::{Value, json};
 
 /// Content by digest, in a folder.

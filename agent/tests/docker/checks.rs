@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use gitops::plan::Probe;
-use gitops::status::ContainerState;
 use gitops_agent::checks::Answer;
 use gitops_agent::host::Host as _;
+use gitops_core::plan::Probe;
+use gitops_core::status::ContainerState;
 use serde_json::json;
 use tokio::sync::mpsc;
 

@@ -10,10 +10,6 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, RenameContainerOptionsBuilder,
     RestartContainerOptions, StopContainerOptions,
 };
-use gitops::log::LogLine;
-use gitops::name::{Digest, Generation};
-use gitops::plan::{Ensure, NodePlan, Step};
-use gitops::status::{AgentInfo, DriftOutcome, NodeStatus, StepOutcome};
 use gitops_agent::agent::state::{Answer, Message, Offer, Settings, State};
 use gitops_agent::agent::{Parts, run};
 use gitops_agent::apply::Limits;
@@ -24,6 +20,10 @@ use gitops_agent::drift::Undo;
 use gitops_agent::host::Host as _;
 use gitops_agent::journal::Journal;
 use gitops_agent::ledger::{Ledger, Record};
+use gitops_core::log::LogLine;
+use gitops_core::name::{Digest, Generation};
+use gitops_core::plan::{Ensure, NodePlan, Step};
+use gitops_core::status::{AgentInfo, DriftOutcome, NodeStatus, StepOutcome};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};

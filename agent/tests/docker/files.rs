@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bollard::query_parameters::{InspectContainerOptions, RestartContainerOptions};
-use gitops::name::Digest;
-use gitops::plan::{Ensure, OnFileChange};
 use gitops_agent::attempt::Attempt;
 use gitops_agent::docker::{DockerConfig, DockerHost};
 use gitops_agent::files::InstanceFiles;
 use gitops_agent::host::Host as _;
+use gitops_core::name::Digest;
+use gitops_core::plan::{Ensure, OnFileChange};
 use serde_json::json;
 
 use super::bench::{Bench, sleeper};

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
-use gitops::name::{Digest, Generation, ServiceName};
-use gitops::plan::{Ensure, Hook, NodePlan, Step};
-use gitops::status::{StepOutcome, StepResult};
 use gitops_agent::agent::Snapshot;
 use gitops_agent::attempt::Attempt;
 use gitops_agent::host::{HookCall, Host as _};
 use gitops_agent::journal::{HookEnd, HookRun, When};
 use gitops_agent::ledger::Ledger;
+use gitops_core::name::{Digest, Generation, ServiceName};
+use gitops_core::plan::{Ensure, Hook, NodePlan, Step};
+use gitops_core::status::{StepOutcome, StepResult};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, sleeper};
@@ -256,10 +256,10 @@ async fn a_hook_before_that_fails_leaves_the_container_and_a_check_that_fails_is
     assert_eq!(bench.ids().await, before);
 
     let mut checked = good.clone();
-    checked.terms.checks = vec![gitops::plan::HealthCheck {
+    checked.terms.checks = vec![gitops_core::plan::HealthCheck {
         name: "api".into(),
         container: "web".into(),
-        probe: gitops::plan::Probe::Exec { command: vec!["false".into()] },
+        probe: gitops_core::plan::Probe::Exec { command: vec!["false".into()] },
         interval: 1,
         timeout: 1,
         healthy_after: 1,

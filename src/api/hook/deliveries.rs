@@ -12,10 +12,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use gitops_core::name::Digest;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::problem::ApiError;
-use crate::name::Digest;
 
 /// How many deliveries are remembered: 100 kB of them.
 const REMEMBERED: usize = 1000;

@@ -7,6 +7,7 @@
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use gitops_core::name::Digest;
 use hmac::{Hmac, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
@@ -14,7 +15,6 @@ use subtle::ConstantTimeEq as _;
 
 use crate::api::access::bearer;
 use crate::api::problem::ApiError;
-use crate::name::Digest;
 
 /// A signature of the body in a header, and the header that names the delivery.
 struct Scheme {

@@ -1,12 +1,12 @@
 //! What agents see: their plan, its content, and the answer to a report.
 
+use gitops_core::name::{Digest, Generation};
+use gitops_core::plan::{Ensure, FileRef, Model, OnFileChange, RunState, Step};
+use gitops_core::protocol::Report;
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, Start};
 use serde_json::json;
 
 use super::*;
-use crate::api::wire::Report;
-use crate::name::{Digest, Generation};
-use crate::plan::{Ensure, FileRef, Model, OnFileChange, RunState, Step};
-use crate::status::{AgentInfo, HostInfo, NodeStatus, Start};
 use crate::store::Publication;
 
 /// A plan with one service that mounts one file.

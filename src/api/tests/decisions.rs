@@ -1,10 +1,10 @@
 //! Who decides, and what is passed on of it.
 
+use gitops_core::decision::Held;
 use serde_json::json;
 
 use super::super::control::Ballot;
 use super::*;
-use crate::decision::Held;
 
 async fn named(api: &Api, name: &str, roles: &[&str]) -> String {
     let body = json!({ "roles": roles });

@@ -1,11 +1,12 @@
 //! What is answered about releases, and how questions about what is not there are refused.
 
+use gitops_core::diff::{Change, ChangeKind, Diff, Summary};
+use gitops_core::name::{Generation, Revision};
+use gitops_core::plan::{Reason, Remove, Step};
+use gitops_core::release::{Commit, Opened, Reached, StepChange, StepEffect, changes};
+use gitops_core::status::PlanId;
+
 use super::*;
-use crate::diff::{Change, ChangeKind, Diff, Summary};
-use crate::name::{Generation, Revision};
-use crate::plan::{Reason, Remove, Step};
-use crate::release::{Commit, Opened, Reached, StepChange, StepEffect, changes};
-use crate::status::PlanId;
 use crate::store::{NewEvent, Publication, Retention, StatusReport};
 
 fn revision(digit: u8) -> Revision {

@@ -1,12 +1,13 @@
 //! Previews, drift, and a sync of one plan only.
 
+use gitops_core::name::Digest;
+use gitops_core::reconcile::preview::Preview;
+
 use super::*;
 use crate::api::wire::{DiffRequest, Only};
-use crate::name::Digest;
-use crate::reconcile::preview::Preview;
 use crate::store::{NewEvent, Publication};
 
-fn revision(digit: char) -> crate::name::Revision {
+fn revision(digit: char) -> gitops_core::name::Revision {
     digit.to_string().repeat(40).parse().expect("a revision")
 }
 
@@ -110,7 +111,8 @@ async fn a_sync_of_a_plan_that_is_another_by_now_tells_what_differs() {
 
 /// What the daemon of these tests answers.
 pub(super) fn preview() -> Preview {
-    let diff = crate::diff::Diff { plan: Some(Digest::of("plan")), ..crate::diff::Diff::default() };
+    let diff =
+        gitops_core::diff::Diff { plan: Some(Digest::of("plan")), ..gitops_core::diff::Diff::default() };
     Preview { revision: Some(revision('1')), touched: BTreeMap::new(), diff }
 }
 

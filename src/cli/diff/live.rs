@@ -6,22 +6,22 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gitops_core::diff::Diff;
+use gitops_core::fleet::SourceStatus;
+use gitops_core::fleet::drift::Drift;
+use gitops_core::name::Revision;
+use gitops_core::render::{self, json};
+use gitops_core::tree::patch::Patch;
+use gitops_core::tree::{Limits, Tree};
+
+use super::{Format, show};
 use crate::api::wire::{DiffAnswer, DiffRequest, Only};
 use crate::cli::client::{Client, Connection, Refused};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::load::folder;
 use crate::cli::output::{form, print};
 use crate::cli::pager;
-use crate::diff::Diff;
-use crate::fleet::SourceStatus;
-use crate::fleet::drift::Drift;
 use crate::git::{GitError, Repository, Scope, TreeCache, worktree};
-use crate::name::Revision;
-use crate::render::{self, json};
-use crate::tree::patch::Patch;
-use crate::tree::{Limits, Tree};
-
-use super::{Format, show};
 
 /// Against the fleet instead of a revision
 #[derive(Debug, clap::Args)]

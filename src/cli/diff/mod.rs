@@ -6,6 +6,13 @@ mod release;
 use std::io::stderr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff::{self, Diff, Gate, Scope, Selection};
+use gitops_core::name::{EnvironmentName, NodeName, ServiceName};
+use gitops_core::reconcile::Definitions;
+use gitops_core::render::{self, json};
+
 use super::client::block_on;
 use super::error::{CliError, Exit};
 use super::load::{Reader, SETTINGS};
@@ -13,12 +20,7 @@ use super::output::{form, print, width};
 use super::pager::{self, Pager};
 use super::show::Number;
 use crate::clock;
-use crate::diagnostic::Diagnostic;
-use crate::diff::{self, Diff, Gate, Scope, Selection};
 use crate::git::{Range, Repository, Side};
-use crate::name::{EnvironmentName, NodeName, ServiceName};
-use crate::reconcile::Definitions;
-use crate::render::{self, json};
 
 /// Show what a change does to each node and service, before it is made
 #[derive(Debug, clap::Args)]
@@ -83,7 +85,7 @@ pub(super) struct Verdict {
     exit_code: bool,
     /// End with 1 if it removes or recreates something, uses a new capability, costs more, or does not meet a control any
     /// more
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    #[arg(long, value_parser = gate(), value_delimiter = ',', value_name = "WHAT")]
     fail_on: Vec<Gate>,
 }
 
@@ -99,14 +101,11 @@ pub(super) enum Format {
     Markdown,
 }
 
-impl clap::ValueEnum for Gate {
-    fn value_variants<'a>() -> &'a [Self] {
-        &Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(clap::builder::PossibleValue::new(self.as_str()))
-    }
+/// Takes a [`Gate`] by its name.
+pub(super) fn gate() -> impl TypedValueParser<Value = Gate> {
+    let named = |name: String| Gate::ALL.into_iter().find(|gate| gate.as_str() == name);
+    PossibleValuesParser::new(Gate::ALL.map(Gate::as_str))
+        .map(move |name| named(name).expect("it was offered"))
 }
 
 impl Args {

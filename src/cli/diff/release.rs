@@ -1,10 +1,11 @@
 //! `gitops diff --release`: what a past release did, as the daemon keeps it.
 
+use gitops_core::render::release::left_out;
+
 use super::super::client::block_on;
 use super::super::error::{CliError, Exit};
 use super::super::show::{self, Number};
 use super::Args;
-use crate::render::release::left_out;
 
 pub(super) fn run(args: &Args, number: Number) -> Result<Exit, CliError> {
     let kept = block_on(show::release(&args.live.connection, number))?.kept;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::fleet::{FleetStatus, NodeState};
+use gitops_core::holders::Holders;
+use gitops_core::name::NodeName;
+use gitops_core::plan::NodePlan;
+
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
-use crate::fleet::{FleetStatus, NodeState};
-use crate::holders::Holders;
-use crate::name::NodeName;
-use crate::plan::NodePlan;
 
 /// What stands where by the newest plans, and which nodes are silent.
 pub(super) async fn holders(client: &Client) -> Result<Holders, CliError> {
@@ -25,12 +26,12 @@ pub(super) async fn holders(client: &Client) -> Result<Holders, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use gitops_core::name::Generation;
     use serde_json::{Value, json};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::name::Generation;
 
     /// Answers one request after another, and returns what was asked for.
     async fn daemon(listener: TcpListener, answers: Vec<Value>) -> Vec<String> {

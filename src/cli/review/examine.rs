@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use gitops_core::definition::{Gate, Saying};
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diff;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::Definitions;
+use gitops_core::review::{Outcome, Unsaid, Verdict, new_findings};
+
 use super::ci::Ci;
 use super::{Args, FIRST};
 use crate::cli::error::CliError;
 use crate::cli::load::{Reader, folder, opened};
 use crate::clock;
-use crate::definition::{Gate, Saying};
-use crate::diagnostic::Diagnostic;
-use crate::diff;
 use crate::forge::Pull;
 use crate::git::{GitError, Repository};
-use crate::name::Revision;
-use crate::reconcile::Definitions;
-use crate::review::{Outcome, Unsaid, Verdict, new_findings};
 
 /// A pull request, looked at.
 pub(super) struct Examined {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use gitops_core::render::{annotations, review as words};
+use gitops_core::review::{self, Annotation, Comment, Marker, State, Status, Verdict};
 use tokio::time::{Instant, sleep};
 
 use super::ci::Ci;
 use crate::cli::error::CliError;
 use crate::cli::output::print;
 use crate::forge::{Check, Client, ForgeError, Kind, Stuck};
-use crate::render::{annotations, review as words};
-use crate::review::{self, Annotation, Comment, Marker, State, Status, Verdict};
 
 /// How long a job waits for a forge in all, for each thing that it asks.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,12 +1,11 @@
 //! Waiting for a roll-out: what has not happened yet, in plain words.
 
-use jiff::Timestamp;
-
-use crate::fleet::{
+use gitops_core::fleet::{
     FleetStatus, InstanceState, InstanceView, NodeState, NodeView, SourceState, SourceStatus,
 };
-use crate::name::Revision;
-use crate::render::{inert, span};
+use gitops_core::name::Revision;
+use gitops_core::render::{inert, span};
+use jiff::Timestamp;
 
 /// Reasons that are told; of more, their number.
 const TOLD: usize = 3;

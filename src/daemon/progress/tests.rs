@@ -1,10 +1,11 @@
 //! How a release stands, node by node.
 
+use gitops_core::fleet::InstanceView;
+use gitops_core::name::Generation;
+use gitops_core::plan::NodePlan;
+use gitops_core::status::{PlanId, Refusal};
+
 use super::*;
-use crate::fleet::InstanceView;
-use crate::name::Generation;
-use crate::plan::NodePlan;
-use crate::status::{PlanId, Refusal};
 
 /// A node that has a plan, and what it does with it: `ok`, `late` (has not accepted it), `stale`, `never`, `refused`, or
 /// the service that fails there.

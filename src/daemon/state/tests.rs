@@ -11,20 +11,21 @@ mod source;
 
 use std::fmt::Write as _;
 
+use gitops_core::diagnostic::Diagnostic;
+use gitops_core::diagnostic::Place;
+use gitops_core::fleet::SourceState;
+use gitops_core::name::Generation;
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, Report, SPOKEN};
+use gitops_core::reconcile::Known;
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode, Start};
+use gitops_core::tree::Tree;
+
 use super::*;
-use crate::api::wire::{Hello, Report, SPOKEN};
 use crate::daemon::outbox::Setback;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Place;
-use crate::fleet::SourceState;
-use crate::name::Generation;
-use crate::plan::NodePlan;
-use crate::reconcile::Known;
-use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, ReportedNode, Start};
 use crate::store::Decided;
 use crate::store::outbox::Outbox;
 use crate::store::outbox::{Change, ErrandKey};
-use crate::tree::Tree;
 
 fn rev(letter: char) -> Revision {
     letter.to_string().repeat(40).parse().expect("hexadecimal")

@@ -1,11 +1,12 @@
+use gitops_core::name::Revision;
+use gitops_core::tree::patch::{Becomes, Patch};
+use gitops_core::tree::{Limits, Tree};
+
 use crate::git::testing::Origin;
 use crate::git::{GitError, Repository, Scope, TreeCache};
-use crate::name::Revision;
-use crate::tree::patch::{Becomes, Patch};
-use crate::tree::{Limits, Tree};
 
 fn listed(tree: &Tree) -> Vec<String> {
-    let entry = |(path, entry): (&std::sync::Arc<str>, &crate::tree::Entry)| {
+    let entry = |(path, entry): (&std::sync::Arc<str>, &gitops_core::tree::Entry)| {
         format!("{path} {:?} {} {:?}", entry.kind, entry.size, entry.content)
     };
     tree.entries().map(entry).collect()

@@ -5,9 +5,10 @@
 
 use std::sync::atomic::AtomicBool;
 
+use gitops_core::name::Revision;
+
 use super::{Mirror, Received, Want};
 use crate::git::{GitError, objects};
-use crate::name::Revision;
 
 /// One at a time: the head of the next takes its place.
 const REVIEWED: &str = "refs/gitops/reviewed";

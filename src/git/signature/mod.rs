@@ -9,8 +9,7 @@ mod ssh;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-
-use crate::release::{Signature, SignatureFormat};
+use gitops_core::release::{Signature, SignatureFormat};
 
 /// The headers that carry a signature: of SHA-1 repositories, and of SHA-256 ones.
 pub(super) const HEADERS: [&str; 2] = ["gpgsig", "gpgsig-sha256"];

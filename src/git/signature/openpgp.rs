@@ -1,8 +1,9 @@
 //! OpenPGP signatures (RFC 9580): the key does not come with the signature, which names it by its fingerprint or, in old
 //! ones, by the last half of that.
 
+use gitops_core::release::{Signature, SignatureFormat};
+
 use super::bytes::Bytes;
-use crate::release::{Signature, SignatureFormat};
 
 /// The packet that is a signature.
 const SIGNATURE: u8 = 2;

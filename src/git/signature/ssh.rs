@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use gitops_core::release::{Signature, SignatureFormat};
 use sha2::{Digest as _, Sha256};
 
 use super::bytes::Bytes;
-use crate::release::{Signature, SignatureFormat};
 
 /// What a certificate's kind of key ends with.
 const CERTIFICATE: &str = "-cert-v01@openssh.com";

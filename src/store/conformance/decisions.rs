@@ -1,10 +1,11 @@
 //! What every store does with what people decided.
 
+use gitops_core::decision::{Decision, Held, Hold, KeptHold, MAX_VOTES, Vote};
+use gitops_core::name::Digest;
+
 use super::super::fixture::{at, event, first_plan, publication, revision};
 use super::super::{Decided, Publication, Published, Retention};
 use super::{DAY, EVERYTHING, Shared, ids};
-use crate::decision::{Decision, Held, Hold, KeptHold, MAX_VOTES, Vote};
-use crate::name::Digest;
 
 fn hold(number: u64, until: Option<i64>) -> Hold {
     Hold {

@@ -1,9 +1,10 @@
 //! What every store does with log lines.
 
+use gitops_core::log::{LogEntry, LogLine, LogQuery, Speaker};
+use gitops_core::name::Generation;
+
 use super::super::fixture::{at, node};
 use super::{DAY, EVERYTHING, Retention, Shared};
-use crate::log::{LogEntry, LogLine, LogQuery, Speaker};
-use crate::name::Generation;
 
 fn line(service: &str, attempt: i64, seq: u32) -> LogLine {
     LogLine {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use gitops_core::review::{State, Status};
+
 use super::super::fixture::at;
 use super::super::outbox::{Change, Errand, ErrandKey, Outbox, Task};
 use super::{DAY, EVERYTHING, Shared};
-use crate::review::{State, Status};
 
 fn review(number: u64, asked: i64) -> Errand {
     Errand { due_at: at(asked + 5), attempts: 3, ..Errand::new(Task::Review(number), at(asked)) }

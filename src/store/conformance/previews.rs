@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use gitops_core::diff::Diff;
+use gitops_core::name::Digest;
+use gitops_core::reconcile::preview::{Preview, Touched};
 use jiff::Timestamp;
 
 use super::super::fixture::{at, event, first_plan, publication, publish};
 use super::super::{PREVIEW_BYTES, PREVIEWS, Publication};
 use super::{DAY, EVERYTHING, Retention, Shared};
-use crate::diff::Diff;
-use crate::name::Digest;
-use crate::reconcile::preview::{Preview, Touched};
 
 /// Ids in the order of the numbers.
 fn id(number: usize) -> Digest {

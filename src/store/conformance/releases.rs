@@ -1,12 +1,13 @@
 //! What every store does with releases, and with what became of their plans and steps.
 
+use gitops_core::release::{Release, ReleaseQuery, StepEffect, StepQuery};
+
 use super::super::fixture::{
     at, event, first_plan, heartbeat, next_plan, node, opened, plan, publication, publish, reaching, report,
     revision, step_change,
 };
 use super::super::{Publication, Published};
 use super::{DAY, EVERYTHING, Retention, Shared, StoreError};
-use crate::release::{Release, ReleaseQuery, StepEffect, StepQuery};
 
 /// Deploys the revision of this digit on this day.
 async fn release(store: &Shared, digit: u8, day: i64, services: &[&str]) {
@@ -50,7 +51,7 @@ pub(super) async fn a_release_of_what_is_deployed_already_is_not_begun_again(sto
     publish(&*store, Publication { deployed: Some(revision(2)), ..Publication::default() }).await;
     release(&store, 1, 2, &[]).await;
     assert_eq!(all(&store).await, numbered(&[(2, "1"), (1, "1")]));
-    let conflict = publication(&[&plan("edge-1", 2, Some(crate::name::Digest::of("?")), &[])], &[]);
+    let conflict = publication(&[&plan("edge-1", 2, Some(gitops_core::name::Digest::of("?")), &[])], &[]);
     let conflict = Publication { release: Some(opened(3, 0, &[])), deployed: Some(revision(3)), ..conflict };
     assert_eq!(store.publish(conflict).await.unwrap(), Published::Conflict(node("edge-1")));
     assert_eq!(all(&store).await.len(), 2, "a conflict begins none");
@@ -82,8 +83,9 @@ pub(super) async fn plans_and_steps_belong_to_the_newest_release(store: Shared) 
     let steps = vec![step_change(&later, StepEffect::Recreate)];
     publish(&*store, Publication { steps, ..publication(&[&later], &[]) }).await;
 
-    let of = |records: &[crate::release::PlanRecord]| {
-        let short = |it: &crate::release::PlanRecord| (it.node.to_string(), it.plan.generation.0, it.release);
+    let of = |records: &[gitops_core::release::PlanRecord]| {
+        let short =
+            |it: &gitops_core::release::PlanRecord| (it.node.to_string(), it.plan.generation.0, it.release);
         records.iter().map(short).collect::<Vec<_>>()
     };
     let expected = [("edge-1".to_owned(), 2, Some(1)), ("edge-2".to_owned(), 1, Some(1))];

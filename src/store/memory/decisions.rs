@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use gitops_core::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
+use gitops_core::name::Revision;
 use jiff::Timestamp;
-
-use crate::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
-use crate::name::Revision;
 
 /// Holds and votes, and how many decisions there were.
 #[derive(Clone, Debug, Default)]

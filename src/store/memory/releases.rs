@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::super::{Retention, chain};
-use crate::name::{Generation, NodeName, Revision, ServiceName};
-use crate::plan::NodePlan;
-use crate::planner::Underway;
-use crate::release::{
+use gitops_core::name::{Generation, NodeName, Revision, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::Underway;
+use gitops_core::release::{
     Failed, Good, KeptDiff, Opened, Reached, Release, ReleaseQuery, StepChange, StepQuery, StepRecord,
     underway,
 };
+use jiff::Timestamp;
+
+use super::super::{Retention, chain};
 
 /// What is kept of releases.
 #[derive(Clone, Debug, Default)]

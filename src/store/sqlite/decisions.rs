@@ -1,5 +1,6 @@
 //! What people decided: each decision is one transaction with what is told of it.
 
+use gitops_core::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
@@ -9,7 +10,6 @@ use super::read::json;
 use super::releases;
 use super::write::{insert_events, next_version};
 use super::{Decided, NewEvent, StoreError};
-use crate::decision::{Decision, Decisions, Hold, KeptHold, MAX_VOTES, Vote};
 
 /// Writes it down, unless there is nothing to decide any more.
 pub(super) async fn decide(

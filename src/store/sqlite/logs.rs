@@ -1,5 +1,7 @@
 //! Log lines: written as a set, read by service.
 
+use gitops_core::log::{LogEntry, LogLine, LogQuery};
+use gitops_core::name::{NodeName, ServiceName};
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -7,8 +9,6 @@ use sqlx::{SqliteConnection, SqlitePool};
 use super::StoreError;
 use super::error::{Doing as _, unreadable};
 use super::prepare::nanoseconds;
-use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{NodeName, ServiceName};
 
 /// Lines of one node as rows. The document travels inside the array: it is short, and its parsing is cheap.
 #[derive(Debug)]

@@ -29,6 +29,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use gitops_core::decision::{Decision, KeptHold};
+use gitops_core::log::{LogEntry, LogLine, LogQuery};
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::reconcile::preview::Preview;
+use gitops_core::release::{KeptDiff, PlanRecord, Release, ReleaseQuery, StepQuery, StepRecord};
 use jiff::Timestamp;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
@@ -38,17 +44,10 @@ use super::{
     Decided, Event, Identity, KeptPreview, NewEvent, Publication, Published, Retention, Snapshot,
     StatusReport, Store, StoreError, StoredToken,
 };
-use crate::decision::{Decision, KeptHold};
-use crate::log::{LogEntry, LogLine, LogQuery};
-use crate::name::{Digest, NodeName, Revision};
-use crate::plan::NodePlan;
-use crate::reconcile::preview::Preview;
-use crate::release::{KeptDiff, PlanRecord, Release, ReleaseQuery, StepQuery, StepRecord};
+pub use open::open;
 use prepare::{PreparedPublication, PreparedReport};
 use prune::History;
 use writer::{Answer, Command, Work};
-
-pub use open::open;
 
 /// How many writes may wait. Whoever comes later waits for a place among them.
 const QUEUE: usize = 1024;

@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, Generation, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::release::{Failed, Reached};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -12,9 +15,6 @@ use super::error::failed;
 use super::releases::{PreparedReached, PreparedRelease, PreparedSteps};
 use super::rows::{Batches, Span};
 use super::{Event, NewEvent, Publication, StatusReport, StoreError};
-use crate::name::{Digest, Generation, NodeName, Revision};
-use crate::plan::NodePlan;
-use crate::release::{Failed, Reached};
 
 /// A row of `plans`, but for its id: that is found out in the transaction, by its place in the publication.
 #[derive(Debug, Serialize)]

@@ -1,5 +1,7 @@
 //! What somebody saw before it was deployed.
 
+use gitops_core::name::Digest;
+use gitops_core::reconcile::preview::Preview;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
@@ -7,8 +9,6 @@ use super::super::{KeptPreview, PREVIEW_BYTES, PREVIEWS};
 use super::StoreError;
 use super::error::{Doing as _, unreadable};
 use super::prepare::{nanoseconds, timestamp};
-use crate::name::Digest;
-use crate::reconcile::preview::Preview;
 
 /// A row.
 #[derive(Debug)]

@@ -4,6 +4,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::Underway;
+use gitops_core::status::{NodeStatus, Reported, ReportedNode};
 use sqlx::{Row as _, SqliteConnection, SqlitePool};
 
 use super::decisions;
@@ -12,10 +16,6 @@ use super::prepare::timestamp;
 use super::write::{self, LAST_EVENT};
 use super::{Event, Identity, NewEvent, Snapshot, StoreError, StoredToken};
 use super::{releases, underway};
-use crate::name::{Digest, NodeName, Revision};
-use crate::plan::NodePlan;
-use crate::planner::Underway;
-use crate::status::{NodeStatus, Reported, ReportedNode};
 
 /// The newest state of everything, as of one moment.
 pub(super) async fn snapshot(readers: &SqlitePool) -> Result<Snapshot, StoreError> {
@@ -141,7 +141,7 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(
 /// A validated name, revision or digest.
 fn parse<T>(what: &'static str, text: &str) -> Result<T, StoreError>
 where
-    T: FromStr<Err = crate::name::NameError>,
+    T: FromStr<Err = gitops_core::name::NameError>,
 {
     text.parse().map_err(|error| unreadable(what, error))
 }

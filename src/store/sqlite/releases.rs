@@ -2,6 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use gitops_core::name::{Generation, NodeName, Revision, ServiceName};
+use gitops_core::release::{
+    Failed, KeptDiff, NewRelease, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
+    StepRecord,
+};
+use gitops_core::status::PlanId;
 use serde_json::json;
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
@@ -9,12 +15,6 @@ use super::super::chain;
 use super::StoreError;
 use super::error::{Doing as _, unreadable};
 use super::prepare::{nanoseconds, timestamp};
-use crate::name::{Generation, NodeName, Revision, ServiceName};
-use crate::release::{
-    Failed, KeptDiff, NewRelease, Opened, PlanRecord, Reached, Release, ReleaseQuery, StepChange, StepQuery,
-    StepRecord,
-};
-use crate::status::PlanId;
 
 const JSON: &str = "a release has no map with keys that are not strings";
 

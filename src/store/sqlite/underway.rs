@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::{NodeName, ServiceName};
+use gitops_core::plan::NodePlan;
+use gitops_core::planner::Underway;
+use gitops_core::release::{Good, Release, underway};
 use sqlx::SqliteConnection;
 
 use super::StoreError;
 use super::error::{Doing as _, unreadable};
 use super::releases;
-use crate::name::{NodeName, ServiceName};
-use crate::plan::NodePlan;
-use crate::planner::Underway;
-use crate::release::{Good, Release, underway};
 
 /// What is known of a release.
 pub(super) async fn of(connection: &mut SqliteConnection, release: &Release) -> Result<Underway, StoreError> {
@@ -61,6 +61,6 @@ fn plan(document: Option<String>) -> Result<Option<Arc<NodePlan>>, StoreError> {
     document.map(parse).transpose()
 }
 
-fn parse<T: std::str::FromStr<Err = crate::name::NameError>>(text: &str) -> Result<T, StoreError> {
+fn parse<T: std::str::FromStr<Err = gitops_core::name::NameError>>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|error| unreadable("step", error))
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use gitops_core::name::{Generation, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::status::PlanId;
 use serde::Serialize;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Connection as _, Sqlite, SqliteConnection};
@@ -16,9 +19,6 @@ use super::previews;
 use super::releases;
 use super::rows::{Batches, Rows};
 use super::{Event, Identity, NewEvent, Published, StoreError, StoredToken};
-use crate::name::{Generation, NodeName, Revision};
-use crate::plan::NodePlan;
-use crate::status::PlanId;
 
 /// Writes a publication, if every plan continues its chain.
 pub(super) async fn publish(

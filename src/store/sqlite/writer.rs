@@ -4,6 +4,8 @@
 //! answered when it is durable (group commit). A caller that goes away half-way leaves no transaction open behind it,
 //! because the task is not part of any request.
 
+use gitops_core::decision::Decision;
+use gitops_core::name::Revision;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +20,6 @@ use super::prune::{self, History};
 use super::releases;
 use super::write;
 use super::{Decided, Event, Identity, NewEvent, Published, StoreError, StoredToken};
-use crate::decision::Decision;
-use crate::name::Revision;
 
 /// How many commands are taken out of the queue at once.
 const BATCH: usize = 256;

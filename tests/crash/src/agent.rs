@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, NodeName};
-use gitops::plan::{Ensure, Hook, Hooks, NodePlan, Step};
-use gitops::status::AgentInfo;
 use gitops_agent::agent::state::{Settings, State};
 use gitops_agent::agent::{self, Parts};
 use gitops_agent::apply::Limits;
@@ -22,6 +19,9 @@ use gitops_agent::attempt::LogDir;
 use gitops_agent::blobs::BlobDir;
 use gitops_agent::disk::StateDir;
 use gitops_agent::ledger::{Ledger, Loaded};
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::{Ensure, Hook, Hooks, NodePlan, Step};
+use gitops_core::status::AgentInfo;
 use tokio::sync::mpsc;
 
 use self::world::{Facts, World};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, Generation};
-use gitops::plan::{
+use gitops::store::{NewEvent, Publication};
+use gitops_core::name::{Digest, Generation};
+use gitops_core::plan::{
     ContainerDigest, ContainerSpec, Ensure, FileRef, Model, NodePlan, OnFileChange, Remove, RunState, Step,
 };
-use gitops::store::{NewEvent, Publication};
 use jiff::Timestamp;
 
 /// Seconds after some day in 2026.
@@ -21,7 +21,7 @@ pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T 
 }
 
 /// The revision that is this digit all through.
-pub(crate) fn revision(digit: usize) -> gitops::name::Revision {
+pub(crate) fn revision(digit: usize) -> gitops_core::name::Revision {
     name(&digit.to_string().repeat(40))
 }
 

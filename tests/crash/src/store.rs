@@ -9,18 +9,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gitops::log::LogQuery;
-use gitops::name::{Digest, ServiceName};
-use gitops::release::{ReleaseQuery, StepQuery};
 use gitops::store::Store;
 use gitops::store::memory::MemoryStore;
 use gitops::store::sqlite::{self, SqliteStore};
+use gitops_core::log::LogQuery;
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::release::{ReleaseQuery, StepQuery};
 
+pub(crate) use self::acts::plans;
 use self::acts::{ACTS, Act, ROUNDS, act_on};
 use crate::facts::name;
 use crate::work::{Acks, Doubt, Loss, Problem, Work, block_on, copy, new_folder, told};
-
-pub(crate) use self::acts::plans;
 
 /// The acts are tried in parts, each on the database that the parts before it left: whoever dies late in a long story costs
 /// more than one who dies early.

@@ -7,10 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::api::wire::Report;
-use gitops::name::{Digest, NodeName};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{AgentInfo, HostInfo, NodeStatus, Orphans, PlanId, Start};
 use gitops_agent::agent::state::{
     Answer, Cause, Effect, Event, Failed, Message, Offer, Settings, State, Tell,
 };
@@ -20,6 +16,10 @@ use gitops_agent::drift::Pictures;
 use gitops_agent::host::HookCall;
 use gitops_agent::journal::{HookEnd, Journal};
 use gitops_agent::ledger::Record;
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::protocol::Report;
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, Orphans, PlanId, Start};
 
 use crate::clock::{Millis, WallClock, moment};
 use crate::daemon::HEARTBEAT;
@@ -110,7 +110,7 @@ pub(crate) struct Machine {
 
 struct Call {
     step: Step,
-    generation: gitops::name::Generation,
+    generation: gitops_core::name::Generation,
 }
 
 /// An agent that runs.
@@ -428,7 +428,7 @@ impl World {
 
     // ---- Compose ------------------------------------------------------------------------------------------------------
 
-    fn begin(&mut self, number: usize, step: Step, generation: gitops::name::Generation) {
+    fn begin(&mut self, number: usize, step: Step, generation: gitops_core::name::Generation) {
         self.note(|| {
             let verb = if step.as_ensure().is_some() { "up" } else { "down" };
             format!("machine {number} does {verb} {} of generation {generation}", step.service())

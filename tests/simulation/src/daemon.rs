@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gitops::api::control::{Answer, Plans, Request as Wish};
-use gitops::api::wire::Report;
 use gitops::config::Deploy;
 use gitops::daemon::state::{Effect, Event, Policy, State, Ticket, step};
-use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::{NodePlan, Remove, Step};
-use gitops::reconcile::Definitions;
 use gitops::store::{Published, Retention, Snapshot};
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::{NodePlan, Remove, Step};
+use gitops_core::protocol::Report;
+use gitops_core::reconcile::Definitions;
+use gitops_core::status::NodeStatus;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Millis, WallClock};
@@ -69,7 +70,7 @@ pub(crate) struct Process {
 /// Who waits for an answer.
 enum Caller {
     Poll(Voice, Option<Digest>),
-    Report(Voice, Option<Digest>),
+    Report(Voice, Option<Arc<NodeStatus>>),
     Operator,
 }
 
@@ -404,7 +405,7 @@ impl World {
         &mut self,
         number: usize,
         load: gitops::daemon::state::Load,
-    ) -> Result<Result<Arc<Definitions>, Vec<gitops::diagnostic::Diagnostic>>, String> {
+    ) -> Result<Result<Arc<Definitions>, Vec<gitops_core::diagnostic::Diagnostic>>, String> {
         if !self.daemons[number].mirror.contains(&load.revision) {
             return Err("the mirror does not have it".to_owned());
         }
@@ -453,11 +454,11 @@ impl World {
                 Wish::Pull { node, hello }
             }
             Ask::Report(report) => {
-                let digest = match &report {
-                    Report::Status(status) => Some(status.digest()),
+                let said = match &report {
+                    Report::Status(status) => Some(status.clone()),
                     Report::Heartbeat { .. } => None,
                 };
-                process.callers.insert(ticket, Caller::Report(voice, digest));
+                process.callers.insert(ticket, Caller::Report(voice, said));
                 Wish::Report { node, hello, report }
             }
             Ask::Content(wanted) => return self.serve_content(number, sender, &node, &wanted),
@@ -503,13 +504,18 @@ impl World {
                 let Voice { sender, node, .. } = voice;
                 self.hold(number, Poll { sender, node, known, until: now + HOLDS });
             }
-            (Some(Caller::Report(voice, digest)), Answer::Received(receipt)) => {
+            (Some(Caller::Report(voice, said)), Answer::Received(receipt)) => {
                 self.let_in(number, &voice);
                 let Voice { sender, node, .. } = voice;
-                if let Some(digest) = digest.filter(|_| !receipt.want_status) {
-                    let stored =
-                        self.storage.facts().reported.nodes.get(&node).map(|last| last.status.digest());
-                    self.witness.tell(&Fact::Acknowledged { daemon: number, node: &node, digest, stored });
+                if let Some(said) = said.filter(|_| !receipt.want_status) {
+                    let facts = self.storage.facts();
+                    let stored = facts.reported.nodes.get(&node).map(|last| &last.status);
+                    self.witness.tell(&Fact::Acknowledged {
+                        daemon: number,
+                        node: &node,
+                        said: &said,
+                        stored,
+                    });
                 }
                 let heartbeat_seconds = receipt.heartbeat_seconds.into();
                 self.answer(sender, Reply::Received { heartbeat_seconds, want_full: receipt.want_status });
@@ -568,7 +574,7 @@ impl World {
     }
 
     /// How the daemon sees the fleet; none while it is down.
-    pub(crate) fn fleet(&self, number: usize) -> Option<gitops::fleet::FleetStatus> {
+    pub(crate) fn fleet(&self, number: usize) -> Option<gitops_core::fleet::FleetStatus> {
         self.daemons[number].process.as_ref().map(|process| process.state.fleet())
     }
 

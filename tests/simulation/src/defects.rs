@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gitops::daemon::state::Pass;
-use gitops::decision::{Awaiting, Vote};
-use gitops::name::{Generation, NodeName};
-use gitops::plan::{NodePlan, Remove, Step};
-use gitops::reconcile::Outcome;
 use gitops::store::{Publication, Published, Snapshot};
-use gitops::tree::Tree;
+use gitops_core::decision::{Awaiting, Vote};
+use gitops_core::name::{Generation, NodeName};
+use gitops_core::plan::{NodePlan, Remove, Step};
+use gitops_core::reconcile::Outcome;
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 
 use crate::repository::Shape;

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::name::ServiceName;
-use gitops::plan::{ContainerSpec, Ensure, OnFileChange, RunState, Step};
-use gitops::status::{Container, ContainerState, Health};
 use gitops_agent::host::Observation;
 use gitops_agent::picture::Picture;
+use gitops_core::name::ServiceName;
+use gitops_core::plan::{ContainerSpec, Ensure, OnFileChange, RunState, Step};
+use gitops_core::status::{Container, ContainerState, Health};
 use jiff::Timestamp;
 
 use crate::clock::Millis;

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gitops::api::control::{Ballot, Request};
-use gitops::desired::Instance;
-use gitops::fleet::SourceState;
-use gitops::name::{NodeName, Revision, ServiceName};
-use gitops::plan::{NodePlan, RunState, Span, Step};
-use gitops::reconcile::{Definitions, Known};
-use gitops::status::{ContainerState, PlanId};
 use gitops::store::Snapshot;
+use gitops_core::desired::Instance;
+use gitops_core::fleet::SourceState;
+use gitops_core::name::{NodeName, Revision, ServiceName};
+use gitops_core::plan::{NodePlan, RunState, Span, Step};
+use gitops_core::reconcile::{Definitions, Known};
+use gitops_core::status::{ContainerState, PlanId};
 
 use crate::clock::Millis;
 use crate::repository::Temper;
@@ -212,12 +212,12 @@ impl World {
             return Err(format!("{service} on {node} is not well: {:?}", status.steps.get(service)));
         }
         let containers = self.machines[number].docker.instances.get(service).map_or(&[][..], Vec::as_slice);
-        let runs = |container: &gitops::status::Container| match wanted.state {
+        let runs = |container: &gitops_core::status::Container| match wanted.state {
             RunState::Running => container.state == ContainerState::Running,
             RunState::Stopped => container.state != ContainerState::Running,
         };
         let specs = &wanted.containers;
-        let is_made = |container: &gitops::status::Container| {
+        let is_made = |container: &gitops_core::status::Container| {
             specs.get(&container.service).is_some_and(|spec| Some(spec.config) == container.config)
         };
         let fine = containers.len() == specs.len()

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use gitops::name::Revision;
-use gitops::release::Commit as Words;
-use gitops::tree::Tree;
+use gitops_core::name::Revision;
+use gitops_core::release::Commit as Words;
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 
 use crate::repository::Shape;

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use gitops::api::wire::{Hello, Report, SPOKEN};
-use gitops::name::{Digest, NodeName};
-use gitops::plan::NodePlan;
-use gitops::status::Start;
+use gitops_core::name::{Digest, NodeName};
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, Report, SPOKEN};
+use gitops_core::status::Start;
 
 use crate::clock::Millis;
 use crate::dice::Dice;

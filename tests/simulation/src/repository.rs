@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use gitops::name::{NodeName, ServiceName};
-use gitops::plan::Ensure;
-use gitops::tree::Tree;
+use gitops_core::name::{NodeName, ServiceName};
+use gitops_core::plan::Ensure;
+use gitops_core::tree::Tree;
 use jiff::Timestamp;
 
 use crate::dice::Dice;

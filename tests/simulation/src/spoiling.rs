@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use gitops::name::{NodeName, Revision};
-use gitops::plan::NodePlan;
-use gitops::release::{Release, Standing, standing};
 use gitops::store::Snapshot;
+use gitops_core::name::{NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::release::{Release, Standing, standing};
 
 use crate::clock::Millis;
 use crate::ending::well;

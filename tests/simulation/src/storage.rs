@@ -8,16 +8,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use gitops::decision::Decision;
-use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::NodePlan;
-use gitops::release::PlanRecord;
 use gitops::store::memory::MemoryStore;
 use gitops::store::outbox::{Change, ErrandKey};
 use gitops::store::sqlite::{self, SqliteStore};
 use gitops::store::{
     Decided, Event, NewEvent, Publication, Published, Retention, Snapshot, StatusReport, Store, StoreError,
 };
+use gitops_core::decision::Decision;
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::release::PlanRecord;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

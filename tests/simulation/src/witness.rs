@@ -12,10 +12,10 @@ mod releases;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gitops::decision::GuardedChange;
-use gitops::name::{Digest, Generation, NodeName, Revision, ServiceName};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{NodeStatus, PlanId};
+use gitops_core::decision::GuardedChange;
+use gitops_core::name::{Digest, Generation, NodeName, Revision, ServiceName};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::status::{NodeStatus, PlanId};
 use jiff::Timestamp;
 
 use crate::clock::Millis;
@@ -111,9 +111,9 @@ pub(crate) enum Fact<'a> {
         /// Whose.
         node: &'a NodeName,
         /// What was acknowledged.
-        digest: Digest,
+        said: &'a Arc<NodeStatus>,
         /// What the store holds of the node.
-        stored: Option<Digest>,
+        stored: Option<&'a Arc<NodeStatus>>,
     },
     /// An agent wrote a plan to its ledger.
     Saved {
@@ -228,8 +228,6 @@ pub(crate) struct Witness {
     /// By machine: the greatest generation that was applied, and what is in the ledger.
     applied: BTreeMap<usize, Generation>,
     saved: BTreeMap<usize, Generation>,
-    /// The statuses of a node that were written, newest last.
-    recorded: BTreeMap<NodeName, Digest>,
     /// Who spoke last for a node, to which daemon, and when.
     heard: BTreeMap<(usize, NodeName), Speaker>,
     /// Hooks that ran.
@@ -294,17 +292,15 @@ impl Witness {
             }
             Fact::Restored(plans, deployed) => self.restored(plans, deployed),
             Fact::Recorded { node, status } => {
-                let digest = status.map(|status| (node.clone(), status.digest()));
-                self.recorded.extend(digest);
                 if let Some(status) = status {
                     self.runs(node, status);
                     self.stored.insert(node.clone(), status.clone());
                 }
             }
-            Fact::Acknowledged { daemon, node, digest, stored } => {
-                self.acknowledged(node, digest, stored);
-                let status = self.stored.get(node).filter(|_| self.recorded.get(node) == Some(&digest));
-                let known = status.map(|status| ((daemon, node.clone()), status.clone()));
+            Fact::Acknowledged { daemon, node, said, stored } => {
+                self.acknowledged(node, said, stored);
+                let known = self.stored.get(node).filter(|status| *status == said);
+                let known = known.map(|status| ((daemon, node.clone()), status.clone()));
                 self.known.extend(known);
             }
             Fact::Saved { machine, plan } => self.saved(machine, plan),

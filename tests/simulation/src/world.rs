@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gitops::daemon::state::{Effect, Event};
-use gitops::name::Revision;
-use gitops::reconcile::Definitions;
 use gitops_agent::agent::state::Event as AgentEvent;
+use gitops_core::name::Revision;
+use gitops_core::reconcile::Definitions;
 
 use crate::agent::Machine;
 use crate::clock::Millis;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, Hook, Span, Step};
-use gitops::status::{ContainerState, StepOutcome};
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, Hook, Span, Step};
+use gitops_core::status::{ContainerState, StepOutcome};
 use jiff::{SignedDuration, Timestamp};
 
 use super::world::{Behaviour, World};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gitops::plan::{Probe, Step};
-use gitops::status::{ContainerState, StepOutcome};
+use gitops_core::plan::{Probe, Step};
+use gitops_core::status::{ContainerState, StepOutcome};
 
 use super::world::{Behaviour, World};
 use super::{settled, web};

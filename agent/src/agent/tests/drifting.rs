@@ -1,7 +1,7 @@
 //! What others change: told, undone, left, and not fought for ever.
 
-use gitops::plan::{DriftAction, RunState, Span, Step};
-use gitops::status::{ContainerState, Orphan, Orphans, StepOutcome};
+use gitops_core::plan::{DriftAction, RunState, Span, Step};
+use gitops_core::status::{ContainerState, Orphan, Orphans, StepOutcome};
 use jiff::Timestamp;
 
 use super::world::World;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gitops::log::LogLine;
-use gitops::name::Digest;
-use gitops::plan::{Ensure, Hook, NodePlan, Probe, Remove};
-use gitops::status::{AgentInfo, Container, ContainerState, HostInfo};
+use gitops_core::log::LogLine;
+use gitops_core::name::Digest;
+use gitops_core::plan::{Ensure, Hook, NodePlan, Probe, Remove};
+use gitops_core::status::{AgentInfo, Container, ContainerState, HostInfo};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::agent::state::{Answer, Message, Offer, Settings, State};

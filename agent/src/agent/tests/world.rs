@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{Ensure, NodePlan, RunState, Step};
-use gitops::status::{
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{Ensure, NodePlan, RunState, Step};
+use gitops_core::status::{
     AgentInfo, Container, ContainerState, Difference, DriftOutcome, Health, HostInfo, NodeStatus, Orphans,
     StepOutcome, StepResult,
 };

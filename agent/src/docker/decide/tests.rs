@@ -12,7 +12,7 @@ fn digest(of: &str) -> Digest {
 }
 
 fn spec(rule: u32, config: &str, files: Option<&str>) -> ContainerSpec {
-    let config = gitops::plan::ContainerDigest { rule, digest: digest(config) };
+    let config = gitops_core::plan::ContainerDigest { rule, digest: digest(config) };
     ContainerSpec { config, files: files.map(digest), replicas: 1, completes: false }
 }
 
@@ -24,7 +24,7 @@ fn step() -> Ensure {
         project: "web".into(),
         digest: digest("instance"),
         state: RunState::Running,
-        model: gitops::plan::Model::from_canonical(model.to_string()),
+        model: gitops_core::plan::Model::from_canonical(model.to_string()),
         files: BTreeMap::new(),
         containers: BTreeMap::from([(A.into(), spec(1, "a", Some("f"))), (B.into(), spec(1, "b", None))]),
         after: Vec::new(),
@@ -215,9 +215,12 @@ fn compose_is_called_only_for_what_is_wrong() {
 fn what_compose_reads_is_its_file_and_environment_files() {
     let base = |model: &str, files: &[(&str, &str)]| {
         let mut step = step();
-        step.model = gitops::plan::Model::from_canonical(model);
-        let file =
-            |content: &str| gitops::plan::FileRef { digest: digest(content), size: 1, executable: false };
+        step.model = gitops_core::plan::Model::from_canonical(model);
+        let file = |content: &str| gitops_core::plan::FileRef {
+            digest: digest(content),
+            size: 1,
+            executable: false,
+        };
         step.files = files.iter().map(|(path, content)| (Arc::from(*path), file(content))).collect();
         fingerprint(&step, "the file")
     };

@@ -1,14 +1,14 @@
 //! A daemon that reviews pull requests by itself: a real repository, a real database, and a forge on loopback.
 
+use gitops_core::plan::NodePlan;
+use gitops_core::protocol::{Hello, SPOKEN};
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, PlanId, StepOutcome, StepResult};
 use hmac::{Hmac, Mac as _};
 use reqwest::StatusCode;
 use sha2::Sha256;
 
 use super::forge::{FakeForge, TOKEN};
 use super::*;
-use crate::api::wire::{Hello, SPOKEN};
-use crate::plan::NodePlan;
-use crate::status::{AgentInfo, HostInfo, NodeStatus, PlanId, StepOutcome, StepResult};
 
 const SECRET: &str = "canary-of-the-hook";
 
@@ -240,7 +240,7 @@ impl Agent<'_> {
         let plan: NodePlan =
             serde_json::from_value(self.send(Method::GET, "/v1/agent/plan", &Value::Null).await)
                 .expect("a plan");
-        let result = |step: &crate::plan::Step| {
+        let result = |step: &gitops_core::plan::Step| {
             let digest = step.as_ensure().map(|ensure| ensure.digest);
             let message = Some("canary-of-a-log".to_owned());
             (step.service().clone(), StepResult { digest, outcome, message })

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gitops_core::decision::{GuardedChange, Held, Hold, Needed, Part, plan_id};
+use gitops_core::fleet::SourceState;
+use gitops_core::planner::{Underway, Undo};
+use gitops_core::release::Commit;
+
 use super::*;
 use crate::api::control::Ballot;
-use crate::decision::{GuardedChange, Held, Hold, Needed, Part, plan_id};
-use crate::fleet::SourceState;
-use crate::planner::{Underway, Undo};
-use crate::release::Commit;
 
 fn hold(what: Held, until: Option<i64>) -> Hold {
     let (reason, owner) = ("maintenance".into(), "ada".into());

@@ -1,7 +1,8 @@
 //! Other daemons over the same store, and a clock that is set.
 
+use gitops_core::event::NewEvent;
+
 use super::*;
-use crate::event::NewEvent;
 use crate::store;
 
 fn numbered(ids: std::ops::RangeInclusive<u64>) -> Vec<store::Event> {

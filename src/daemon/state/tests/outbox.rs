@@ -1,10 +1,11 @@
 //! What is told to the forge: when, how often, and what becomes of it where that does not work.
 
+use gitops_core::diff::Summary;
+use gitops_core::fleet::{InstanceState, InstanceView, NodeState, NodeView};
+use gitops_core::release::{NewRelease, Release};
+use gitops_core::review;
+
 use super::*;
-use crate::diff::Summary;
-use crate::fleet::{InstanceState, InstanceView, NodeState, NodeView};
-use crate::release::{NewRelease, Release};
-use crate::review;
 use crate::store::outbox::{Errand, Task};
 
 const DAY: i64 = 24 * 60 * 60;

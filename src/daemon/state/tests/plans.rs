@@ -165,7 +165,7 @@ fn what_another_daemon_published_meanwhile_makes_it_another_plan() {
     let plans = BTreeMap::from([(node("n"), plan("n", 4, None))]);
     let snapshot = Snapshot { plans, deployed: Some(rev('a')), ..Snapshot::default() };
     case.reloaded(snapshot, "pass over b");
-    let touched = crate::reconcile::preview::Touched {
+    let touched = gitops_core::reconcile::preview::Touched {
         from: Some(PlanId::of(&plan("n", 4, None))),
         gets: None,
         held: BTreeMap::new(),

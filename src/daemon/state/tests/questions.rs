@@ -1,8 +1,9 @@
 //! Questions that are answered beside the loop.
 
+use gitops_core::tree::patch::Patch;
+
 use super::*;
 use crate::api::wire::{DiffRequest, Only};
-use crate::tree::patch::Patch;
 
 fn against(base: Option<char>) -> Request {
     let changes = Some(Patch::default());

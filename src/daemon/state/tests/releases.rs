@@ -1,9 +1,10 @@
 //! Releases: which one a pass begins, what reports say of it for the first time, and when it is done.
 
+use gitops_core::diff::Summary;
+use gitops_core::fleet::{InstanceState, InstanceView, NodeState, NodeView};
+use gitops_core::release::{NewRelease, Release};
+
 use super::*;
-use crate::diff::Summary;
-use crate::fleet::{InstanceState, InstanceView, NodeState, NodeView};
-use crate::release::{NewRelease, Release};
 
 /// A plan of the revision of this letter.
 fn plan_of(name: &str, generation: u64, letter: char) -> Arc<NodePlan> {
@@ -68,8 +69,8 @@ fn what_is_published_names_the_plan_id_and_the_steps_that_change() {
     let mut case = Case::new();
     case.check(Event::Fetched(Ok(Some(rev('a')))), "load a");
     case.check(Event::Loaded(Ok(Ok(definitions('a')))), "pass over a");
-    let diff = crate::diff::Diff::default();
-    let opened = crate::release::Opened::new(rev('a'), None, None, diff, at(0));
+    let diff = gitops_core::diff::Diff::default();
+    let opened = gitops_core::release::Opened::new(rev('a'), None, None, diff, at(0));
     let outcome = Outcome { plans: vec![plan_of("n", 1, 'a')], ..Outcome::default() };
     let id = outcome.id(&rev('a'));
     let effects = step(&mut case.state, Event::Passed(outcome, Some(Box::new(opened))), at(0));

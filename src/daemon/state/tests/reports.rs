@@ -1,8 +1,9 @@
 //! What nodes say: who may speak for one, what is recorded, and who falls silent.
 
+use gitops_core::sensitive::Sensitive;
+use gitops_core::status::{Refusal, StepOutcome, StepResult};
+
 use super::*;
-use crate::sensitive::Sensitive;
-use crate::status::{Refusal, StepOutcome, StepResult};
 
 #[test]
 fn a_second_agent_is_refused_until_the_first_has_been_silent_for_three_heartbeats() {

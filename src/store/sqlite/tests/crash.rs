@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use gitops_core::name::Digest;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
 use super::super::super::fixture::{
@@ -13,7 +14,6 @@ use super::super::super::fixture::{
 };
 use super::super::super::{Publication, Store};
 use super::super::open;
-use crate::name::Digest;
 
 const ROUNDS: u64 = 20;
 const NODES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gitops_core::name::Digest;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::super::fixture::{event, first_plan, heartbeat, next_plan, node, publication, publish, report};
 use super::super::{Identity, Publication, Published, Retention, Store, StoreError, StoredToken};
 use super::{SqliteStore, open, open::open_with};
-use crate::name::Digest;
 
 struct Folder(tempfile::TempDir);
 

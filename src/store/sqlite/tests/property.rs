@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::name::{Digest, NodeName, OperatorName};
+use gitops_core::plan::NodePlan;
+use gitops_core::release::{ReleaseQuery, StepEffect, StepQuery};
 use proptest::collection::vec as several;
 use proptest::prelude::*;
 
@@ -14,9 +17,6 @@ use super::super::super::memory::MemoryStore;
 use super::super::super::outbox::{Change, Errand, Task};
 use super::super::super::{Identity, Publication, Retention, StatusReport, Store, StoredToken};
 use super::Folder;
-use crate::name::{Digest, NodeName, OperatorName};
-use crate::plan::NodePlan;
-use crate::release::{ReleaseQuery, StepEffect, StepQuery};
 
 const NODES: [&str; 3] = ["edge-1", "edge-2", "edge-3"];
 const CONTENTS: [&str; 4] = ["a", "b", "c", "d"];

@@ -7,10 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gitops::log::LogLine;
-use gitops::name::{Digest, ServiceName};
-use gitops::plan::{ContainerSpec, Ensure, NodePlan, Probe, Remove, Step};
-use gitops::status::{Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Start, StepOutcome};
 use gitops_agent::agent::state::{Answer, Message, Offer};
 use gitops_agent::attempt::Attempt;
 use gitops_agent::blobs::{BlobDir, BlobWriter};
@@ -21,6 +17,12 @@ use gitops_agent::host::{HookCall, Host, HostError, Observation};
 use gitops_agent::journal::{HookEnd, Journal};
 use gitops_agent::ledger::{Ledger, Loaded};
 use gitops_agent::picture::Picture;
+use gitops_core::log::LogLine;
+use gitops_core::name::{Digest, ServiceName};
+use gitops_core::plan::{ContainerSpec, Ensure, NodePlan, Probe, Remove, Step};
+use gitops_core::status::{
+    Container, ContainerState, Health, HostInfo, NodeStatus, PlanId, Start, StepOutcome,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;

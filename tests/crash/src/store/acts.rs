@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use gitops::decision::{Decision, Held, Hold, Vote};
-use gitops::diff::Diff;
-use gitops::log::{LogLine, Speaker};
-use gitops::name::{Digest, Generation};
-use gitops::plan::{NodePlan, Step};
-use gitops::reconcile::preview::Preview;
-use gitops::release::{Failed, Opened, Reached, StepChange, StepEffect};
-use gitops::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 use gitops::store::outbox::{Change, Errand, Task};
 use gitops::store::{
     Identity, Publication, Published, Retention, StatusReport, Store, StoreError, StoredToken,
 };
+use gitops_core::decision::{Decision, Held, Hold, Vote};
+use gitops_core::diff::Diff;
+use gitops_core::log::{LogLine, Speaker};
+use gitops_core::name::{Digest, Generation};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::reconcile::preview::Preview;
+use gitops_core::release::{Failed, Opened, Reached, StepChange, StepEffect};
+use gitops_core::status::{AgentInfo, HostInfo, NodeStatus, PlanId, SCHEMA};
 
 use crate::facts::{at, ensure, event, name, plan, publication, revision};
 use crate::work::{Doubt, Problem, told};

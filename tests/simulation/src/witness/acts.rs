@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use gitops::name::{Digest, Generation, NodeName, ServiceName};
-use gitops::plan::{NodePlan, RunState, Span, Step};
+use gitops_core::name::{Digest, Generation, NodeName, ServiceName};
+use gitops_core::plan::{NodePlan, RunState, Span, Step};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Witness;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gitops::name::{Digest, NodeName, ServiceName};
-use gitops::plan::{Ensure, NodePlan, Step};
-use gitops::status::{NodeStatus, StepOutcome};
+use gitops_core::name::{Digest, NodeName, ServiceName};
+use gitops_core::plan::{Ensure, NodePlan, Step};
+use gitops_core::status::{NodeStatus, StepOutcome};
 
 use super::Witness;
 use crate::clock::Millis;

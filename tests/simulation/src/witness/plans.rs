@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::NodePlan;
-use gitops::status::PlanId;
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::NodePlan;
+use gitops_core::status::{NodeStatus, PlanId};
 
 use super::Witness;
 
@@ -40,7 +40,6 @@ impl Witness {
     ) {
         self.heads = plans.iter().map(|(node, plan)| (node.clone(), PlanId::of(plan))).collect();
         self.parents.clear();
-        self.recorded.clear();
         self.deployed = deployed.cloned();
         self.newest.clear();
         self.taken.clear();
@@ -60,10 +59,20 @@ impl Witness {
         self.plans.get(&(node.clone(), digest))
     }
 
-    pub(super) fn acknowledged(&mut self, node: &NodeName, digest: Digest, stored: Option<Digest>) {
-        let written = self.recorded.get(node).copied();
-        self.require(5, stored.is_some() && (stored == written || written.is_none()), || {
-            format!("{digest:?} of {node} was acknowledged, {written:?} was written last, and the store holds {stored:?}")
+    pub(super) fn acknowledged(
+        &mut self,
+        node: &NodeName,
+        said: &NodeStatus,
+        stored: Option<&Arc<NodeStatus>>,
+    ) {
+        let written = self.stored.get(node).cloned();
+        self.require(5, stored.is_some() && (stored == written.as_ref() || written.is_none()), || {
+            let digest = |status: &NodeStatus| status.digest();
+            let [stored, written] = [stored, written.as_ref()].map(|status| status.map(|status| digest(status)));
+            format!(
+                "{:?} of {node} was acknowledged, {written:?} was written last, and the store holds {stored:?}",
+                digest(said)
+            )
         });
     }
 }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use gitops::name::{Digest, NodeName, Revision};
-use gitops::plan::{NodePlan, Step};
-use gitops::status::{NodeStatus, StepOutcome};
+use gitops_core::name::{Digest, NodeName, Revision};
+use gitops_core::plan::{NodePlan, Step};
+use gitops_core::status::{NodeStatus, StepOutcome};
 use jiff::Timestamp;
 
 use super::Witness;

@@ -10,7 +10,7 @@ const PARALLEL_FROM: usize = 64;
 const THREADS: usize = 4;
 
 /// `work` of each of `things`, in their order. A panic in `work` is a panic here.
-pub(crate) fn spread<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn spread<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if things.len() < PARALLEL_FROM {
         return things.iter().map(work).collect();
     }

@@ -181,10 +181,9 @@ pub enum NodeState {
     Undefined,
 }
 
-#[cfg(test)]
 impl NodeView {
     /// A node of which nothing is known but how it stands.
-    pub(crate) fn bare(node: NodeName, state: NodeState) -> Self {
+    pub fn bare(node: NodeName, state: NodeState) -> Self {
         Self {
             node,
             state,
@@ -234,7 +233,7 @@ pub struct InstanceView {
 
 impl InstanceView {
     /// An instance of which nothing is known but how it stands.
-    pub(crate) fn bare(service: ServiceName, state: InstanceState) -> Self {
+    pub fn bare(service: ServiceName, state: InstanceState) -> Self {
         Self {
             service,
             state,

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use gitops::condition::{Condition, Failure, Mistake};
+use gitops_core::condition::{Condition, Failure, Mistake};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 

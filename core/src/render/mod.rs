@@ -35,11 +35,13 @@ use jiff::SignedDuration;
 
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+/// How what is wrong is painted.
+pub const BAD: Style = AnsiColor::Red.on_default();
 pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const BOLD: Style = Style::new().bold();
 
-pub(crate) fn painted(style: Style, text: &str) -> String {
+/// `text` in a style, for a stream that takes the colours out where there are none.
+pub fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
