@@ -9,6 +9,7 @@
 //! nothing is said to be open.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
@@ -119,6 +120,17 @@ impl<'a> Openings<'a> {
         let span = |from: Timestamp| Span { from: from.max(now), until: end(from) };
         Self { window, spans: union(moments.into_iter().map(span)), until }
     }
+
+    /// The opening that a moment is in.
+    fn open_at(&self, at: Timestamp) -> Option<Span> {
+        let begun = self.spans.partition_point(|span| span.from <= at);
+        self.spans[..begun].last().copied().filter(|span| span.contains(at))
+    }
+
+    /// The first opening that begins after a moment.
+    fn after(&self, at: Timestamp) -> Option<Span> {
+        self.spans.get(self.spans.partition_point(|span| span.from <= at)).copied()
+    }
 }
 
 /// When a window opened last, if that is near enough to matter, and when it opens until the horizon, in order; and from when
@@ -178,9 +190,9 @@ impl<'a> Hours<'a> {
 
     /// Whether a change may begin now.
     pub fn state(&self) -> State<'a> {
-        let (open, end) = (self.open(), self.end());
+        let end = self.end();
         let known = |moment: Timestamp| Some(moment).filter(|moment| *moment < end);
-        match (open.first(), self.closing()) {
+        match (self.open().next(), self.closing()) {
             (Some(span), _) if span.contains(self.now) => State::Open { until: known(span.until) },
             (_, None) => State::Open { until: None },
             (first, Some(by)) => State::Closed { until: first.map(|span| span.from), by },
@@ -193,8 +205,7 @@ impl<'a> Hours<'a> {
         if self.is_free() {
             return Vec::new();
         }
-        let mut spans = self.open();
-        spans.truncate(MAX_SPANS);
+        let mut spans: Vec<Span> = self.open().take(MAX_SPANS).collect();
         if spans.is_empty() {
             spans.push(Span { from: self.end(), until: self.end() });
         }
@@ -206,16 +217,39 @@ impl<'a> Hours<'a> {
         self.windows.iter().map(|openings| openings.until).min().unwrap_or(Timestamp::MAX)
     }
 
-    /// When a change may begin, as far as is known.
-    fn open(&self) -> Vec<Span> {
-        let known = Span { from: self.now, until: self.end() };
-        let all = |kind| union(self.of(kind).flat_map(|openings| openings.spans.iter().copied()));
-        let mut closed = all(WindowKind::Deny);
-        if self.of(WindowKind::Allow).next().is_some() {
-            let outside = gaps(&all(WindowKind::Allow), known);
-            closed = union(closed.into_iter().chain(outside));
-        }
-        gaps(&closed, known)
+    /// When a change may begin, as far as is known: in order, none touching the next. Only what is taken is looked for.
+    fn open(&self) -> impl Iterator<Item = Span> + '_ {
+        let (mut from, end) = (self.now, self.end());
+        let is_free = self.of(WindowKind::Allow).next().is_none();
+        iter::from_fn(move || {
+            while from < end {
+                if let Some(denied_until) = self.through(WindowKind::Deny, from) {
+                    from = denied_until;
+                    continue;
+                }
+                let allowed_until = if is_free { Some(end) } else { self.through(WindowKind::Allow, from) };
+                let Some(allowed_until) = allowed_until else {
+                    from = self.next(WindowKind::Allow, from).unwrap_or(end);
+                    continue;
+                };
+                let denied_from = self.next(WindowKind::Deny, from).unwrap_or(end);
+                let span = Span { from, until: allowed_until.min(denied_from).min(end) };
+                from = span.until;
+                return Some(span);
+            }
+            None
+        })
+    }
+
+    /// Until when windows of a kind are open without a gap, where one is open at a moment.
+    fn through(&self, kind: WindowKind, at: Timestamp) -> Option<Timestamp> {
+        let longest = |at| self.of(kind).filter_map(|one| Some(one.open_at(at)?.until)).max();
+        iter::successors(longest(at), |until| longest(*until)).last()
+    }
+
+    /// When the first window of a kind opens after a moment.
+    fn next(&self, kind: WindowKind, at: Timestamp) -> Option<Timestamp> {
+        self.of(kind).filter_map(|one| Some(one.after(at)?.from)).min()
     }
 
     fn of(&self, kind: WindowKind) -> impl Iterator<Item = &'a Openings<'a>> + '_ {
@@ -245,14 +279,6 @@ fn union(spans: impl Iterator<Item = Span>) -> Vec<Span> {
         }
     }
     joined
-}
-
-/// The moments of `whole` that are in none of `spans`, which are in order and do not touch.
-fn gaps(spans: &[Span], whole: Span) -> Vec<Span> {
-    let from = [whole.from].into_iter().chain(spans.iter().map(|span| span.until.max(whole.from)));
-    let until = spans.iter().map(|span| span.from.min(whole.until)).chain([whole.until]);
-    let gaps = from.zip(until).map(|(from, until)| Span { from, until });
-    gaps.filter(|gap| gap.from < gap.until).collect()
 }
 
 #[cfg(test)]
