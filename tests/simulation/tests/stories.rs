@@ -8,8 +8,8 @@ use std::thread;
 
 use gitops_simulation::{DEFECTS, Plot, play};
 
-/// How many seeds are played where nobody says otherwise: what two processors play in some three minutes, unoptimised.
-const SEEDS: u64 = 2_500;
+/// How many seeds are played where nobody says otherwise: what two processors play in some five minutes.
+const SEEDS: u64 = 10_000;
 /// Within so many seeds each defect must be found.
 const FINDS_WITHIN: u64 = 2_000;
 /// After so many broken stories no more are played.
