@@ -33,6 +33,7 @@ pub mod fleet;
 pub mod event;
 pub mod log;
 pub mod release;
+pub mod applied;
 pub mod check;
 pub mod reconcile;
 pub mod protocol;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gitops_core::applied::Applied;
 use gitops_core::decision::{AwaitingView, Hold};
 use gitops_core::diagnostic::Diagnostic;
 use gitops_core::diff::Diff;
@@ -17,6 +18,7 @@ use gitops_core::name::{Digest, NodeName, OperatorName, Revision, RoleName};
 use gitops_core::plan::NodePlan;
 use gitops_core::protocol::{Hello, Receipt, Report};
 use gitops_core::reconcile::preview::Preview;
+use gitops_core::release::ReleaseView;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +63,8 @@ pub enum Request {
     Diff(Box<DiffRequest>),
     /// How the fleet stands to its plans. Answered with [`Answer::Drift`].
     Drift(Only),
+    /// What a release put where. Answered with [`Answer::Applied`].
+    Applied(Box<ReleaseView>),
     /// How the source stands.
     Source,
     /// Look at the source soon. Answered with [`Answer::Done`] at once.
@@ -133,6 +137,8 @@ pub enum Answer {
     Previewed(Result<Box<Previewed>, Vec<Diagnostic>>),
     /// To [`Request::Drift`].
     Drift(Box<Drift>),
+    /// To [`Request::Applied`].
+    Applied(Box<Applied>),
     /// The hold that begins or ends.
     Held(Box<Hold>),
     /// There is no such hold any more.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use gitops_core::applied::Applied;
 use gitops_core::fleet::NodeView;
 use gitops_core::log::LogQuery;
 use gitops_core::name::{NodeName, ServiceName};
@@ -17,7 +18,7 @@ use gitops_core::yaml::suggestion;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::control::Control;
+use super::control::{Answer, Control, Request};
 use super::problem::ApiError;
 use super::read::parse;
 
@@ -92,6 +93,15 @@ pub(super) async fn one(
     let views = if number == newest { control.fleet().await?.nodes } else { Vec::new() };
     let standing = standing(&release, newest, &nodes, &views);
     Ok(Json(ReleaseView { release, standing, nodes, steps, kept }))
+}
+
+/// What the newest release put where.
+pub(super) async fn applied(State(control): State<Control>) -> Result<Json<Applied>, ApiError> {
+    let Json(release) = one(State(control.clone()), Path("latest".to_owned())).await?;
+    match control.ask(Request::Applied(Box::new(release))).await? {
+        Answer::Applied(applied) => Ok(Json(*applied)),
+        _ => Err(ApiError::Stopping),
+    }
 }
 
 fn not_a_number(text: &str) -> ApiError {

@@ -10,6 +10,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
+use gitops_core::applied::Applied;
 use gitops_core::decision::{AwaitingView, Hold, OperatorView};
 use gitops_core::fleet::drift::Drift;
 use gitops_core::fleet::{NodeView, SourceStatus};
@@ -249,7 +250,7 @@ fn decision_routes() -> [Route; 6] {
     ]
 }
 
-fn history_routes() -> [Route; 4] {
+fn history_routes() -> [Route; 5] {
     let operator = Access::Operator;
     [
         Route::new(Method::GET, "/v1/releases", operator, "Releases, in pages", get(history::page))
@@ -263,6 +264,18 @@ fn history_routes() -> [Route; 4] {
             get(history::one),
         )
         .json::<ReleaseView>(StatusCode::OK, "What it did, and what became of it"),
+        Route::new(
+            Method::GET,
+            "/v1/applied",
+            operator,
+            "What the newest release did",
+            get(history::applied),
+        )
+        .within(120)
+        .json::<Applied>(
+            StatusCode::OK,
+            "Each service that it changed: on which nodes and why, at what cost, at which ports",
+        ),
         Route::new(
             Method::GET,
             "/v1/trace/{service}/{node}",

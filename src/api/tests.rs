@@ -159,6 +159,8 @@ async fn say_yes(
                 let (summary, nodes) = (Summary::default(), Vec::new());
                 Answer::Drift(Box::new(Drift { schema: 1, revision: None, newest: None, summary, nodes }))
             }
+            // It has no definitions.
+            Request::Applied(_) => Answer::NotReady,
             Request::Source => Answer::Source(Box::new(fleet().source)),
             Request::Fleet => Answer::Fleet(Box::new(fleet())),
             Request::Pull { .. } | Request::Wake | Request::Review(_) => Answer::Done,

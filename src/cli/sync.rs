@@ -5,16 +5,17 @@ mod wait;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use gitops_core::applied::Applied;
 use gitops_core::definition::Seconds;
 use gitops_core::fleet::{FleetStatus, SourceState};
 use gitops_core::name::{Digest, Revision};
-use gitops_core::render::{self, count, span, status};
+use gitops_core::render::{self, count, json, span, status};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
 use super::client::{Client, Connection};
 use super::error::{CliError, Exit};
-use super::output::{form, print, show};
+use super::output::{Format, form, print};
 use super::patience::Patience;
 use crate::api::wire::{SyncRequest, Synced};
 use crate::clock;
@@ -24,6 +25,7 @@ use wait::Stand;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  $ gitops sync\n  $ gitops sync --wait --timeout 5m\n  \
                   $ gitops sync --plan ID       deploys just what `gitops diff HEAD --live` showed under this id\n  \
+                  $ gitops sync --wait -o json    what it put where, why, at what cost, and where it answers\n  \
                   $ gitops sync --accept-rewind")]
 pub(super) struct Args {
     /// Return when every node has done what the newest revision asks for
@@ -38,6 +40,9 @@ pub(super) struct Args {
     /// Deploy the newest revision only if that is the plan with this id, which `gitops diff HEAD --live` shows
     #[arg(long, value_name = "ID")]
     plan: Option<Digest>,
+    /// How the result is printed. As JSON it comes when plans are made, with what the release put where
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     connection: Connection,
 }
@@ -68,8 +73,8 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
     };
     if let (Some(at), Some(revision)) = (synced.already_at, &synced.revision) {
         let ago = span(clock::now().duration_since(at));
-        print(&format!("this plan of revision {} was deployed {ago} ago\n", revision.short()))?;
-        return if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) };
+        args.say(&format!("this plan of revision {} was deployed {ago} ago\n", revision.short()))?;
+        return finish(args, &client, revision).await;
     }
     let revision = match (&synced.revision, synced.source.state) {
         (Some(revision), SourceState::Ok) => revision,
@@ -81,8 +86,45 @@ pub(super) async fn run(args: &Args) -> Result<Exit, CliError> {
         (None, Some(deployed)) if deployed == revision => "is deployed already",
         (None, _) => "is to be deployed",
     };
-    print(&format!("revision {} {how}{next}\n", revision.short()))?;
-    if args.wait { wait(args, &client, revision).await } else { Ok(Exit::Done) }
+    args.say(&format!("revision {} {how}{next}\n", revision.short()))?;
+    finish(args, &client, revision).await
+}
+
+impl Args {
+    /// Says something to people.
+    fn say(&self, text: &str) -> Result<(), CliError> {
+        if self.output == Format::Text { print(text) } else { Ok(()) }
+    }
+}
+
+/// Waits for what was asked for, and prints what programs asked for, also where the release failed.
+async fn finish(args: &Args, client: &Client, revision: &Revision) -> Result<Exit, CliError> {
+    let outcome = match (args.wait, args.output) {
+        (true, _) => wait(args, client, revision).await,
+        (false, Format::Text) => Ok(Exit::Done),
+        (false, Format::Json) => planned(client, revision).await,
+    };
+    if args.output == Format::Json {
+        let applied: Applied = client.get("/v1/applied").await?;
+        print(&json::document(&applied))?;
+    }
+    outcome
+}
+
+/// Waits until the plans of a revision are made.
+async fn planned(client: &Client, revision: &Revision) -> Result<Exit, CliError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let fleet: FleetStatus = client.get("/v1/status").await?;
+        if wait::is_planned(&fleet.source, revision) {
+            return Ok(Exit::Done);
+        }
+        if Instant::now() >= end {
+            let message = format!("the daemon has not made plans of {} yet", revision.short());
+            return Err(CliError::new(message).hint("`gitops status` says why"));
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
 }
 
 fn not_deployed(synced: &Synced, state: SourceState) -> CliError {
@@ -135,12 +177,13 @@ async fn wait(args: &Args, client: &Client, revision: &Revision) -> Result<Exit,
         let stand = Stand::of(&fleet, revision, clock::now());
         if stand.waits.is_empty() {
             progress.finish();
-            return show(&format!(
+            args.say(&format!(
                 "{} is in force: {} on {}\n",
                 deployed(&fleet, revision).short(),
                 count(stand.all, "instance"),
                 count(fleet.nodes.len(), "node"),
-            ));
+            ))?;
+            return Ok(Exit::Done);
         }
         if Instant::now() >= end {
             progress.finish();

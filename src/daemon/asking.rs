@@ -9,6 +9,7 @@ use std::sync::Arc;
 use gitops_core::fleet::NodeView;
 use gitops_core::name::Revision;
 use gitops_core::reconcile::preview::Picture;
+use gitops_core::release::ReleaseView;
 use jiff::Timestamp;
 
 use super::state::{Effect, State, Ticket};
@@ -27,6 +28,8 @@ pub enum Question {
     Diff(Box<DiffRequest>),
     /// How the fleet stands to its plans.
     Drift(Only),
+    /// What a release put where.
+    Applied(Box<ReleaseView>),
 }
 
 /// A question, and what it is about.
@@ -103,7 +106,7 @@ impl State {
     fn study(&self, question: Question, now: Timestamp) -> Study {
         let views = match &question {
             Question::Diff(_) => Vec::new(),
-            Question::Drift(_) => self.views.clone(),
+            Question::Drift(_) | Question::Applied(_) => self.views.clone(),
         };
         Study { question, picture: self.picture(now), views, newest: self.newest().cloned() }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use gitops_core::applied::applied;
 use gitops_core::catalog::Catalog;
 use gitops_core::decision::Decision;
 use gitops_core::diagnostic::Diagnostic;
@@ -202,6 +203,11 @@ impl Tools {
                     drift(&facts(&picture, &sensitive, &views, newest.as_ref()), &only)
                 };
                 Answer::Drift(Box::new(spawn_blocking(drift).await.expect(ON_PANIC)))
+            }
+            Question::Applied(release) => {
+                let Some(deployed) = picture.deployed else { return Answer::NotReady };
+                let applied = move || applied(&release, &deployed.catalog, &deployed.desired, &views);
+                Answer::Applied(Box::new(spawn_blocking(applied).await.expect(ON_PANIC)))
             }
         }
     }

@@ -480,6 +480,7 @@ impl State {
             Request::Source => Some(Answer::Source(Box::new(self.source_status()))),
             Request::Diff(request) => self.question(ticket, Question::Diff(request)),
             Request::Drift(only) => self.question(ticket, Question::Drift(only)),
+            Request::Applied(release) => self.question(ticket, Question::Applied(release)),
             Request::Wake => {
                 self.reading.wake();
                 Some(Answer::Done)

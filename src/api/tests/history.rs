@@ -99,7 +99,9 @@ async fn before_the_first_release_everything_says_so() {
     let api = Api::start().await;
     let page = check(api.get("/v1/releases", &api.operator), 200, None).await;
     assert_eq!(numbers(&page), [0_u64; 0]);
-    for path in ["/v1/releases/latest", "/v1/releases/1", "/v1/why/web", "/v1/releases?service=web"] {
+    for path in
+        ["/v1/releases/latest", "/v1/applied", "/v1/releases/1", "/v1/why/web", "/v1/releases?service=web"]
+    {
         let problem = check(api.get(path, &api.operator), 404, Some("not-found")).await;
         let detail = problem["detail"].as_str().expect("words");
         assert!(detail.contains("nothing was deployed yet"), "{path}: {detail}");
@@ -151,6 +153,15 @@ async fn a_release_is_shown_whole_with_who_has_acknowledged_it() {
     let report = StatusReport { node: node("edge-1"), status: None, heard_at: at(9), reached: Some(reached) };
     api.store.record_statuses(vec![report]).await.expect("memory");
     let latest = check(api.get("/v1/releases/latest", &api.operator), 200, None).await;
+    // What that put where is asked of the daemon, with the release as it is kept.
+    check(api.get("/v1/applied", &api.operator), 503, Some("not-ready")).await;
+    let asked = loop {
+        match api.asked().await {
+            Some(Request::Fleet) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(&asked, Some(Request::Applied(view)) if view.release.number == 1), "{asked:?}");
     assert_eq!(latest, check(api.get("/v1/releases/1", &api.operator), 200, None).await);
     assert_eq!(
         (&latest["nodes"][0]["acked_at"], &latest["nodes"][1]["acked_at"]),

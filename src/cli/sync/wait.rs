@@ -47,7 +47,7 @@ impl Stand {
 }
 
 /// The answer to the request comes before the plans do. Where a newer revision was pushed meanwhile, that one counts.
-fn is_planned(source: &SourceStatus, revision: &Revision) -> bool {
+pub(super) fn is_planned(source: &SourceStatus, revision: &Revision) -> bool {
     let is_newest = source.state == SourceState::Ok && source.deployed == source.newest;
     is_newest || source.deployed.as_ref() == Some(revision)
 }

@@ -271,6 +271,7 @@ fn word(effect: &Effect) -> String {
             Answer::Source(_) => format!("{ticket}: source"),
             Answer::Previewed(_) => format!("{ticket}: previewed"),
             Answer::Drift(_) => format!("{ticket}: drift"),
+            Answer::Applied(_) => format!("{ticket}: applied"),
             Answer::PlanMoved { revision } => format!("{ticket}: {} is another plan", short(revision)),
             Answer::BaseMoved { deployed } => {
                 format!("{ticket}: {} is deployed", deployed.as_ref().map_or("nothing".to_owned(), short))
