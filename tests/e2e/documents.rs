@@ -26,3 +26,8 @@ fn check(document: &str, at_least: usize) {
 fn the_readme_shows_a_release_that_fails_as_it_happens() {
     check("README.md", 4);
 }
+
+#[test]
+fn the_document_of_releases_shows_what_holds_them_as_it_happens() {
+    check("docs/releases.md", 30);
+}
