@@ -14,7 +14,7 @@ use std::sync::Arc;
 use gitops_core::name::{Digest, NodeName, Revision};
 use gitops_core::protocol::{Hello, Receipt, Report};
 use gitops_core::release;
-use gitops_core::status::{NodeStatus, ReportedNode, Start};
+use gitops_core::status::{NodeStatus, PlanId, ReportedNode, Start};
 use jiff::{SignedDuration, Timestamp};
 
 use super::happened;
@@ -85,6 +85,8 @@ pub(super) struct Batch {
     /// The release of this revision was done then.
     pub(super) finished: Option<(Revision, Timestamp)>,
     pub(super) outbox: BTreeMap<ErrandKey, Change>,
+    /// States of which it is written down what they reach.
+    noted: BTreeMap<NodeName, Arc<NodeStatus>>,
     /// What heartbeats call the states that nodes sent.
     digests: BTreeMap<NodeName, Digest>,
     /// Who waits until it is durable, and the answer then.
@@ -147,10 +149,18 @@ impl State {
             batch.events.push(happened::back(&node, now));
         }
         let plan = self.plans.get(&node).map(|plan| &**plan);
-        let mut reached = None;
         if let Some(status) = &status {
             batch.events.extend(happened::to_node(last.as_deref(), status, plan, now));
-            reached = plan.and_then(|plan| release::reached(last.as_deref(), status, plan));
+        }
+        let mut reached = None;
+        if let Some((plan, status)) = plan.zip(status.as_ref().or(last.as_ref())) {
+            let noted = self.noted.get(&node);
+            if status.accepted == Some(PlanId::of(plan))
+                && noted.is_none_or(|noted| !Arc::ptr_eq(noted, status))
+            {
+                reached = release::reached(noted.map(|noted| &**noted), status, plan);
+                batch.noted.insert(node.clone(), status.clone());
+            }
         }
         batch.digests.insert(node.clone(), digest);
         batch.reports.push(StatusReport { node, status, heard_at: now, reached });
@@ -204,6 +214,7 @@ impl State {
             self.heard(report);
         }
         self.status_digests.extend(batch.digests);
+        self.noted.extend(batch.noted);
         let answers = batch.tickets.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer));
         answers.chain(self.begin_errand(&batch.outbox, now)).collect()
     }

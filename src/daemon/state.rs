@@ -20,7 +20,7 @@ use gitops_core::name::{Digest, NodeName, Revision};
 use gitops_core::planner::Underway;
 use gitops_core::reconcile::{Definitions, Outcome, Seen};
 use gitops_core::release::{self, Failed, Opened, Release, StepChange};
-use gitops_core::status::Reported;
+use gitops_core::status::{NodeStatus, Reported};
 use jiff::{SignedDuration, Timestamp};
 
 use super::asking::{Question, Questions};
@@ -121,6 +121,9 @@ pub struct State {
     pub(super) record_again_at: Option<Timestamp>,
     pub(super) leases: BTreeMap<NodeName, Lease>,
     pub(super) status_digests: BTreeMap<NodeName, Digest>,
+    /// The states of nodes of which it was written down what of their newest plan they reach. What another daemon recorded before
+    /// this one, or before it knew the plan, is written down again: nothing may go by unseen between two that know different plans.
+    pub(super) noted: BTreeMap<NodeName, Arc<NodeStatus>>,
     pub(super) stale: BTreeSet<NodeName>,
     /// The nodes that services no longer wait for which wait so many seconds.
     pub(super) lost: BTreeSet<(NodeName, u32)>,
@@ -175,6 +178,7 @@ impl State {
             recording: OneSlot::default(),
             record_again_at: None,
             status_digests: BTreeMap::new(),
+            noted: BTreeMap::new(),
             stale: BTreeSet::new(),
             lost: BTreeSet::new(),
             started_at: now,

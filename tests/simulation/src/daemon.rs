@@ -84,6 +84,8 @@ struct Voice {
     start: u64,
     /// When it was heard. The answer may come later, when what it said is written.
     since: Millis,
+    /// The same by the clock of the daemon.
+    at: Timestamp,
 }
 
 struct Poll {
@@ -442,12 +444,12 @@ impl World {
         if self.daemons[number].process.is_none() {
             return self.answer(sender, Reply::Away);
         }
-        let since = self.now;
+        let (since, at) = (self.now, self.time_of(number));
         let Some(process) = self.process(number) else { return };
         process.tickets += 1;
         let ticket = process.tickets;
         let start = hello.start.map_or(0, |start| start.count);
-        let voice = Voice { sender, node: node.clone(), agent: hello.agent.clone(), start, since };
+        let voice = Voice { sender, node: node.clone(), agent: hello.agent.clone(), start, since, at };
         let wish = match ask {
             Ask::Plan(known) => {
                 process.callers.insert(ticket, Caller::Poll(voice, known));
@@ -539,11 +541,8 @@ impl World {
     }
 
     fn let_in(&mut self, number: usize, voice: &Voice) {
-        let Voice { sender, node, agent, start, since } = voice;
-        let ago = SignedDuration::from_millis(i64::try_from(self.now - since).expect("a story is short"));
-        let at = self.time_of(number) - ago;
-        let (machine, start) = (sender.machine, *start);
-        let asked = *since;
+        let Voice { sender, node, agent, start, since, at } = voice;
+        let (machine, start, asked, at) = (sender.machine, *start, *since, *at);
         self.witness.tell(&Fact::Heard { daemon: number, at, asked, node, machine, agent, start });
     }
 

@@ -158,7 +158,17 @@ impl World {
     ) -> Result<(), String> {
         let machine = &self.machines[number];
         let node = &machine.node;
-        let Some(plan) = facts.plans.get(node) else { return Ok(()) };
+        let mut wanted =
+            definitions.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
+        let Some(plan) = facts.plans.get(node) else {
+            let is_well = |instance: &&Arc<Instance>| well.contains(&instance.ensure.service);
+            return match wanted.find(is_well) {
+                Some(instance) => {
+                    Err(format!("{node} has no plan, and is to have {}", instance.ensure.service))
+                }
+                None => Ok(()),
+            };
+        };
         let held = machine.disk.ledger().map(|plan| PlanId::of(plan));
         if held != Some(PlanId::of(plan)) {
             return Err(format!("{node} holds {held:?} and not its newest plan {:?}", PlanId::of(plan)));
@@ -178,7 +188,6 @@ impl World {
         if let Some(step) = plan.steps.iter().find(waits) {
             return Err(format!("{} on {node} waits for its window", step.service()));
         }
-        let wanted = definitions.desired.nodes.get(node).into_iter().flat_map(|instances| instances.iter());
         for instance in wanted.filter(|instance| well.contains(&instance.ensure.service)) {
             self.stands(number, plan, facts, instance)?;
         }

@@ -172,3 +172,24 @@ fn a_report_says_once_what_it_says_for_the_first_time() {
     let again = NodeStatus { host: changed, ..(*status("n", "x", Some(&plan))).clone() };
     assert_eq!(reached(3, Arc::new(again)), None);
 }
+
+#[test]
+fn what_another_daemon_recorded_is_written_down_once_too() {
+    let plan = plan_of("n", 1, 'b');
+    let mut case = rolling_out(vec![plan.clone()]);
+    // It did not know the plan yet.
+    let done = status("n", "x", Some(&plan));
+    let last = ReportedNode { status: done.clone(), heard_at: at(0) };
+    Arc::make_mut(&mut case.state.reported).nodes.insert(node("n"), last);
+    let mut reached = |ticket| {
+        let report = Report::Heartbeat { digest: done.digest() };
+        let request = Request::Report { node: node("n"), hello: hello("x"), report };
+        let effects = step(&mut case.state, Event::Asked(ticket, request), at(0));
+        let [Effect::Record { reports, .. }, ..] = &effects[..] else { panic!("{effects:?}") };
+        let reached = reports[0].reached.clone();
+        step(&mut case.state, Event::Recorded(Ok(Vec::new())), at(0));
+        reached.map(|reached| (reached.plan, reached.is_acked))
+    };
+    assert_eq!(reached(1), Some((PlanId::of(&plan), true)));
+    assert_eq!(reached(2), None);
+}
