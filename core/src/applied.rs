@@ -1,7 +1,7 @@
 //! What a release put where, as one document for programs that deploy: each service that it changed, on which nodes, why
 //! just there, what that costs, and at which ports it answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, ServiceEntry};
 use crate::desired::Desired;
+use crate::diff::Change;
 use crate::explain::{Asks, Explained, Explanation, NodeExplained, Word};
 use crate::fleet::{InstanceState, InstanceView, NodeView};
 use crate::govern::CURRENCY;
@@ -96,11 +97,14 @@ pub struct Endpoint {
 
 /// What the newest release put where, of what is deployed and of how the nodes stand.
 pub fn applied(release: &ReleaseView, catalog: &Catalog, desired: &Desired, views: &[NodeView]) -> Applied {
-    let changes = &release.kept.diff.changes;
-    let changed: BTreeSet<&ServiceName> = changes.iter().map(|change| &change.service).collect();
-    let entries = changed.into_iter().filter_map(|service| catalog.services.get(service));
+    let mut changes: BTreeMap<&ServiceName, Vec<&Change>> = BTreeMap::new();
+    for change in &release.kept.diff.changes {
+        changes.entry(&change.service).or_default().push(change);
+    }
+    let views = views.iter().map(|view| (&view.node, view)).collect();
     let holders = desired.holders();
-    let ground = Ground { release, desired, views };
+    let ground = Ground { changes, desired, views };
+    let entries = ground.changes.keys().filter_map(|service| catalog.services.get(*service));
     let of_entry = |entry: &Arc<ServiceEntry>| {
         let explained = Explanation::of(catalog, desired, &holders, entry, None);
         let explained = explained.map(|explanation| explanation.deployments).unwrap_or_default();
@@ -122,9 +126,9 @@ pub fn applied(release: &ReleaseView, catalog: &Catalog, desired: &Desired, view
 
 /// What is asked of each service.
 struct Ground<'a> {
-    release: &'a ReleaseView,
+    changes: BTreeMap<&'a ServiceName, Vec<&'a Change>>,
     desired: &'a Desired,
-    views: &'a [NodeView],
+    views: BTreeMap<&'a NodeName, &'a NodeView>,
 }
 
 impl Ground<'_> {
@@ -144,8 +148,7 @@ impl Ground<'_> {
     fn node(&self, service: &ServiceName, asks: Asks, explained: &NodeExplained) -> AppliedNode {
         let node = &explained.node;
         let view = self.view(node, service);
-        let changes = self.release.kept.diff.changes.iter();
-        let own = changes.filter(|change| change.service == *service && change.nodes.contains(node));
+        let own = self.changes[service].iter().filter(|change| change.nodes.contains(node));
         let instance = self.desired.instance(node, service);
         AppliedNode {
             node: node.clone(),
@@ -158,8 +161,7 @@ impl Ground<'_> {
     }
 
     fn view(&self, node: &NodeName, service: &ServiceName) -> Option<&InstanceView> {
-        let of_node = self.views.iter().find(|view| view.node == *node)?;
-        of_node.instances.iter().find(|instance| instance.service == *service)
+        self.views.get(node)?.instances.iter().find(|instance| instance.service == *service)
     }
 }
 

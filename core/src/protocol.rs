@@ -201,7 +201,7 @@ pub struct LogUpload {
     pub lines: Vec<LogLine>,
 }
 
-/// The most lines in one [`LogUpload`] or [`LogPage`].
+/// The most lines in one [`LogUpload`], and in one page of them.
 pub const LOG_LINES: usize = 1000;
 
 /// Every refusal: RFC 9457, media type `application/problem+json`.
